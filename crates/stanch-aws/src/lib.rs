@@ -1,0 +1,1 @@
+//! Any operation of any AWS service by name, JSON in and JSON out.

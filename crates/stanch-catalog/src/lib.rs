@@ -1,0 +1,1 @@
+//! Remediations as data: files, validation, plans, documents, IAM.

@@ -1,0 +1,1 @@
+//! The pipeline from a finding to a verified, recorded fix.

@@ -1,0 +1,1 @@
+//! The API and IAM models of every AWS service.

@@ -1,0 +1,13 @@
+//! YAML and JSON read into trees that know where each value stood, and the diagnostics that point
+//! there.
+//!
+//! Catalog files and Automation documents are read through this crate, so that every complaint
+//! about them names a line. JSON is read by the same parser: it is a subset of YAML 1.2.
+
+mod diagnostic;
+mod read;
+mod tree;
+
+pub use diagnostic::{Diagnostic, Severity};
+pub use read::{Limits, read};
+pub use tree::{Entry, Kind, Node, Position};

@@ -1,0 +1,1 @@
+//! Fake AWS, clock, emulator and scenarios for the tests of Stanch.

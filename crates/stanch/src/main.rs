@@ -1,0 +1,3 @@
+//! The `stanch` command.
+
+fn main() {}
