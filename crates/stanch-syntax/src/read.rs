@@ -311,6 +311,6 @@ mod tests {
             let alias = vec![format!("*l{}", n - 1); 9].join(",");
             format!("{text}\nl{n}: &l{n} [{alias}]")
         });
-        fails(&bomb, 5, "aliases expanded");
+        fails(&bomb, 6, "aliases expanded");
     }
 }
