@@ -1,1 +1,14 @@
 //! The API and IAM models of every AWS service.
+//!
+//! The data is botocore's and AWS's service authorization reference, without their prose, in one
+//! compressed blob that `cargo xtask models` compiles. A service is decoded when first asked for.
+
+mod parse;
+mod service;
+
+pub use parse::ModelError;
+pub use service::{
+    Acceptor, AuthScheme, Bounds, ContextValue, ErrorTraits, Expected, HttpChecksum, Location,
+    Matcher, Member, Operation, Paginator, Protocol, Service, Shape, ShapeId, ShapeKind, Structure,
+    TimestampFormat, Verdict, Waiter, XmlNamespace,
+};
