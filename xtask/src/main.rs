@@ -1,3 +1,47 @@
 //! Development tasks: `cargo xtask <task>`.
 
-fn main() {}
+mod demo;
+mod run;
+mod setup;
+mod test;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use run::Outcome;
+
+/// What a developer of Stanch runs; CI runs nothing else.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Check the tools of this machine and install the emulator into `.venv/`
+    Setup,
+    /// Format, lints, every test, and that the generated files are fresh
+    Test,
+    /// What CI runs: `test`, and the scaffold of a new remediation
+    Ci,
+    /// Fix real findings in an emulated organization of three accounts and two regions
+    Demo(demo::Options),
+}
+
+fn main() -> ExitCode {
+    let outcome: Outcome = match Cli::parse().task {
+        Task::Setup => setup::setup().map(drop),
+        Task::Test => test::test(),
+        Task::Ci => test::ci(),
+        Task::Demo(options) => demo::demo(&options),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("{failure}");
+            ExitCode::FAILURE
+        }
+    }
+}

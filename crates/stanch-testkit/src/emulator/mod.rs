@@ -1,0 +1,240 @@
+//! MiniStack, an emulator of AWS that enforces IAM, as a child process on a loopback port.
+
+use std::{
+    fs::File,
+    io::{self, Read, Write},
+    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    os::unix::process::CommandExt,
+    path::{Path, PathBuf},
+    process::{Child, ChildStdin, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use tempfile::TempDir;
+
+/// Starts MiniStack, and ends it and all its children when its standard input closes.
+const RUN: &str = include_str!("run.py");
+
+/// How long a start may take; it takes about half a second on an idle machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A free port can be taken by another process before MiniStack binds it.
+const ATTEMPTS: u32 = 5;
+
+/// Why there is no emulator.
+#[derive(Debug, thiserror::Error)]
+pub enum EmulatorError {
+    /// `.venv/` is not there.
+    #[error("no emulator: `{}` does not exist; run `cargo xtask setup`, or let `STANCH_EMULATOR` name a Python that has `ministack`", .0.display())]
+    NotInstalled(PathBuf),
+    /// It ended before it was ready.
+    #[error("the emulator ended while it started; its log `{}` ends with: {tail}", .log.display())]
+    Ended {
+        /// Where all of its output is.
+        log: PathBuf,
+        /// The last of it.
+        tail: String,
+    },
+    /// It did not become ready.
+    #[error("the emulator was not ready after {} seconds; its log is `{}`", PATIENCE.as_secs(), .0.display())]
+    NotReady(PathBuf),
+    /// It answered a request of ours with something else than it should.
+    #[error("the emulator answered `{path}` with: {answer}")]
+    Unexpected {
+        /// The path that was asked for.
+        path: &'static str,
+        /// The first line of the answer.
+        answer: String,
+    },
+    /// A file or a socket failed.
+    #[error("emulator: {0}")]
+    Io(#[from] io::Error),
+}
+
+/// A running emulator. It ends when this is dropped, and when the process that started it ends in
+/// whatever way.
+///
+/// A twelve-digit access key id with any secret acts as that account's root.
+#[derive(Debug)]
+pub struct Emulator {
+    child: Child,
+    /// The emulator lives as long as this is open.
+    _lifeline: Option<ChildStdin>,
+    port: u16,
+    /// Its home, its temporary files and its log.
+    folder: TempDir,
+}
+
+impl Emulator {
+    /// Starts one with IAM enforced and waits until it answers.
+    pub fn start() -> Result<Self, EmulatorError> {
+        Self::start_with(&[])
+    }
+
+    /// Starts one with further settings of MiniStack in its environment.
+    pub fn start_with(settings: &[(&str, &str)]) -> Result<Self, EmulatorError> {
+        let python = python()?;
+        let mut attempt = 1;
+        loop {
+            match Self::spawn(&python, settings) {
+                Err(EmulatorError::Ended { .. }) if attempt < ATTEMPTS => attempt += 1,
+                outcome => return outcome,
+            }
+        }
+    }
+
+    fn spawn(python: &Path, settings: &[(&str, &str)]) -> Result<Self, EmulatorError> {
+        let folder = tempfile::Builder::new()
+            .prefix("stanch-emulator-")
+            .tempdir()?;
+        let log = File::create(folder.path().join(LOG))?;
+        let port = free_port()?;
+        let mut child = Command::new(python)
+            .args(["-c", RUN])
+            // Nothing of the developer's own AWS settings may reach it, nor the other way round.
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("HOME", folder.path())
+            .env("TMPDIR", folder.path())
+            .env("PYTHONDONTWRITEBYTECODE", "1")
+            .env("BIND_HOST", "127.0.0.1")
+            .env("MINISTACK_HOST", "127.0.0.1")
+            .env("GATEWAY_PORT", port.to_string())
+            .env("LAMBDA_EXECUTOR", "local")
+            .env("AUTH", "true")
+            // These two would listen on fixed ports.
+            .env("IOT_MTLS_ENABLED", "0")
+            .env("SFTP_ENABLED", "0")
+            .envs(settings.iter().copied())
+            .current_dir(folder.path())
+            .stdin(Stdio::piped())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .process_group(0)
+            .spawn()?;
+        let mut emulator = Self {
+            _lifeline: child.stdin.take(),
+            child,
+            port,
+            folder,
+        };
+        emulator.wait_until_ready()?;
+        Ok(emulator)
+    }
+
+    fn wait_until_ready(&mut self) -> Result<(), EmulatorError> {
+        let start = Instant::now();
+        while start.elapsed() < PATIENCE {
+            if self.child.try_wait()?.is_some() {
+                let text = std::fs::read_to_string(self.log()).unwrap_or_default();
+                let tail: Vec<&str> = text.lines().rev().take(3).collect();
+                return Err(EmulatorError::Ended {
+                    log: self.log(),
+                    tail: tail.join(" / "),
+                });
+            }
+            if self.ask("GET", "/_ministack/health").is_ok() {
+                return Ok(());
+            }
+            pause();
+        }
+        Err(EmulatorError::NotReady(self.log()))
+    }
+
+    /// What `AWS_ENDPOINT_URL` has to be.
+    #[must_use]
+    pub fn endpoint(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// The loopback address it listens on.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        SocketAddr::from((Ipv4Addr::LOCALHOST, self.port))
+    }
+
+    /// Its process, which is also its process group.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// All that it has printed; gone when the emulator is dropped.
+    #[must_use]
+    pub fn log(&self) -> PathBuf {
+        self.folder.path().join(LOG)
+    }
+
+    /// Forgets every resource of every account.
+    pub fn reset(&self) -> Result<(), EmulatorError> {
+        self.ask("POST", "/_ministack/reset")
+    }
+
+    /// A request to the emulator itself, which needs no signature.
+    fn ask(&self, method: &str, path: &'static str) -> Result<(), EmulatorError> {
+        let mut stream = TcpStream::connect_timeout(&self.address(), PATIENCE)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        write!(
+            stream,
+            "{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        )?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer)?;
+        if answer.starts_with(b"HTTP/1.1 200") {
+            Ok(())
+        } else {
+            let answer = String::from_utf8_lossy(&answer);
+            Err(EmulatorError::Unexpected {
+                path,
+                answer: answer.lines().next().unwrap_or_default().to_owned(),
+            })
+        }
+    }
+}
+
+impl Drop for Emulator {
+    fn drop(&mut self) {
+        // Closing its standard input makes it end its whole process group, Lambda functions too.
+        self._lifeline = None;
+        let start = Instant::now();
+        while start.elapsed() < Duration::from_secs(5) {
+            if !matches!(self.child.try_wait(), Ok(None)) {
+                return;
+            }
+            pause();
+        }
+        // There is nobody to tell, and nothing else to try.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+const LOG: &str = "emulator.log";
+
+/// The Python that has MiniStack: `.venv/`'s, or the one that `STANCH_EMULATOR` names.
+fn python() -> Result<PathBuf, EmulatorError> {
+    let python = std::env::var_os("STANCH_EMULATOR").map_or_else(
+        || crate::repository().join(".venv/bin/python"),
+        PathBuf::from,
+    );
+    if python.exists() {
+        Ok(python)
+    } else {
+        Err(EmulatorError::NotInstalled(python))
+    }
+}
+
+fn free_port() -> io::Result<u16> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
+        .local_addr()?
+        .port())
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "another process is waited for, in real time"
+)]
+fn pause() {
+    thread::sleep(Duration::from_millis(10));
+}

@@ -1,0 +1,3 @@
+//! The test kit, tested: against the real emulator.
+
+mod emulator;
