@@ -1,1 +1,32 @@
 //! The append-only record of every remediation.
+//!
+//! A remediation is a list of [`Event`]s. What it has come to, its [`State`], is a fold over them by
+//! one transition function, [`State::apply`]; the live run, recovery after a crash and readers all use
+//! that one. Each stored event is an [`Entry`] chained to the one before it by hash, so that a changed,
+//! removed or inserted event is found. A [`Ledger`] stores them and answers queries with [`Record`]s.
+//!
+//! *Invariant:* nothing here reads a clock. Times are passed in, in milliseconds.
+
+mod chain;
+mod error;
+mod event;
+mod ids;
+mod ledger;
+mod memory;
+mod record;
+mod state;
+
+pub use chain::{Break, Entry};
+pub use error::{LedgerError, StoreFault};
+pub use event::{
+    Decided, Event, Phase, Planned, Received, Route, Started, StepFinished, StepOutcome,
+    StepStarted, UndoPlanned, Verdict, Verified,
+};
+pub use ids::{Digest, IdempotencyKey, InvalidHex, RemediationId};
+pub use ledger::{
+    Admission, Attempts, Cursor, DeadLetter, Head, Lease, Ledger, Letter, Lock, Order, Page, Query,
+    Scope,
+};
+pub use memory::MemoryLedger;
+pub use record::{ExecutionStatus, Record};
+pub use state::{Approval, Decision, IllegalTransition, Run, State, Status, Step, Undo};

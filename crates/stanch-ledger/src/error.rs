@@ -1,0 +1,120 @@
+//! What can go wrong with a ledger.
+
+use crate::{Break, IllegalTransition, RemediationId};
+
+/// Why a ledger did not do it. Nothing of the call was stored.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LedgerError {
+    /// Someone else appended first: read again, decide again.
+    #[error("remediation `{id}` has {found} events, not {expected}: someone else appended to it")]
+    Conflict {
+        /// The remediation.
+        id: RemediationId,
+        /// How many events the caller knew of.
+        expected: u64,
+        /// How many there are.
+        found: u64,
+    },
+    /// The event cannot follow on what happened.
+    #[error("remediation `{id}`")]
+    Illegal {
+        /// The remediation.
+        id: RemediationId,
+        /// Why not.
+        source: IllegalTransition,
+    },
+    /// There is no such remediation.
+    #[error("no remediation `{0}` in the ledger")]
+    NotFound(RemediationId),
+    /// The lease ran out or someone else took the lock: stop touching the resource.
+    #[error("the lock on `{0}` is no longer held")]
+    LeaseLost(String),
+    /// A cursor that this ledger did not give out.
+    #[error("`{0}` is not a page cursor of this ledger")]
+    BadCursor(String),
+    /// What is stored is not what was appended.
+    #[error(transparent)]
+    Broken(#[from] Break),
+    /// The event cannot be written as JSON.
+    #[error("the event cannot be written as JSON")]
+    Encode(#[source] serde_json::Error),
+    /// The export cannot be written.
+    #[error("the export cannot be written")]
+    Write(#[source] std::io::Error),
+    /// The store failed.
+    #[error("the ledger `{store}` {fault}")]
+    Store {
+        /// Which store: a path or a table.
+        store: String,
+        /// What is the matter.
+        fault: StoreFault,
+        /// The store's own error.
+        #[source]
+        source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    },
+}
+
+/// What is the matter with a store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreFault {
+    /// Another process holds the store for longer than we wait.
+    #[error("is busy")]
+    Busy,
+    /// The file is damaged, or is something else.
+    #[error("is damaged or not a ledger")]
+    Corrupt,
+    /// No space left.
+    #[error("is out of space")]
+    Full,
+    /// It can be read but not written.
+    #[error("is read-only")]
+    ReadOnly,
+    /// It cannot be opened or created.
+    #[error("cannot be opened")]
+    CannotOpen,
+    /// A newer Stanch wrote it.
+    #[error("was written by a newer version")]
+    Newer,
+    /// The ledger was closed, or its writer ended.
+    #[error("is closed")]
+    Closed,
+    /// Anything else.
+    #[error("failed")]
+    Other,
+}
+
+impl LedgerError {
+    /// What to do about it.
+    #[must_use]
+    pub const fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::NotFound(_) => Some("`stanch ledger list` shows what there is"),
+            Self::Broken(_) => {
+                Some("keep the file as evidence and restore the ledger from a backup")
+            }
+            Self::BadCursor(_) => Some("start again without a cursor"),
+            Self::Store { fault, .. } => fault.hint(),
+            _ => None,
+        }
+    }
+}
+
+impl StoreFault {
+    /// What to do about it.
+    #[must_use]
+    pub const fn hint(self) -> Option<&'static str> {
+        match self {
+            Self::Busy => Some("stop the other process that holds it, or try again"),
+            Self::Corrupt => {
+                Some("keep the file as evidence and restore a backup, or name another file")
+            }
+            Self::Full => Some("free some space; nothing that was acknowledged is lost"),
+            Self::ReadOnly => Some("give this user the right to write the file and its folder"),
+            Self::CannotOpen => Some("check that the folder exists and that this user may use it"),
+            Self::Newer => Some("use the newer version of stanch that wrote it"),
+            Self::Closed | Self::Other => None,
+        }
+    }
+}

@@ -1,0 +1,311 @@
+//! What can happen to a remediation.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use stanch_types::{AccountId, Arn, Call, CallErrorKind, Region};
+
+/// Something that happened. As JSON, `{"event": "step-started", …}`.
+///
+/// Members are only ever added, and each added one has a default, so that old ledgers stay readable.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum Event {
+    /// The finding was admitted. Always the first event, and only that.
+    Received(Received),
+    /// The resource was observed and a plan made from it.
+    Planned(Planned),
+    /// The guard spoke.
+    Decided(Decided),
+    /// People were asked.
+    ApprovalRequested {
+        /// The plan that an approval will be for.
+        plan_hash: String,
+        /// From this moment on no approval counts.
+        expires: Timestamp,
+    },
+    /// Someone approved the plan.
+    Approved {
+        /// Who.
+        by: String,
+        /// What they saw.
+        plan_hash: String,
+    },
+    /// Someone said no. Ends the remediation.
+    Rejected {
+        /// Who.
+        by: String,
+        /// What they saw.
+        plan_hash: String,
+        /// Why, in their words.
+        #[serde(default)]
+        reason: String,
+    },
+    /// The approval, asked for or given, no longer counts: it expired, or the resource has changed.
+    ApprovalVoided {
+        /// Why.
+        reason: String,
+    },
+    /// An executor took the plan up; after a crash, took it up again with the next attempt.
+    Started(Started),
+    /// A mutating request is about to be sent. Nothing is sent before this is stored.
+    StepStarted(StepStarted),
+    /// It was answered, or will never be.
+    StepFinished(StepFinished),
+    /// The control's own check was read again after the change.
+    Verified(Verified),
+    /// The change is to be undone by these requests.
+    UndoPlanned(UndoPlanned),
+    /// An executor took the undo up; after a crash, again.
+    UndoStarted(Started),
+    /// The resource is as it was before the change.
+    Undone {
+        /// What was read afterwards.
+        #[serde(default)]
+        observed: Value,
+    },
+    /// The resource could not be put back; people have to look.
+    UndoFailed {
+        /// Why.
+        error: String,
+    },
+    /// The remediation ended.
+    Finished {
+        /// `Success`, `Failed`, `NothingToDo`, `Refused` or `Skipped`.
+        status: crate::Status,
+        /// What went wrong, if something did.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        error: Option<String>,
+        /// Time from start to end by the monotonic clock, in milliseconds.
+        #[serde(default)]
+        duration_ms: u64,
+    },
+    /// People or systems were told.
+    Notified {
+        /// The channel's configured name.
+        channel: String,
+        /// It took the message.
+        ok: bool,
+        /// Why not.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        error: Option<String>,
+    },
+}
+
+impl Event {
+    /// The event's name as in its JSON.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Received(_) => "received",
+            Self::Planned(_) => "planned",
+            Self::Decided(_) => "decided",
+            Self::ApprovalRequested { .. } => "approval-requested",
+            Self::Approved { .. } => "approved",
+            Self::Rejected { .. } => "rejected",
+            Self::ApprovalVoided { .. } => "approval-voided",
+            Self::Started(_) => "started",
+            Self::StepStarted(_) => "step-started",
+            Self::StepFinished(_) => "step-finished",
+            Self::Verified(_) => "verified",
+            Self::UndoPlanned(_) => "undo-planned",
+            Self::UndoStarted(_) => "undo-started",
+            Self::Undone { .. } => "undone",
+            Self::UndoFailed { .. } => "undo-failed",
+            Self::Finished { .. } => "finished",
+            Self::Notified { .. } => "notified",
+        }
+    }
+}
+
+/// Who set it off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Route {
+    /// A person asked for this one.
+    Manual,
+    /// An event did.
+    Automatic,
+}
+
+/// The finding and what is to be done about it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Received {
+    /// The finding's id in its own system, for Security Hub an ARN.
+    pub finding_id: String,
+    /// The control as the finding names it: `S3.8`.
+    pub control: String,
+    /// The member account, from the finding.
+    pub account: AccountId,
+    /// The region, from the finding.
+    pub region: Region,
+    /// The resource as the finding names it, usually an ARN.
+    pub resource_id: String,
+    /// Its ARN, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resource_arn: Option<Arn>,
+    /// ASFF's type: `AwsS3Bucket`.
+    pub resource_type: String,
+    /// `CRITICAL`, `HIGH`, `MEDIUM`, `LOW` or `INFORMATIONAL`; empty if the finding has none.
+    #[serde(default)]
+    pub severity: String,
+    /// The finding's title.
+    #[serde(default)]
+    pub title: String,
+    /// The catalog's name of the remediation: `S3BlockPublicAccess`.
+    pub remediation: String,
+    /// Who set it off.
+    pub route: Route,
+    /// The person or system that asked: an ARN, a user name, an event source.
+    pub requester: String,
+}
+
+/// A plan, and what it was made from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Planned {
+    /// The plan: an Automation document with literal inputs.
+    pub plan: Value,
+    /// The plan's hash, which an approval names.
+    pub plan_hash: String,
+    /// What was read of the resource: the "before".
+    #[serde(default)]
+    pub observed: Value,
+    /// The resource is already as it should be.
+    pub compliant: bool,
+}
+
+/// What the guard allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// Run the plan now.
+    Run,
+    /// Never. Ends the remediation.
+    Refuse,
+    /// Only once a person has approved the plan.
+    NeedsApproval,
+    /// Ask again at this time.
+    Defer {
+        /// When a change window opens or a limit resets.
+        until: Timestamp,
+    },
+}
+
+/// A decision with its grounds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Decided {
+    /// What is allowed.
+    pub verdict: Verdict,
+    /// Why, one sentence each.
+    #[serde(default)]
+    pub reasons: Vec<String>,
+    /// Which guard or policy set decided, with its hash.
+    pub by: String,
+}
+
+/// An executor at work.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Started {
+    /// `native` or `ssm`.
+    pub executor: String,
+    /// The role or user that it works as.
+    pub executor_arn: String,
+    /// The session's name, by which CloudTrail can be searched.
+    pub session: String,
+    /// 1 for the first; each resumption after a crash counts one more.
+    pub attempt: u32,
+}
+
+/// Which way a step goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Phase {
+    /// Makes the change.
+    Apply,
+    /// Takes it back.
+    Undo,
+}
+
+/// A mutating request, journalled before it is sent.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StepStarted {
+    /// Which plan it belongs to.
+    pub phase: Phase,
+    /// Its place in the plan, from 0.
+    pub index: u32,
+    /// The step's name in the document.
+    pub name: String,
+    /// The request, with secrets masked.
+    pub call: Call,
+    /// Hash of the request as it is sent.
+    pub call_hash: String,
+}
+
+/// How a request ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StepOutcome {
+    /// AWS carried it out.
+    Ok,
+    /// It did not succeed.
+    Failed {
+        /// What kind of failure.
+        kind: CallErrorKind,
+        /// AWS's error code.
+        code: String,
+        /// AWS's message, or ours.
+        message: String,
+    },
+    /// The process died before an answer came: recovery looks at the resource before anything is sent.
+    Unknown,
+}
+
+impl StepOutcome {
+    /// The change may be there.
+    #[must_use]
+    pub const fn may_have_happened(&self) -> bool {
+        match self {
+            Self::Ok | Self::Unknown => true,
+            Self::Failed { kind, .. } => kind.may_have_happened(),
+        }
+    }
+}
+
+/// The end of the step in flight.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StepFinished {
+    /// Which plan it belongs to.
+    pub phase: Phase,
+    /// The step that was started.
+    pub index: u32,
+    /// How it ended.
+    pub outcome: StepOutcome,
+    /// AWS's id of the request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
+    /// What later steps use of the answer.
+    #[serde(default)]
+    pub outputs: Value,
+}
+
+/// The check, read again.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Verified {
+    /// What the check says now.
+    pub compliant: bool,
+    /// What was read: the "after".
+    #[serde(default)]
+    pub observed: Value,
+}
+
+/// A way back.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct UndoPlanned {
+    /// The plan: an Automation document with literal inputs.
+    pub plan: Value,
+    /// Its hash.
+    pub plan_hash: String,
+    /// Why: a failed step, a check that still fails, someone's request.
+    pub reason: String,
+    /// Who asked for it; the hub itself after a failure.
+    pub requester: String,
+}

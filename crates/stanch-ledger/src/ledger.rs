@@ -1,0 +1,377 @@
+//! The port: where remediations are kept.
+
+use std::{collections::BTreeMap, io, time::Duration};
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use stanch_types::AccountId;
+
+use crate::{
+    Digest, Entry, Event, IdempotencyKey, LedgerError, Received, Record, RemediationId, State,
+    Status, chain::to_millisecond,
+};
+
+/// Keeps remediations. Whatever a method acknowledged survives the process and, where the store is
+/// durable, the machine.
+///
+/// Several processes may use one store at once.
+#[async_trait]
+pub trait Ledger: Send + Sync {
+    /// Admits the work named by `key`, once: of any number of concurrent calls with one key, in any
+    /// number of processes, exactly one gets [`Admission::New`].
+    async fn admit(
+        &self,
+        key: IdempotencyKey,
+        received: Received,
+        at: Timestamp,
+    ) -> Result<Admission, LedgerError>;
+
+    /// Appends `events`, all or none, to a remediation that has `expected` events so far.
+    ///
+    /// # Errors
+    /// [`LedgerError::Conflict`] if it has another number of events, [`LedgerError::Illegal`] if one
+    /// cannot follow.
+    async fn append(
+        &self,
+        id: RemediationId,
+        expected: u64,
+        events: Vec<Event>,
+        at: Timestamp,
+    ) -> Result<Head, LedgerError>;
+
+    /// All events of a remediation, in order.
+    async fn entries(&self, id: RemediationId) -> Result<Vec<Entry>, LedgerError>;
+
+    /// A remediation's row.
+    async fn record(&self, id: RemediationId) -> Result<Record, LedgerError>;
+
+    /// The rows that `query` asks for, a page at a time.
+    async fn query(&self, query: &Query) -> Result<Page, LedgerError>;
+
+    /// How many rows `query` asks for (its cursor and limit aside), by status.
+    async fn counts(&self, query: &Query) -> Result<BTreeMap<Status, u64>, LedgerError>;
+
+    /// How often `remediation` was started on a resource since then: what the attempt budget counts.
+    async fn attempts(
+        &self,
+        account: &AccountId,
+        resource_id: &str,
+        remediation: &str,
+        since: Timestamp,
+    ) -> Result<Attempts, LedgerError>;
+
+    /// Tries to take the lock `key` for `ttl`. It does not wait, and a lock is not re-entrant.
+    async fn lock(
+        &self,
+        key: &str,
+        owner: &str,
+        ttl: Duration,
+        now: Timestamp,
+    ) -> Result<Lock, LedgerError>;
+
+    /// Holds a lock for `ttl` from now on.
+    ///
+    /// # Errors
+    /// [`LedgerError::LeaseLost`] if it has run out, even if nobody has taken it.
+    async fn renew(
+        &self,
+        lease: &Lease,
+        ttl: Duration,
+        now: Timestamp,
+    ) -> Result<Lease, LedgerError>;
+
+    /// Gives a lock back. One that was lost is left alone.
+    async fn unlock(&self, lease: &Lease) -> Result<(), LedgerError>;
+
+    /// Keeps what could not be taken in, so that a person can look at it. The same letter is kept once.
+    async fn bury(&self, letter: Letter, at: Timestamp) -> Result<Digest, LedgerError>;
+
+    /// Dead letters, oldest first.
+    async fn dead_letters(&self, limit: u32) -> Result<Vec<DeadLetter>, LedgerError>;
+
+    /// A dead letter.
+    async fn dead_letter(&self, id: Digest) -> Result<Option<DeadLetter>, LedgerError>;
+
+    /// Removes a dead letter; `false` if there is none.
+    async fn remove_dead_letter(&self, id: Digest) -> Result<bool, LedgerError>;
+
+    /// Writes every event as a line of JSON ([`Entry`]), by remediation in the order of admission.
+    /// Returns how many.
+    async fn export(&self, to: &mut (dyn io::Write + Send)) -> Result<u64, LedgerError>;
+
+    /// What a remediation has come to, with the number of its events.
+    async fn state(&self, id: RemediationId) -> Result<(State, u64), LedgerError> {
+        let entries = self.entries(id).await?;
+        let state = State::fold(entries.iter().map(|entry| (&entry.event, entry.at)))
+            .map_err(|source| LedgerError::Illegal { id, source })?
+            .ok_or(LedgerError::NotFound(id))?;
+        Ok((state, entries.len() as u64))
+    }
+
+    /// Checks the chain of a remediation.
+    ///
+    /// # Errors
+    /// [`LedgerError::Broken`] names the first event that does not hold.
+    async fn verify(&self, id: RemediationId) -> Result<(), LedgerError> {
+        Ok(Entry::verify(id, &self.entries(id).await?)?)
+    }
+
+    /// Remediations that recovery has to look at, oldest first, all of them.
+    async fn unfinished(&self) -> Result<Vec<Record>, LedgerError> {
+        let mut query = Query::unfinished();
+        let mut found = Vec::new();
+        loop {
+            let page = self.query(&query).await?;
+            found.extend(page.records);
+            match page.next {
+                Some(cursor) => query.cursor = Some(cursor),
+                None => return Ok(found),
+            }
+        }
+    }
+}
+
+/// Whether the work is new.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Admission {
+    /// It is, and the caller's to do. It has one event.
+    New(RemediationId),
+    /// It was admitted before.
+    Duplicate(RemediationId),
+}
+
+/// The end of a remediation's chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Head {
+    /// How many events it has: what the next append expects.
+    pub events: u64,
+    /// The last one's hash.
+    pub hash: Digest,
+}
+
+/// Which remediations.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Scope {
+    /// All.
+    All,
+    /// Those that are not final.
+    Unfinished,
+    /// Those in an account.
+    Account(AccountId),
+    /// Those of a resource, as findings name it.
+    Resource(String),
+    /// Those of a finding.
+    Finding(String),
+}
+
+/// In which order of admission.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// Oldest first.
+    Oldest,
+    /// Newest first.
+    Newest,
+}
+
+/// A question to the ledger.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Query {
+    /// Which remediations.
+    pub scope: Scope,
+    /// Admitted at or after.
+    pub from: Option<Timestamp>,
+    /// Admitted before.
+    pub until: Option<Timestamp>,
+    /// In this status.
+    pub status: Option<Status>,
+    /// In which order.
+    pub order: Order,
+    /// Where the page before ended.
+    pub cursor: Option<Cursor>,
+    /// Rows on a page, 1 to 1,000.
+    pub limit: u32,
+}
+
+impl Query {
+    /// The most rows on a page.
+    pub const MAX_LIMIT: u32 = 1_000;
+
+    /// Everything in `scope`, newest first, 100 a page.
+    #[must_use]
+    pub const fn new(scope: Scope) -> Self {
+        Self {
+            scope,
+            from: None,
+            until: None,
+            status: None,
+            order: Order::Newest,
+            cursor: None,
+            limit: 100,
+        }
+    }
+
+    /// Everything.
+    #[must_use]
+    pub const fn all() -> Self {
+        Self::new(Scope::All)
+    }
+
+    /// What is not final, oldest first.
+    #[must_use]
+    pub const fn unfinished() -> Self {
+        let mut query = Self::new(Scope::Unfinished);
+        query.order = Order::Oldest;
+        query.limit = Self::MAX_LIMIT;
+        query
+    }
+
+    /// One account's.
+    #[must_use]
+    pub const fn account(account: AccountId) -> Self {
+        Self::new(Scope::Account(account))
+    }
+
+    /// One resource's.
+    #[must_use]
+    pub fn resource(resource_id: impl Into<String>) -> Self {
+        Self::new(Scope::Resource(resource_id.into()))
+    }
+
+    /// One finding's.
+    #[must_use]
+    pub fn finding(finding_id: impl Into<String>) -> Self {
+        Self::new(Scope::Finding(finding_id.into()))
+    }
+
+    /// Only those admitted at or after `from` and before `until`.
+    #[must_use]
+    pub const fn between(mut self, from: Option<Timestamp>, until: Option<Timestamp>) -> Self {
+        self.from = from;
+        self.until = until;
+        self
+    }
+
+    /// Only those in `status`.
+    #[must_use]
+    pub const fn with_status(mut self, status: Status) -> Self {
+        self.status = Some(status);
+        self
+    }
+
+    /// That many rows on a page.
+    #[must_use]
+    pub const fn limit(mut self, rows: u32) -> Self {
+        self.limit = rows;
+        self
+    }
+
+    /// `limit` within its bounds.
+    pub(crate) fn page_size(&self) -> usize {
+        self.limit.clamp(1, Self::MAX_LIMIT) as usize
+    }
+}
+
+/// Where a page ended; to be handed back as it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Cursor(pub String);
+
+impl Cursor {
+    /// After the row that was admitted at `at` (milliseconds) as number `row`.
+    pub(crate) fn at(at: i64, row: i64) -> Self {
+        Self(format!("{at}.{row}"))
+    }
+
+    pub(crate) fn position(&self) -> Result<(i64, i64), LedgerError> {
+        self.0
+            .split_once('.')
+            .and_then(|(at, row)| Some((at.parse().ok()?, row.parse().ok()?)))
+            .ok_or_else(|| LedgerError::BadCursor(self.0.chars().take(64).collect()))
+    }
+}
+
+/// A page of rows.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Page {
+    /// The rows.
+    pub records: Vec<Record>,
+    /// Where the next page starts; `None` after the last.
+    pub next: Option<Cursor>,
+}
+
+/// What the attempt budget is counted from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Attempts {
+    /// Remediations that were started.
+    pub count: u64,
+    /// When the last one was.
+    pub last: Option<Timestamp>,
+}
+
+/// A lock that is held.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lease {
+    /// The lock's name.
+    pub key: String,
+    /// Who holds it.
+    pub owner: String,
+    /// Names the lease; a later one has a greater token.
+    pub token: u64,
+    /// Until when, unless it is renewed.
+    pub expires: Timestamp,
+}
+
+impl Lease {
+    /// When a lease taken now for `ttl` ends.
+    pub(crate) fn end(now: Timestamp, ttl: Duration) -> Timestamp {
+        to_millisecond(now.saturating_add(ttl).unwrap_or(now))
+    }
+}
+
+/// What came of trying to take a lock.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Lock {
+    /// It is the caller's.
+    Taken(Lease),
+    /// Someone has it, at most until `expires` unless they renew it.
+    Busy {
+        /// Who.
+        owner: String,
+        /// Until when.
+        expires: Timestamp,
+    },
+}
+
+/// Something that could not be taken in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Letter {
+    /// Where it came from: `sqs`, `http`, a file's name.
+    pub source: String,
+    /// Why it could not be taken in.
+    pub reason: String,
+    /// As it came.
+    pub body: String,
+}
+
+impl Letter {
+    /// The hash of source and body: the same letter buried twice is one.
+    pub(crate) fn id(&self) -> Digest {
+        Digest::of_plain(&[&self.source, &self.body])
+    }
+}
+
+/// A letter that is kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeadLetter {
+    /// Names it.
+    pub id: Digest,
+    /// When it was buried, last.
+    #[serde(with = "jiff::fmt::serde::timestamp::millisecond::required")]
+    pub at: Timestamp,
+    /// How often it came.
+    pub times: u64,
+    /// The letter.
+    #[serde(flatten)]
+    pub letter: Letter,
+}

@@ -1,0 +1,348 @@
+//! A ledger in memory: for tests and dry runs.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    io::Write,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use stanch_types::AccountId;
+
+use crate::{
+    Admission, Attempts, Cursor, DeadLetter, Digest, Entry, Event, Head, IdempotencyKey, Lease,
+    Ledger, LedgerError, Letter, Lock, Order, Page, Query, Received, Record, RemediationId, Scope,
+    State, Status, chain::to_millisecond,
+};
+
+/// Keeps everything in memory, for as long as it lives.
+#[derive(Debug, Default)]
+pub struct MemoryLedger {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    /// In order of admission.
+    chains: Vec<Chain>,
+    by_id: HashMap<RemediationId, usize>,
+    locks: HashMap<String, Lease>,
+    /// The last lease's token.
+    token: u64,
+    dead_letters: BTreeMap<(Timestamp, Digest), DeadLetter>,
+}
+
+#[derive(Debug)]
+struct Chain {
+    id: RemediationId,
+    entries: Vec<Entry>,
+    state: State,
+}
+
+impl MemoryLedger {
+    /// An empty ledger.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Every change of `Inner` is made by one statement after all that can fail, so that a panic of
+    /// another thread leaves nothing half done.
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn chain(&self, id: RemediationId) -> Result<&Chain, LedgerError> {
+        self.by_id
+            .get(&id)
+            .and_then(|&index| self.chains.get(index))
+            .ok_or(LedgerError::NotFound(id))
+    }
+
+    fn matching<'a>(&'a self, query: &'a Query) -> impl Iterator<Item = (usize, &'a Chain)> {
+        let matches = |state: &State| {
+            let State { received, at, .. } = state;
+            let in_scope = match &query.scope {
+                Scope::All => true,
+                Scope::Unfinished => !state.status.is_final(),
+                Scope::Account(account) => received.account == *account,
+                Scope::Resource(resource) => received.resource_id == *resource,
+                Scope::Finding(finding) => received.finding_id == *finding,
+            };
+            in_scope
+                && query.from.is_none_or(|from| *at >= from)
+                && query.until.is_none_or(|until| *at < until)
+                && query.status.is_none_or(|status| state.status == status)
+        };
+        self.chains
+            .iter()
+            .enumerate()
+            .filter(move |(_, chain)| matches(&chain.state))
+    }
+}
+
+impl Chain {
+    fn record(&self) -> Record {
+        let updated_at = self.entries.last().map_or(self.state.at, |entry| entry.at);
+        Record::project(self.id, &self.state, self.entries.len() as u64, updated_at)
+    }
+}
+
+fn entry(
+    id: RemediationId,
+    seq: u64,
+    at: Timestamp,
+    prev: Digest,
+    event: Event,
+) -> Result<Entry, LedgerError> {
+    let body = Digest::of(&event).map_err(LedgerError::Encode)?;
+    Ok(Entry::seal(id, seq, at, prev, body, event))
+}
+
+#[async_trait]
+impl Ledger for MemoryLedger {
+    async fn admit(
+        &self,
+        key: IdempotencyKey,
+        received: Received,
+        at: Timestamp,
+    ) -> Result<Admission, LedgerError> {
+        let id = key.remediation_id();
+        let at = to_millisecond(at);
+        let state = State::admitted(received.clone(), at);
+        let first = entry(id, 0, at, Digest::ZERO, Event::Received(received))?;
+        let mut inner = self.inner();
+        if inner.by_id.contains_key(&id) {
+            return Ok(Admission::Duplicate(id));
+        }
+        let index = inner.chains.len();
+        inner.by_id.insert(id, index);
+        inner.chains.push(Chain {
+            id,
+            entries: vec![first],
+            state,
+        });
+        Ok(Admission::New(id))
+    }
+
+    async fn append(
+        &self,
+        id: RemediationId,
+        expected: u64,
+        events: Vec<Event>,
+        at: Timestamp,
+    ) -> Result<Head, LedgerError> {
+        let at = to_millisecond(at);
+        let mut inner = self.inner();
+        let chain = inner.chain(id)?;
+        let found = chain.entries.len() as u64;
+        if found != expected {
+            return Err(LedgerError::Conflict {
+                id,
+                expected,
+                found,
+            });
+        }
+        let mut state = chain.state.clone();
+        let mut prev = chain.entries.last().map_or(Digest::ZERO, |last| last.hash);
+        let mut entries = Vec::with_capacity(events.len());
+        for (seq, event) in (found..).zip(events) {
+            state = state
+                .apply(&event, at)
+                .map_err(|source| LedgerError::Illegal { id, source })?;
+            let entry = entry(id, seq, at, prev, event)?;
+            prev = entry.hash;
+            entries.push(entry);
+        }
+        let index = inner.by_id.get(&id).copied();
+        if let Some(chain) = index.and_then(|index| inner.chains.get_mut(index)) {
+            chain.entries.extend(entries);
+            chain.state = state;
+        }
+        let chain = inner.chain(id)?;
+        Ok(Head {
+            events: chain.entries.len() as u64,
+            hash: prev,
+        })
+    }
+
+    async fn entries(&self, id: RemediationId) -> Result<Vec<Entry>, LedgerError> {
+        Ok(self.inner().chain(id)?.entries.clone())
+    }
+
+    async fn record(&self, id: RemediationId) -> Result<Record, LedgerError> {
+        Ok(self.inner().chain(id)?.record())
+    }
+
+    async fn query(&self, query: &Query) -> Result<Page, LedgerError> {
+        let inner = self.inner();
+        let mut rows: Vec<(Timestamp, usize, &Chain)> = inner
+            .matching(query)
+            .map(|(index, chain)| (chain.state.at, index, chain))
+            .collect();
+        rows.sort_unstable_by_key(|(at, index, _)| (*at, *index));
+        if query.order == Order::Newest {
+            rows.reverse();
+        }
+        if let Some(cursor) = &query.cursor {
+            let (at, index) = cursor.position()?;
+            let after = rows.iter().position(|(row_at, row, _)| {
+                let row = (row_at.as_millisecond(), *row as i64);
+                match query.order {
+                    Order::Oldest => row > (at, index),
+                    Order::Newest => row < (at, index),
+                }
+            });
+            rows.drain(..after.unwrap_or(rows.len()));
+        }
+        let more = rows.len() > query.page_size();
+        rows.truncate(query.page_size());
+        let next = rows
+            .last()
+            .filter(|_| more)
+            .map(|(at, index, _)| Cursor::at(at.as_millisecond(), *index as i64));
+        let records = rows.iter().map(|(.., chain)| chain.record()).collect();
+        Ok(Page { records, next })
+    }
+
+    async fn counts(&self, query: &Query) -> Result<BTreeMap<Status, u64>, LedgerError> {
+        let mut counts = BTreeMap::new();
+        for (_, chain) in self.inner().matching(query) {
+            *counts.entry(chain.state.status).or_default() += 1;
+        }
+        Ok(counts)
+    }
+
+    async fn attempts(
+        &self,
+        account: &AccountId,
+        resource_id: &str,
+        remediation: &str,
+        since: Timestamp,
+    ) -> Result<Attempts, LedgerError> {
+        let mut attempts = Attempts::default();
+        for (_, Chain { state, .. }) in self.inner().matching(&Query::resource(resource_id)) {
+            let started = state.run.as_ref().map(|run| run.at);
+            if state.received.account == *account
+                && state.received.remediation == remediation
+                && started.is_some_and(|at| at >= since)
+            {
+                attempts.count += 1;
+                attempts.last = attempts.last.max(started);
+            }
+        }
+        Ok(attempts)
+    }
+
+    async fn lock(
+        &self,
+        key: &str,
+        owner: &str,
+        ttl: Duration,
+        now: Timestamp,
+    ) -> Result<Lock, LedgerError> {
+        let mut inner = self.inner();
+        if let Some(lease) = inner.locks.get(key).filter(|lease| lease.expires > now) {
+            return Ok(Lock::Busy {
+                owner: lease.owner.clone(),
+                expires: lease.expires,
+            });
+        }
+        inner.token += 1;
+        let lease = Lease {
+            key: key.to_owned(),
+            owner: owner.to_owned(),
+            token: inner.token,
+            expires: Lease::end(now, ttl),
+        };
+        inner.locks.insert(key.to_owned(), lease.clone());
+        Ok(Lock::Taken(lease))
+    }
+
+    async fn renew(
+        &self,
+        lease: &Lease,
+        ttl: Duration,
+        now: Timestamp,
+    ) -> Result<Lease, LedgerError> {
+        let mut inner = self.inner();
+        let held = inner
+            .locks
+            .get_mut(&lease.key)
+            .filter(|held| held.token == lease.token && held.expires > now)
+            .ok_or_else(|| LedgerError::LeaseLost(lease.key.clone()))?;
+        held.expires = Lease::end(now, ttl);
+        Ok(held.clone())
+    }
+
+    async fn unlock(&self, lease: &Lease) -> Result<(), LedgerError> {
+        self.inner()
+            .locks
+            .retain(|_, held| held.token != lease.token);
+        Ok(())
+    }
+
+    async fn bury(&self, letter: Letter, at: Timestamp) -> Result<Digest, LedgerError> {
+        let id = letter.id();
+        let at = to_millisecond(at);
+        let mut inner = self.inner();
+        let before = inner
+            .dead_letters
+            .iter()
+            .find(|((_, other), _)| *other == id)
+            .map(|(key, dead)| (*key, dead.times));
+        if let Some((key, _)) = before {
+            inner.dead_letters.remove(&key);
+        }
+        let dead = DeadLetter {
+            id,
+            at,
+            times: before.map_or(1, |(_, times)| times + 1),
+            letter,
+        };
+        inner.dead_letters.insert((at, id), dead);
+        Ok(id)
+    }
+
+    async fn dead_letters(&self, limit: u32) -> Result<Vec<DeadLetter>, LedgerError> {
+        let inner = self.inner();
+        Ok(inner
+            .dead_letters
+            .values()
+            .take(limit as usize)
+            .cloned()
+            .collect())
+    }
+
+    async fn dead_letter(&self, id: Digest) -> Result<Option<DeadLetter>, LedgerError> {
+        let inner = self.inner();
+        Ok(inner
+            .dead_letters
+            .values()
+            .find(|dead| dead.id == id)
+            .cloned())
+    }
+
+    async fn remove_dead_letter(&self, id: Digest) -> Result<bool, LedgerError> {
+        let mut inner = self.inner();
+        let before = inner.dead_letters.len();
+        inner.dead_letters.retain(|_, dead| dead.id != id);
+        Ok(inner.dead_letters.len() < before)
+    }
+
+    async fn export(&self, to: &mut (dyn Write + Send)) -> Result<u64, LedgerError> {
+        let inner = self.inner();
+        let mut lines = 0;
+        for entry in inner.chains.iter().flat_map(|chain| &chain.entries) {
+            let mut line = serde_json::to_vec(entry).map_err(LedgerError::Encode)?;
+            line.push(b'\n');
+            to.write_all(&line).map_err(LedgerError::Write)?;
+            lines += 1;
+        }
+        Ok(lines)
+    }
+}

@@ -1,0 +1,132 @@
+//! A remediation as one row: the brief's audit log.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use stanch_types::{AccountId, Region};
+
+use crate::{RemediationId, Route, State, Status};
+
+/// A remediation with the attributes of the audit log, named as they are in its table.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Record {
+    /// Names the remediation.
+    pub remediation_id: RemediationId,
+    /// When it was admitted; as JSON, milliseconds since 1970.
+    #[serde(with = "jiff::fmt::serde::timestamp::millisecond::required")]
+    pub timestamp: Timestamp,
+    /// The finding.
+    pub finding_id: String,
+    /// The member account.
+    pub account_id: AccountId,
+    /// ASFF's type.
+    pub resource_type: String,
+    /// ARN or id, as the finding has it.
+    pub resource_id: String,
+    /// Who set it off.
+    pub remediation_type: Route,
+    /// The catalog's name of the remediation.
+    pub remediation_action: String,
+    /// The status in the audit log's three words.
+    pub execution_status: ExecutionStatus,
+    /// The role or user that it was carried out as; before that, who asked for it.
+    pub executor_arn: String,
+    /// What went wrong, if something did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error_message: Option<String>,
+    /// From start to end, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub execution_duration: Option<u64>,
+    /// Someone was told.
+    pub notification_sent: bool,
+
+    /// Where exactly it stands.
+    pub status: Status,
+    /// The region.
+    pub region: Region,
+    /// The control.
+    pub control: String,
+    /// The finding's severity.
+    pub severity: String,
+    /// The finding's title.
+    pub title: String,
+    /// Who asked.
+    pub requester: String,
+    /// The change was taken back.
+    pub undone: bool,
+    /// When an executor first took it up.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        with = "jiff::fmt::serde::timestamp::millisecond::optional"
+    )]
+    pub started_at: Option<Timestamp>,
+    /// When its last event was stored.
+    #[serde(with = "jiff::fmt::serde::timestamp::millisecond::required")]
+    pub updated_at: Timestamp,
+    /// How many events it has: what the next append expects.
+    pub events: u64,
+}
+
+/// The audit log's words for how it went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum ExecutionStatus {
+    /// Fixed, already fine, or taken back as asked.
+    Success,
+    /// Not fixed: failed, refused, not to be undone.
+    Failed,
+    /// Not ended yet.
+    InProgress,
+}
+
+impl Record {
+    /// The row of a remediation with `events` events, the last of them at `updated_at`.
+    #[must_use]
+    pub fn project(id: RemediationId, state: &State, events: u64, updated_at: Timestamp) -> Self {
+        let State { received, run, .. } = state;
+        Self {
+            remediation_id: id,
+            timestamp: state.at,
+            finding_id: received.finding_id.clone(),
+            account_id: received.account.clone(),
+            resource_type: received.resource_type.clone(),
+            resource_id: received.resource_id.clone(),
+            remediation_type: received.route,
+            remediation_action: received.remediation.clone(),
+            execution_status: ExecutionStatus::of(state),
+            executor_arn: run
+                .as_ref()
+                .map_or(&received.requester, |run| &run.started.executor_arn)
+                .clone(),
+            error_message: state.error.clone(),
+            execution_duration: state.duration_ms,
+            notification_sent: state.notified,
+            status: state.status,
+            region: received.region.clone(),
+            control: received.control.clone(),
+            severity: received.severity.clone(),
+            title: received.title.clone(),
+            requester: received.requester.clone(),
+            undone: state.status == Status::Undone,
+            started_at: run.as_ref().map(|run| run.at),
+            updated_at,
+            events,
+        }
+    }
+}
+
+impl ExecutionStatus {
+    fn of(state: &State) -> Self {
+        match state.status {
+            Status::Success | Status::NothingToDo => Self::Success,
+            // Taken back because someone asked, not because it had failed.
+            Status::Undone if state.verified.as_ref().is_some_and(|v| v.compliant) => Self::Success,
+            Status::Undone
+            | Status::Failed
+            | Status::Refused
+            | Status::Skipped
+            | Status::UndoFailed => Self::Failed,
+            _ => Self::InProgress,
+        }
+    }
+}

@@ -1,0 +1,602 @@
+//! What a remediation has come to: a fold over its events.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use stanch_types::Call;
+
+use crate::{
+    Decided, Event, Phase, Planned, Received, Started, StepFinished, StepOutcome, StepStarted,
+    UndoPlanned, Verdict, Verified,
+};
+
+/// Where a remediation stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Status {
+    /// Admitted; nothing is known of the resource yet.
+    Received,
+    /// Planned; the guard has not decided.
+    Planned,
+    /// Waits for a person.
+    AwaitingApproval,
+    /// Waits for a time.
+    Deferred,
+    /// May run.
+    Ready,
+    /// An executor is at work, or died at it.
+    Running,
+    /// The requests were sent; the check was read again.
+    Verifying,
+    /// The change is being taken back, or that died.
+    Undoing,
+    /// Fixed, and seen to be. Final, but for an undo.
+    Success,
+    /// Not fixed. Final, but for an undo.
+    Failed,
+    /// Was compliant before anything was done. Final.
+    NothingToDo,
+    /// A guard or a person said no. Final.
+    Refused,
+    /// Not Stanch's to fix: suppressed, exempted, superseded. Final.
+    Skipped,
+    /// As it was before the change. Final.
+    Undone,
+    /// Neither fixed nor put back; people have to look. Final, but for another undo.
+    UndoFailed,
+}
+
+impl Status {
+    /// Every status, in the order of a remediation's life.
+    pub const ALL: [Self; 15] = [
+        Self::Received,
+        Self::Planned,
+        Self::AwaitingApproval,
+        Self::Deferred,
+        Self::Ready,
+        Self::Running,
+        Self::Verifying,
+        Self::Undoing,
+        Self::Success,
+        Self::Failed,
+        Self::NothingToDo,
+        Self::Refused,
+        Self::Skipped,
+        Self::Undone,
+        Self::UndoFailed,
+    ];
+
+    /// Nothing more is to be done by itself; recovery leaves it alone.
+    #[must_use]
+    pub const fn is_final(self) -> bool {
+        matches!(
+            self,
+            Self::Success
+                | Self::Failed
+                | Self::NothingToDo
+                | Self::Refused
+                | Self::Skipped
+                | Self::Undone
+                | Self::UndoFailed
+        )
+    }
+
+    /// The name as it is written everywhere.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Received => "Received",
+            Self::Planned => "Planned",
+            Self::AwaitingApproval => "AwaitingApproval",
+            Self::Deferred => "Deferred",
+            Self::Ready => "Ready",
+            Self::Running => "Running",
+            Self::Verifying => "Verifying",
+            Self::Undoing => "Undoing",
+            Self::Success => "Success",
+            Self::Failed => "Failed",
+            Self::NothingToDo => "NothingToDo",
+            Self::Refused => "Refused",
+            Self::Skipped => "Skipped",
+            Self::Undone => "Undone",
+            Self::UndoFailed => "UndoFailed",
+        }
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// An event that cannot happen where the remediation stands.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{event}` cannot follow in status `{status}`: {reason}")]
+pub struct IllegalTransition {
+    /// Where it stands.
+    pub status: Status,
+    /// The event's name.
+    pub event: &'static str,
+    /// The rule that it would break.
+    pub reason: &'static str,
+}
+
+/// The guard's decision with the time it was made at.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Decision {
+    /// What was decided.
+    pub decided: Decided,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// People's word on the plan.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Approval {
+    /// The plan that was shown.
+    pub plan_hash: String,
+    /// From this moment on it does not count.
+    pub expires: Timestamp,
+    /// Who approved, and when.
+    pub approved: Option<(String, Timestamp)>,
+}
+
+/// A request of a run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Step {
+    /// Its place in the plan.
+    pub index: u32,
+    /// The step's name.
+    pub name: String,
+    /// The request, masked.
+    pub call: Call,
+    /// Hash of the request as sent.
+    pub call_hash: String,
+    /// `None` while it is in flight.
+    pub outcome: Option<StepOutcome>,
+    /// AWS's id of the request.
+    pub request_id: Option<String>,
+    /// What later steps use of the answer.
+    pub outputs: Value,
+}
+
+/// An executor's run of a plan, over all its attempts.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Run {
+    /// The last attempt.
+    pub started: Started,
+    /// The first attempt's time.
+    pub at: Timestamp,
+    /// What was sent, in order; a step sent again stands twice.
+    pub steps: Vec<Step>,
+}
+
+impl Run {
+    /// The request that was about to be sent, or was sent, when the last event was stored.
+    #[must_use]
+    pub fn in_flight(&self) -> Option<&Step> {
+        self.steps.last().filter(|step| step.outcome.is_none())
+    }
+
+    /// The step that AWS carried out at `index`, if it did.
+    #[must_use]
+    pub fn done(&self, index: u32) -> Option<&Step> {
+        self.steps
+            .iter()
+            .find(|step| step.index == index && step.outcome == Some(StepOutcome::Ok))
+    }
+
+    /// A request of this run may have changed something.
+    #[must_use]
+    pub fn may_have_changed(&self) -> bool {
+        self.steps.iter().any(|step| {
+            step.outcome
+                .as_ref()
+                .is_none_or(StepOutcome::may_have_happened)
+        })
+    }
+}
+
+/// A way back, and how far it got.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Undo {
+    /// The plan and its grounds.
+    pub planned: UndoPlanned,
+    /// `None` until an executor takes it up.
+    pub run: Option<Run>,
+    /// What was read when it was done.
+    pub observed: Value,
+}
+
+/// Everything that is known of a remediation: enough to continue it after a crash.
+#[derive(Debug, Clone, PartialEq)]
+pub struct State {
+    /// Where it stands.
+    pub status: Status,
+    /// The finding.
+    pub received: Received,
+    /// When it was admitted.
+    pub at: Timestamp,
+    /// The last plan.
+    pub plan: Option<Planned>,
+    /// The guard's last decision on that plan.
+    pub decision: Option<Decision>,
+    /// The approval that was asked for, unless it was voided.
+    pub approval: Option<Approval>,
+    /// Until when it is deferred.
+    pub deferred_until: Option<Timestamp>,
+    /// The change.
+    pub run: Option<Run>,
+    /// The last reading of the check after the change.
+    pub verified: Option<Verified>,
+    /// The way back.
+    pub undo: Option<Undo>,
+    /// What went wrong, last.
+    pub error: Option<String>,
+    /// From start to end in milliseconds, once it ended.
+    pub duration_ms: Option<u64>,
+    /// A channel took a message about it.
+    pub notified: bool,
+}
+
+impl State {
+    /// The state after the first event.
+    #[must_use]
+    pub const fn admitted(received: Received, at: Timestamp) -> Self {
+        Self {
+            status: Status::Received,
+            received,
+            at,
+            plan: None,
+            decision: None,
+            approval: None,
+            deferred_until: None,
+            run: None,
+            verified: None,
+            undo: None,
+            error: None,
+            duration_ms: None,
+            notified: false,
+        }
+    }
+
+    /// The state after all of `events`; `None` if there are none.
+    ///
+    /// # Errors
+    /// An event is not a legal successor of those before it.
+    pub fn fold<'a>(
+        events: impl IntoIterator<Item = (&'a Event, Timestamp)>,
+    ) -> Result<Option<Self>, IllegalTransition> {
+        let mut events = events.into_iter();
+        let mut state = match events.next() {
+            None => return Ok(None),
+            Some((Event::Received(received), at)) => Self::admitted(received.clone(), at),
+            Some((event, _)) => {
+                return Err(IllegalTransition {
+                    status: Status::Received,
+                    event: event.name(),
+                    reason: "a remediation starts with `received`",
+                });
+            }
+        };
+        for (event, at) in events {
+            state = state.apply(event, at)?;
+        }
+        Ok(Some(state))
+    }
+
+    /// The one transition function: the state after `event`, which happened at `at`.
+    ///
+    /// It is total: every event in every state gives a state or an error.
+    ///
+    /// # Errors
+    /// The event cannot happen here.
+    pub fn apply(mut self, event: &Event, at: Timestamp) -> Result<Self, IllegalTransition> {
+        use Status::*;
+        let status = self.status;
+        let illegal = |reason| {
+            Err(IllegalTransition {
+                status,
+                event: event.name(),
+                reason,
+            })
+        };
+        match event {
+            Event::Received(_) => return illegal("it was admitted already"),
+
+            Event::Planned(planned) => match status {
+                Received | Planned | Deferred => self.plan_anew(planned),
+                Ready if self.approval.is_none() => self.plan_anew(planned),
+                Ready | AwaitingApproval => {
+                    return illegal("its approval has to be voided first");
+                }
+                _ => return illegal("a plan is made before it runs"),
+            },
+
+            Event::Decided(decided) => {
+                match (status, decided.verdict) {
+                    (Received | Planned, Verdict::Refuse) => self.status = Refused,
+                    (Received | Planned, Verdict::Defer { until }) => {
+                        self.status = Deferred;
+                        self.deferred_until = Some(until);
+                    }
+                    (Planned, Verdict::Run) => self.status = Ready,
+                    (Planned, Verdict::NeedsApproval) => self.status = AwaitingApproval,
+                    (Received, _) => return illegal("there is no plan to run"),
+                    _ => return illegal("a decision follows on a plan"),
+                }
+                if decided.verdict == Verdict::Refuse {
+                    self.error = Some(decided.reasons.join("; "));
+                }
+                let decided = decided.clone();
+                self.decision = Some(Decision { decided, at });
+            }
+
+            Event::ApprovalRequested { plan_hash, expires } => {
+                if status != AwaitingApproval || self.approval.is_some() {
+                    return illegal("an approval is asked for once, when the guard wants one");
+                }
+                if !self.plan_is(plan_hash) {
+                    return illegal("it names another plan");
+                }
+                self.approval = Some(Approval {
+                    plan_hash: plan_hash.clone(),
+                    expires: *expires,
+                    approved: None,
+                });
+            }
+
+            Event::Approved { by, plan_hash } => {
+                let Some(approval) = self
+                    .approval
+                    .as_mut()
+                    .filter(|_| status == AwaitingApproval)
+                else {
+                    return illegal("no approval was asked for");
+                };
+                if approval.plan_hash != *plan_hash {
+                    return illegal("it names another plan");
+                }
+                if at >= approval.expires {
+                    return illegal("the time to approve has passed");
+                }
+                approval.approved = Some((by.clone(), at));
+                self.status = Ready;
+            }
+
+            Event::Rejected {
+                by,
+                plan_hash,
+                reason,
+            } => {
+                if status != AwaitingApproval && !self.is_approved() {
+                    return illegal("no approval was asked for");
+                }
+                if !self.plan_is(plan_hash) {
+                    return illegal("it names another plan");
+                }
+                self.status = Refused;
+                self.error = Some(match reason.as_str() {
+                    "" => format!("rejected by {by}"),
+                    reason => format!("rejected by {by}: {reason}"),
+                });
+            }
+
+            Event::ApprovalVoided { .. } => {
+                if status != AwaitingApproval && !self.is_approved() {
+                    return illegal("there is no approval to void");
+                }
+                self.status = Planned;
+                self.decision = None;
+                self.approval = None;
+            }
+
+            Event::Started(started) => match (status, self.run.as_mut()) {
+                (Ready, None) => {
+                    if self.approval.as_ref().is_some_and(|a| at >= a.expires) {
+                        return illegal("its approval has expired");
+                    }
+                    self.status = Running;
+                    self.run = Some(Run::new(started, at));
+                }
+                (Running | Verifying, Some(run)) if started.attempt > run.started.attempt => {
+                    self.status = Running;
+                    run.started = started.clone();
+                }
+                (Running | Verifying, _) => return illegal("an attempt counts one more"),
+                _ => return illegal("nothing runs without a decision"),
+            },
+
+            Event::StepStarted(step) => {
+                let Some(run) = self.run_of(step.phase) else {
+                    return illegal("no executor has taken it up");
+                };
+                if run.in_flight().is_some() {
+                    return illegal("another request is in flight");
+                }
+                if run.done(step.index).is_some() {
+                    return illegal("this request was carried out already");
+                }
+                run.steps.push(Step::new(step));
+            }
+
+            Event::StepFinished(finished) => {
+                let Some(run) = self.run_of(finished.phase) else {
+                    return illegal("no executor has taken it up");
+                };
+                match run.steps.last_mut() {
+                    Some(step) if step.outcome.is_none() && step.index == finished.index => {
+                        step.finish(finished);
+                    }
+                    _ => return illegal("this request is not in flight"),
+                }
+            }
+
+            Event::Verified(verified) => {
+                if !matches!(status, Running | Verifying) {
+                    return illegal("there is no change to verify");
+                }
+                if self.in_flight() {
+                    return illegal("a request is in flight");
+                }
+                self.status = Verifying;
+                self.verified = Some(verified.clone());
+            }
+
+            Event::Finished {
+                status: end,
+                error,
+                duration_ms,
+            } => {
+                match (status, end) {
+                    (Verifying, Success) => {
+                        if !self.verified.as_ref().is_some_and(|v| v.compliant) {
+                            return illegal("success is a check that says compliant");
+                        }
+                    }
+                    (Planned, NothingToDo) => {
+                        if !self.plan.as_ref().is_some_and(|p| p.compliant) {
+                            return illegal("the resource was not compliant");
+                        }
+                    }
+                    (Running | Verifying, Failed) => {
+                        if self.in_flight() {
+                            return illegal("a request is in flight");
+                        }
+                    }
+                    (
+                        Received | Planned | AwaitingApproval | Deferred | Ready,
+                        Failed | Refused | Skipped,
+                    ) => {}
+                    _ => return illegal("it cannot end like that"),
+                }
+                self.status = *end;
+                self.error.clone_from(error);
+                self.duration_ms = Some(*duration_ms);
+            }
+
+            Event::UndoPlanned(planned) => {
+                if !matches!(status, Running | Verifying | Success | Failed | UndoFailed) {
+                    return illegal("there is nothing to take back");
+                }
+                if self.run.is_none() {
+                    return illegal("nothing was started");
+                }
+                if self.in_flight() {
+                    return illegal("a request is in flight");
+                }
+                if matches!(status, Running | Verifying) {
+                    self.error = Some(planned.reason.clone());
+                }
+                self.status = Undoing;
+                self.undo = Some(Undo {
+                    planned: planned.clone(),
+                    run: None,
+                    observed: Value::Null,
+                });
+            }
+
+            Event::UndoStarted(started) => {
+                let Some(undo) = self.undo.as_mut().filter(|_| status == Undoing) else {
+                    return illegal("no undo is planned");
+                };
+                match undo.run.as_mut() {
+                    None => undo.run = Some(Run::new(started, at)),
+                    Some(run) if started.attempt > run.started.attempt => {
+                        run.started = started.clone();
+                    }
+                    Some(_) => return illegal("an attempt counts one more"),
+                }
+            }
+
+            Event::Undone { observed } => {
+                if self.in_flight() {
+                    return illegal("a request is in flight");
+                }
+                let Some(undo) = self.undo.as_mut().filter(|_| status == Undoing) else {
+                    return illegal("no undo is planned");
+                };
+                undo.observed.clone_from(observed);
+                self.status = Undone;
+            }
+
+            Event::UndoFailed { error } => {
+                if status != Undoing {
+                    return illegal("no undo is planned");
+                }
+                if self.in_flight() {
+                    return illegal("a request is in flight");
+                }
+                self.status = UndoFailed;
+                self.error = Some(error.clone());
+            }
+
+            Event::Notified { ok, .. } => self.notified |= ok,
+        }
+        Ok(self)
+    }
+
+    fn plan_anew(&mut self, planned: &Planned) {
+        self.status = Status::Planned;
+        self.plan = Some(planned.clone());
+        self.decision = None;
+        self.deferred_until = None;
+    }
+
+    fn plan_is(&self, hash: &str) -> bool {
+        self.plan.as_ref().is_some_and(|p| p.plan_hash == hash)
+    }
+
+    fn is_approved(&self) -> bool {
+        self.status == Status::Ready && self.approval.is_some()
+    }
+
+    /// The run whose steps may go on, if it is under way.
+    fn run_of(&mut self, phase: Phase) -> Option<&mut Run> {
+        match (phase, self.status) {
+            (Phase::Apply, Status::Running) => self.run.as_mut(),
+            (Phase::Undo, Status::Undoing) => self.undo.as_mut()?.run.as_mut(),
+            _ => None,
+        }
+    }
+
+    fn in_flight(&self) -> bool {
+        let undo = self.undo.as_ref().and_then(|undo| undo.run.as_ref());
+        [self.run.as_ref(), undo]
+            .into_iter()
+            .flatten()
+            .any(|run| run.in_flight().is_some())
+    }
+}
+
+impl Run {
+    fn new(started: &Started, at: Timestamp) -> Self {
+        Self {
+            started: started.clone(),
+            at,
+            steps: Vec::new(),
+        }
+    }
+}
+
+impl Step {
+    fn new(started: &StepStarted) -> Self {
+        Self {
+            index: started.index,
+            name: started.name.clone(),
+            call: started.call.clone(),
+            call_hash: started.call_hash.clone(),
+            outcome: None,
+            request_id: None,
+            outputs: Value::Null,
+        }
+    }
+
+    fn finish(&mut self, finished: &StepFinished) {
+        self.outcome = Some(finished.outcome.clone());
+        self.request_id.clone_from(&finished.request_id);
+        self.outputs.clone_from(&finished.outputs);
+    }
+}
