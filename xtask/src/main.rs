@@ -1,6 +1,7 @@
 //! Development tasks: `cargo xtask <task>`.
 
 mod demo;
+mod models;
 mod run;
 mod setup;
 mod test;
@@ -28,6 +29,8 @@ enum Task {
     Ci,
     /// Fix real findings in an emulated organization of three accounts and two regions
     Demo(demo::Options),
+    /// Compile the pinned packages of API models and IAM facts into `stanch-models`
+    Models(models::Options),
 }
 
 fn main() -> ExitCode {
@@ -36,6 +39,7 @@ fn main() -> ExitCode {
         Task::Test => test::test(),
         Task::Ci => test::ci(),
         Task::Demo(options) => demo::demo(&options),
+        Task::Models(options) => models::models(&options),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -3,9 +3,15 @@
 //! The data is botocore's and AWS's service authorization reference, without their prose, in one
 //! compressed blob that `cargo xtask models` compiles. A service is decoded when first asked for.
 
+#[doc(hidden)]
+pub mod blob;
+mod models;
+mod names;
 mod parse;
 mod service;
 
+pub use models::{LookupError, Models, Resolved};
+pub use names::{canonical_parameters, nearest};
 pub use parse::ModelError;
 pub use service::{
     Acceptor, AuthScheme, Bounds, ContextValue, ErrorTraits, Expected, HttpChecksum, Location,

@@ -1,0 +1,153 @@
+//! Finding a service and an operation by the names that people write.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::blob::{Blob, BlobError};
+use crate::names;
+use crate::service::{Operation, Service};
+
+static DATA: &[u8] = include_bytes!("../data/models.bin");
+
+/// The services that can be called: AWS's, and those that a user brought.
+///
+/// Making one costs microseconds; a service is decoded when it is first asked for, and kept.
+#[derive(Debug)]
+pub struct Models {
+    blob: Blob,
+    brought: BTreeMap<Box<str>, Arc<Service>>,
+    decoded: Mutex<HashMap<Box<str>, Arc<Service>>>,
+}
+
+/// An operation of a service.
+#[derive(Clone, Debug)]
+pub struct Resolved {
+    /// The service.
+    pub service: Arc<Service>,
+    place: usize,
+}
+
+impl Resolved {
+    /// The operation.
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "the place was found in this very service"
+    )]
+    pub fn operation(&self) -> &Operation {
+        &self.service.operations[self.place]
+    }
+}
+
+/// Why a name leads nowhere.
+#[derive(Debug, thiserror::Error)]
+pub enum LookupError {
+    /// No such service.
+    #[error("there is no AWS service `{name}`")]
+    UnknownService {
+        /// As it was written.
+        name: Box<str>,
+        /// The most similar names, the best first; often none.
+        nearest: Vec<Box<str>>,
+    },
+    /// No such operation.
+    #[error("`{service}` has no operation `{name}`")]
+    UnknownOperation {
+        /// The service.
+        service: Box<str>,
+        /// As it was written.
+        name: Box<str>,
+        /// The most similar names, the best first; often none.
+        nearest: Vec<Box<str>>,
+    },
+    /// The embedded data is not what was compiled in.
+    #[error(transparent)]
+    Damaged(#[from] BlobError),
+}
+
+impl LookupError {
+    /// What to write instead.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::UnknownService { nearest, .. } | Self::UnknownOperation { nearest, .. } => {
+                names::did_you_mean(nearest)
+            }
+            Self::Damaged(_) => None,
+        }
+    }
+}
+
+impl Models {
+    /// The services of the pinned botocore release.
+    ///
+    /// # Errors
+    /// When the data in the binary is damaged.
+    pub fn embedded() -> Result<Self, BlobError> {
+        Ok(Self {
+            blob: Blob::open(DATA)?,
+            brought: BTreeMap::new(),
+            decoded: Mutex::default(),
+        })
+    }
+
+    /// Adds a service, or replaces the one of the same name.
+    pub fn bring(&mut self, service: Service) {
+        self.brought.insert(service.name.clone(), Arc::new(service));
+    }
+
+    /// The names of all services, sorted.
+    pub fn names(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = self
+            .blob
+            .keys("service/")
+            .chain(self.brought.keys().map(|n| &**n))
+            .collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
+    /// The service of this name; blanks around it and its case do not matter.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn service(&self, name: &str) -> Result<Arc<Service>, LookupError> {
+        let wanted = names::service(name);
+        if let Some(service) = self.brought.get(&*wanted) {
+            return Ok(service.clone());
+        }
+        let mut decoded = self.decoded.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(service) = decoded.get(&*wanted) {
+            return Ok(service.clone());
+        }
+        match self.blob.get::<Service>(&format!("service/{wanted}"))? {
+            Some(service) => {
+                let service = Arc::new(service);
+                decoded.insert(wanted.into(), service.clone());
+                Ok(service)
+            }
+            None => Err(LookupError::UnknownService {
+                name: name.into(),
+                nearest: names::nearest(&wanted, self.names()),
+            }),
+        }
+    }
+
+    /// The operation, by the names that boto3 and Automation documents write:
+    /// `s3` `GetObject`, `EC2` `describe_instances`, `backup` `startBackupJob`.
+    ///
+    /// # Errors
+    /// When there is no such service or operation.
+    pub fn resolve(&self, service: &str, operation: &str) -> Result<Resolved, LookupError> {
+        let service = self.service(service)?;
+        let place =
+            names::operation(&service, operation).ok_or_else(|| LookupError::UnknownOperation {
+                service: service.name.clone(),
+                name: operation.into(),
+                nearest: names::nearest(
+                    operation.trim(),
+                    service.operations.iter().map(|o| &*o.name),
+                ),
+            })?;
+        Ok(Resolved { service, place })
+    }
+}

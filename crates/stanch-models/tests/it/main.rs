@@ -1,0 +1,5 @@
+//! The embedded data, and models that users bring.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
+mod embedded;
