@@ -5,9 +5,22 @@
 
 mod clock;
 mod emulator;
+mod fake;
+mod script;
+mod tap;
 
 pub use clock::FakeClock;
 pub use emulator::{Emulator, EmulatorError};
+pub use fake::FakeAws;
+pub use script::FakeApi;
+pub use tap::{Aim, Fault, Seen, Tap};
+
+/// True unless the name of the operation says that it only reads.
+#[must_use]
+pub fn is_write(call: &stanch_types::Call) -> bool {
+    const READS: [&str; 6] = ["Get", "List", "Describe", "Head", "BatchGet", "Lookup"];
+    !READS.iter().any(|verb| call.operation.starts_with(verb))
+}
 
 /// The checkout that this crate was built from.
 #[must_use]

@@ -1,3 +1,8 @@
 //! The test kit, tested: against the real emulator.
+#![allow(
+    clippy::unwrap_used,
+    reason = "helpers of tests, which clippy does not see as tests"
+)]
 
 mod emulator;
+mod fake;
