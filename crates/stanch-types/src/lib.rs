@@ -6,11 +6,24 @@
 pub mod api;
 mod arn;
 mod clock;
+mod control;
+mod dead_letter;
+pub mod event;
+mod finding;
 mod ids;
+pub mod json;
+mod resource;
 mod secret;
 
 pub use api::{Access, Api, Call, CallError, CallErrorKind, Reply, Scope, Sessions};
 pub use arn::{Arn, ArnError};
 pub use clock::Clock;
+pub use control::{ControlRef, UnknownControlRef};
+pub use dead_letter::{DeadLetter, Payload};
+pub use event::{Incoming, Problem, Route};
+pub use finding::{
+    Compliance, Finding, FindingId, Generation, RecordState, Severity, SeverityLabel, Workflow,
+};
 pub use ids::{AccountId, InvalidId, Partition, Region};
+pub use resource::{Resource, asff_type};
 pub use secret::Secret;
