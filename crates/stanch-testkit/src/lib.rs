@@ -6,12 +6,16 @@
 mod clock;
 mod emulator;
 mod fake;
+mod finding;
+pub mod organization;
 mod script;
 mod tap;
 
 pub use clock::FakeClock;
 pub use emulator::{Emulator, EmulatorError};
 pub use fake::FakeAws;
+pub use finding::Misconfiguration;
+pub use organization::Organization;
 pub use script::FakeApi;
 pub use tap::{Aim, Fault, Seen, Tap};
 
