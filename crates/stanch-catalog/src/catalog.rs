@@ -8,6 +8,7 @@ use std::{
 };
 
 use stanch_syntax::{Diagnostic, Position, Severity};
+use stanch_types::ControlRef;
 
 use crate::{
     parse::parse,
@@ -34,7 +35,7 @@ const CHECKS: [&str; 3] = ["security-hub", "config", "prowler"];
 pub struct Catalog {
     entries: Vec<Entry>,
     by_name: HashMap<String, usize>,
-    by_control: HashMap<Control, Vec<usize>>,
+    by_control: HashMap<ControlRef, Vec<usize>>,
 }
 
 struct Entry {
@@ -140,7 +141,7 @@ impl Catalog {
     /// The remediations that a finding of `controls` about a resource of type `resource` asks for,
     /// in the order of the controls.
     #[must_use]
-    pub fn find(&self, controls: &[Control], resource: &str) -> Vec<Arc<Remediation>> {
+    pub fn find(&self, controls: &[ControlRef], resource: &str) -> Vec<Arc<Remediation>> {
         let mut found: Vec<usize> = Vec::new();
         for control in controls {
             for &index in self.by_control.get(control).into_iter().flatten() {
@@ -161,7 +162,7 @@ impl Catalog {
 
     /// The remediations that fix `control`, whatever their resource.
     #[must_use]
-    pub fn of_control(&self, control: &Control) -> Vec<Arc<Remediation>> {
+    pub fn of_control(&self, control: &ControlRef) -> Vec<Arc<Remediation>> {
         let indexes = self.by_control.get(control).into_iter().flatten();
         indexes
             .filter_map(|index| self.entries.get(*index)?.parsed())
@@ -191,8 +192,8 @@ impl Catalog {
         Some(&self.entries.get(*self.by_name.get(name)?)?.text)
     }
 
-    /// Every control that has a remediation, each once.
-    pub fn controls(&self) -> impl Iterator<Item = &Control> {
+    /// Every control of a finding that has a remediation, each once.
+    pub fn controls(&self) -> impl Iterator<Item = &ControlRef> {
         self.by_control.keys()
     }
 
@@ -219,11 +220,8 @@ impl Catalog {
     fn add(&mut self, entry: Entry) {
         let index = self.entries.len();
         self.by_name.insert(entry.name.to_string(), index);
-        for control in &entry.controls {
-            self.by_control
-                .entry(control.clone())
-                .or_default()
-                .push(index);
+        for control in entry.controls.iter().filter_map(Control::reference) {
+            self.by_control.entry(control).or_default().push(index);
         }
         self.entries.push(entry);
     }
@@ -247,7 +245,12 @@ impl Catalog {
             .iter()
             .filter(|c| CHECKS.contains(&c.framework.as_str()));
         for control in checks {
-            for &index in self.by_control.get(control).into_iter().flatten() {
+            for &index in control
+                .reference()
+                .and_then(|r| self.by_control.get(&r))
+                .into_iter()
+                .flatten()
+            {
                 let Some(entry) = self.entries.get(index) else {
                     continue;
                 };

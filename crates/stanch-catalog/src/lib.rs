@@ -21,10 +21,10 @@ pub use parameter::ParameterError;
 pub use parse::parse;
 pub use plan::{
     NextRead, Observation, Observed, Plan, PlanError, PlannedAction, PlannedRead, PlannedStep,
-    Resource, Stage, Target,
+    ResourceId, Stage, Target,
 };
 pub use remediation::{
-    Action, Class, Computed, Control, ControlError, Example, Given, Let, Output, Parameter,
-    ParameterType, Read, Remediation, Safety, Step, Undo, Verify,
+    Action, Class, Computed, Control, Example, Given, Let, Output, Parameter, ParameterType, Read,
+    Remediation, Safety, Step, Undo, Verify,
 };
 pub use template::{Part, Template, TemplateError};

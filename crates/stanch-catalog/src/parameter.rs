@@ -1,6 +1,7 @@
 //! Parameters: where their values come from, and which they take.
 
 use serde_json::{Map, Value};
+use stanch_types::ControlRef;
 
 use crate::{
     expression::{ExpressionError, Scope},
@@ -96,6 +97,17 @@ impl Parameter {
         }
     }
 
+    /// The value under `for` for the first of the finding's controls that stands there, as text
+    /// writes it: `EC2.13`, `config:restricted-ssh`.
+    fn for_controls(&self, controls: &[ControlRef]) -> Option<&Value> {
+        if self.for_control.is_empty() {
+            return None;
+        }
+        controls
+            .iter()
+            .find_map(|control| self.for_control.get(&control.to_string()))
+    }
+
     /// The pattern as the file has it.
     #[must_use]
     pub fn pattern_source(&self) -> &str {
@@ -144,7 +156,7 @@ impl Remediation {
             let value = Some(&told)
                 .filter(|value| !value.is_null())
                 .or(set)
-                .or_else(|| parameter.for_control.get(&target.control.id))
+                .or_else(|| parameter.for_controls(&target.controls))
                 .or(parameter.default.as_ref())
                 .ok_or_else(|| ParameterError::Missing(name.clone()))?;
             parameter.check(value)?;

@@ -22,16 +22,9 @@ use crate::{
 };
 
 /// Names that every scope has; an author cannot give them away.
-const GIVEN_NAMES: [&str; 6] = [
-    "account",
-    "region",
-    "partition",
-    "control",
-    "resource",
-    "finding",
-];
-/// Names that some scopes have.
-const RESERVED: [&str; 3] = ["item", "now", "steps"];
+const GIVEN_NAMES: [&str; 3] = ["account", "region", "partition"];
+/// Names that some scopes have: `from`, `each`, `undo`, and what follows a step with outputs.
+const RESERVED: [&str; 5] = ["resource", "finding", "item", "now", "steps"];
 
 /// Reads a remediation from the text of its file.
 ///
@@ -109,8 +102,6 @@ impl Parser {
             })
             .collect();
         let mut names = Names::given().with(parameters.iter().map(|p| p.name.as_str()));
-        // A plan is looked at again from its parameters alone.
-        names.known.retain(|name| name != "finding");
         let mut reads = Vec::new();
         for node in items(root, "read") {
             if let Some(read) = self.read(node, &names) {
@@ -204,7 +195,8 @@ impl Parser {
 
     fn parameter(&mut self, entry: &Entry) -> Option<Parameter> {
         let node = &entry.value;
-        let names = Names::given();
+        // Only here: a plan is looked at again from its parameters alone.
+        let names = Names::given().with(["resource", "finding"]);
         let from = node
             .get("from")
             .and_then(|from| self.expression(from, &names));
@@ -591,7 +583,6 @@ impl Parser {
 
     fn example(&mut self, node: &Node, controls: &[Control]) -> Option<Example> {
         let mut names = Names::given();
-        names.known.truncate(3);
         let mut calls = |parser: &mut Self, key: &str| {
             let mut calls = Vec::new();
             for node in items(node, key) {
@@ -619,18 +610,22 @@ impl Parser {
         let also = calls(self, "also");
         let finding = node.get("finding")?;
         let id = text(finding, "control")?;
-        let Some(control) = controls.iter().find(|control| control.id == id) else {
+        let control = controls
+            .iter()
+            .find(|control| control.id == id)
+            .and_then(Control::reference);
+        let Some(control) = control else {
             self.complain(
                 at(finding, "control"),
                 format!("`{id}` is not among the controls of this file"),
-                "name one of them",
+                "name one that a finding can carry: of `security-hub`, `config`, `prowler` or `cis-…`",
             );
             return None;
         };
         Some(Example {
             title: text(node, "title")?,
             given,
-            control: control.clone(),
+            control,
             resource_type: text(finding, "type"),
             resource: self.template(finding.get("resource"), &names)?,
             details: match finding.get("details") {

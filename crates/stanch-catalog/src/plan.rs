@@ -1,28 +1,20 @@
 //! From a finding to the requests that fix it. Nothing here speaks to AWS: an [`Observation`] says
 //! which read it wants next and takes the answer.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
-use stanch_types::{AccountId, Call, CallError, Partition, Region};
+use stanch_types::{AccountId, Call, CallError, ControlRef, Finding, Partition, Region, Resource};
 
 use crate::{
     expression::{Expression, ExpressionError, Scope},
     function,
     parameter::ParameterError,
-    remediation::{Action, Computed, Control, Output, Read, Remediation, Step, Undo, Verify},
+    remediation::{Action, Computed, Output, Read, Remediation, Step, Undo, Verify},
     template::{TemplateError, placeholder},
 };
-
-/// The resource of a finding.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Resource {
-    /// Its ASFF type, `AwsS3Bucket`.
-    #[serde(rename = "type")]
-    pub kind: String,
-    /// Its id as the finding has it: mostly an ARN.
-    pub id: String,
-}
 
 /// What a remediation is to work on: all that it may know of a finding.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,14 +25,37 @@ pub struct Target {
     pub region: Region,
     /// The resource.
     pub resource: Resource,
-    /// The finding's details of the resource (ASFF `Resources[].Details.<type>`), or null.
-    pub details: Value,
-    /// The control that failed, by which the remediation was found.
-    pub control: Control,
+    /// The finding's names of the control that failed.
+    pub controls: Vec<ControlRef>,
     /// The finding as it came, for the few that need more of it; may be null.
-    pub finding: Value,
+    pub finding: Arc<Value>,
     /// Parameters that the user has set.
     pub settings: Map<String, Value>,
+}
+
+impl Target {
+    /// One of a finding's resources.
+    #[must_use]
+    pub fn new(finding: &Finding, resource: &Resource, settings: Map<String, Value>) -> Self {
+        Self {
+            account: finding.account.clone(),
+            region: finding.region.clone(),
+            resource: resource.clone(),
+            controls: finding.controls.clone(),
+            finding: Arc::clone(&finding.raw),
+            settings,
+        }
+    }
+}
+
+/// The resource of a plan.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct ResourceId {
+    /// Its ASFF type, `AwsS3Bucket`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Its id as the finding has it: mostly an ARN.
+    pub id: String,
 }
 
 /// Why no plan can be made. Nothing has been changed.
@@ -156,9 +171,7 @@ pub struct Plan {
     /// The partition of the region.
     pub partition: Partition,
     /// The resource.
-    pub resource: Resource,
-    /// The control.
-    pub control: Control,
+    pub resource: ResourceId,
     /// The remediation's inputs.
     pub parameters: Map<String, Value>,
     /// What was read and computed, by name. Not part of the hash: an answer may hold what changes
@@ -310,8 +323,7 @@ struct Place {
     account: AccountId,
     region: Region,
     partition: Partition,
-    resource: Resource,
-    control: Control,
+    resource: ResourceId,
 }
 
 /// A target, seen and judged.
@@ -333,21 +345,26 @@ impl Remediation {
     /// # Errors
     /// A resource of another type, or a parameter without an acceptable value.
     pub fn observe(&self, target: &Target) -> Result<Observation<'_>, PlanError> {
-        if !self.resources.contains(&target.resource.kind) {
+        let kind = &target.resource.resource_type;
+        if !self.resources.contains(kind) {
             return Err(PlanError::WrongResource {
                 remediation: self.name.clone(),
                 wanted: crate::keys::list(self.resources.iter().map(String::as_str)),
-                found: target.resource.kind.clone(),
+                found: kind.clone(),
             });
         }
         let place = Place {
             account: target.account.clone(),
             region: self.region(&target.region),
             partition: target.region.partition(),
-            resource: target.resource.clone(),
-            control: target.control.clone(),
+            resource: ResourceId {
+                kind: kind.clone(),
+                id: target.resource.id.clone(),
+            },
         };
-        let scope = place.scope(&target.details, &target.finding);
+        let mut scope = place.scope();
+        scope.set("resource", &resource_value(&target.resource));
+        scope.set("finding", &target.finding);
         let parameters = self.bind(&scope, target)?;
         Ok(self.look(place, parameters))
     }
@@ -365,7 +382,6 @@ impl Remediation {
             region: plan.region.clone(),
             partition: plan.partition.clone(),
             resource: plan.resource.clone(),
-            control: plan.control.clone(),
         };
         Ok(self.look(place, plan.parameters.clone()))
     }
@@ -391,7 +407,7 @@ impl Remediation {
     }
 
     fn look(&self, place: Place, parameters: Map<String, Value>) -> Observation<'_> {
-        let mut scope = place.scope(&Value::Null, &Value::Null);
+        let mut scope = place.scope();
         for (name, value) in &parameters {
             scope.set(name, value);
         }
@@ -489,24 +505,21 @@ fn arns(on: &[crate::template::Template], scope: &Scope) -> Result<Vec<String>, 
 }
 
 impl Place {
-    fn scope(&self, details: &Value, finding: &Value) -> Scope {
+    fn scope(&self) -> Scope {
         let mut scope = Scope::new();
         scope.set("account", &json!(self.account));
         scope.set("region", &json!(self.region));
         scope.set("partition", &json!(self.partition));
-        scope.set("control", &json!(self.control.id));
-        scope.set("resource", &resource_value(&self.resource, details));
-        scope.set("finding", finding);
         scope
     }
 }
 
-/// What expressions see of a resource: `type`, `id`, `name` (what follows the last `/` or `:` of the
-/// id), `arn` with its parts (null if the id is none) and `details`.
-fn resource_value(resource: &Resource, details: &Value) -> Value {
-    let name = resource.id.rsplit(['/', ':']).next().unwrap_or_default();
-    let arn = resource.id.parse::<stanch_types::Arn>().ok().map(|arn| {
+/// What `from` sees of a resource: `type`, `id`, `name`, `arn` with its parts (null if there is
+/// none), `tags` and `details`.
+fn resource_value(resource: &Resource) -> Value {
+    let arn = resource.arn.as_ref().map(|arn| {
         json!({
+            "text": arn,
             "service": arn.service,
             "region": arn.region,
             "account": arn.account,
@@ -514,11 +527,12 @@ fn resource_value(resource: &Resource, details: &Value) -> Value {
         })
     });
     json!({
-        "type": resource.kind,
+        "type": resource.resource_type,
         "id": resource.id,
-        "name": name,
+        "name": resource.name,
         "arn": arn,
-        "details": details,
+        "tags": resource.tags,
+        "details": resource.details,
     })
 }
 
@@ -716,7 +730,6 @@ impl Observed<'_> {
             region: self.place.region,
             partition: self.place.partition,
             resource: self.place.resource,
-            control: self.place.control,
             parameters: self.parameters,
             observed: self.seen,
             state: self.state,

@@ -1,9 +1,10 @@
 //! What a catalog file says, once it is understood.
 
-use std::{fmt, str::FromStr};
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use stanch_types::ControlRef;
 
 use crate::{expression::Expression, template::Template};
 
@@ -50,10 +51,9 @@ pub struct Remediation {
 }
 
 /// A control of a framework: `security-hub` `S3.8`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Control {
-    /// `security-hub`, `config`, `prowler`, `cis-3.0.0`, `pci-dss-4.0.1`, `nist-800-53-r5`, …
+    /// `security-hub`, `config`, `prowler`, `cis-3.0.0`, `pci-3.2.1`, `nist-800-53-r5`, …
     pub framework: String,
     /// The framework's own id.
     pub id: String,
@@ -67,42 +67,34 @@ impl Control {
             id: id.into(),
         }
     }
-}
 
-/// `security-hub/S3.8`
-impl fmt::Display for Control {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.framework, self.id)
-    }
-}
-
-/// Text that is not `framework/id`.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a control (framework/id, such as `security-hub/S3.8`)")]
-pub struct ControlError(String);
-
-impl FromStr for Control {
-    type Err = ControlError;
-    fn from_str(text: &str) -> Result<Self, ControlError> {
-        match text.split_once('/') {
-            Some((framework, id)) if !framework.is_empty() && !id.is_empty() => {
-                Ok(Self::new(framework, id))
+    /// The name under which a finding carries the control; none for a mere requirement, such as
+    /// NIST's.
+    #[must_use]
+    pub fn reference(&self) -> Option<ControlRef> {
+        let id = self.id.clone();
+        match self.framework.as_str() {
+            "security-hub" => Some(ControlRef::SecurityHub(id)),
+            "config" => Some(ControlRef::ConfigRule(id)),
+            "prowler" => Some(ControlRef::Prowler(id)),
+            "type" => Some(ControlRef::Product(id)),
+            standard => {
+                let (standard, version) = standard.split_once('-')?;
+                let version = version.to_owned();
+                match standard {
+                    "cis" => Some(ControlRef::Cis { version, id }),
+                    "pci" => Some(ControlRef::Pci { version, id }),
+                    _ => None,
+                }
             }
-            _ => Err(ControlError(text.to_owned())),
         }
     }
 }
 
-impl TryFrom<String> for Control {
-    type Error = ControlError;
-    fn try_from(text: String) -> Result<Self, ControlError> {
-        text.parse()
-    }
-}
-
-impl From<Control> for String {
-    fn from(control: Control) -> String {
-        control.to_string()
+/// `security-hub S3.8`
+impl fmt::Display for Control {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.framework, self.id)
     }
 }
 
@@ -313,7 +305,7 @@ pub struct Example {
     /// Calls that plant it in an emptied emulator.
     pub given: Vec<Given>,
     /// The control of the finding.
-    pub control: Control,
+    pub control: ControlRef,
     /// The finding's resource type, if it is not the remediation's first.
     pub resource_type: Option<String>,
     /// The finding's resource id, over `account`, `region`, `partition` and the names of `given`.
