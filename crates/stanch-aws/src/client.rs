@@ -1,0 +1,585 @@
+//! The client: a call by name becomes signed requests, with retries, until there is an answer.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
+
+use async_trait::async_trait;
+use aws_credential_types::Credentials;
+use serde_json::{Map, Value, json};
+use stanch_models::{AuthScheme, Models, Operation, Resolved, Service};
+use stanch_types::{Api, Call, CallError, CallErrorKind, Clock, Region, Reply};
+use uuid::Uuid;
+
+use crate::{
+    credentials::{CredentialsError, Identity, RoleSession},
+    endpoint::Endpoint,
+    environment::Environment,
+    ports::Random,
+    protocol::{self, HttpRequest, HttpResponse},
+    s3, sign,
+    transport::{Outgoing, Transport, TransportError},
+};
+
+/// What a [`Client`] is made of.
+pub struct Setup {
+    /// Variables and config file: credentials, region, endpoints.
+    pub environment: Environment,
+    /// The services that can be called.
+    pub models: Arc<Models>,
+    /// Time, for signatures, for expiry and between retries.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness, for jitter and idempotency tokens.
+    pub random: Arc<dyn Random>,
+    /// How long one call may take, retries included.
+    pub call_timeout: Duration,
+    /// How long a connection may take to open.
+    pub connect_timeout: Duration,
+    /// How often a request is sent at most; `AWS_MAX_ATTEMPTS` goes before.
+    pub attempts: u32,
+    /// The largest response body in bytes.
+    pub body_limit: usize,
+}
+
+impl Setup {
+    /// The usual limits: 30 s a call, 5 s to connect, 3 attempts, 64 MiB.
+    #[must_use]
+    pub fn new(
+        environment: Environment,
+        models: Arc<Models>,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+    ) -> Self {
+        Self {
+            environment,
+            models,
+            clock,
+            random,
+            call_timeout: Duration::from_secs(30),
+            connect_timeout: Duration::from_secs(5),
+            attempts: 3,
+            body_limit: 64 << 20,
+        }
+    }
+}
+
+/// AWS with one set of credentials in one region. Clones share connections and caches.
+#[derive(Clone)]
+pub struct Client {
+    shared: Arc<Shared>,
+    identity: Arc<Identity>,
+    region: Region,
+    token_seed: Option<Arc<str>>,
+}
+
+struct Shared {
+    environment: Environment,
+    models: Arc<Models>,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
+    transport: Transport,
+    call_timeout: Duration,
+    attempts: u32,
+    /// Seconds by which AWS's clock is ahead of ours, learned from its answers.
+    skew: AtomicI64,
+    /// Buckets that were found in another region than the one asked.
+    bucket_regions: Mutex<HashMap<String, Region>>,
+}
+
+/// A call that has passed all checks, ready to be sent as often as needed.
+struct Prepared<'c> {
+    call: &'c Call,
+    service: &'c Service,
+    operation: &'c Operation,
+    request: HttpRequest,
+    bucket: Option<String>,
+    scheme: AuthScheme,
+}
+
+/// How an attempt ended.
+enum Outcome {
+    Done(Reply),
+    Failed(CallError, HttpResponse),
+    Lost(CallError),
+}
+
+impl Client {
+    /// A client for `region` with the environment's own credentials, which are looked up when first
+    /// needed.
+    #[must_use]
+    pub fn new(setup: Setup, region: Region) -> Self {
+        let attempts = setup.environment.max_attempts().unwrap_or(setup.attempts);
+        Self {
+            identity: Arc::new(Identity::from_environment(&setup.environment)),
+            region,
+            token_seed: None,
+            shared: Arc::new(Shared {
+                transport: Transport::new(setup.connect_timeout, setup.body_limit),
+                environment: setup.environment,
+                models: setup.models,
+                clock: setup.clock,
+                random: setup.random,
+                call_timeout: setup.call_timeout,
+                attempts,
+                skew: AtomicI64::new(0),
+                bucket_regions: Mutex::default(),
+            }),
+        }
+    }
+
+    /// The same credentials in another region.
+    #[must_use]
+    pub fn in_region(&self, region: Region) -> Self {
+        Self {
+            region,
+            ..self.clone()
+        }
+    }
+
+    /// These credentials, which never expire, instead.
+    #[must_use]
+    pub fn with_credentials(&self, id: &str, secret: &str, token: Option<&str>) -> Self {
+        let token = token.map(str::to_owned);
+        let credentials = Credentials::new(id, secret, token, None, "given");
+        self.with_identity(Arc::new(Identity::fixed(credentials)))
+    }
+
+    /// A session of a role, assumed when first needed and again before it expires.
+    #[must_use]
+    pub fn as_role(&self, session: RoleSession) -> Self {
+        self.with_identity(Arc::new(Identity::role(self.clone(), session)))
+    }
+
+    pub(crate) fn with_identity(&self, identity: Arc<Identity>) -> Self {
+        Self {
+            identity,
+            ..self.clone()
+        }
+    }
+
+    /// Idempotency tokens are made from `seed` and the call, so that the same call of the same
+    /// execution has the same token, also after a restart. Without a seed they are random.
+    #[must_use]
+    pub fn with_token_seed(&self, seed: impl Into<Arc<str>>) -> Self {
+        Self {
+            token_seed: Some(seed.into()),
+            ..self.clone()
+        }
+    }
+
+    /// The region that calls go to.
+    #[must_use]
+    pub const fn region(&self) -> &Region {
+        &self.region
+    }
+
+    /// The services that can be called.
+    #[must_use]
+    pub fn models(&self) -> &Models {
+        &self.shared.models
+    }
+
+    pub(crate) fn clock(&self) -> &dyn Clock {
+        &*self.shared.clock
+    }
+
+    /// Calls sts.AssumeRole with this client's own credentials.
+    pub(crate) async fn assume_role(
+        &self,
+        session: &RoleSession,
+    ) -> Result<Credentials, CallError> {
+        let mut params = json!({
+            "RoleArn": session.role_arn,
+            "RoleSessionName": session.session_name,
+            "DurationSeconds": session.duration.as_secs(),
+        });
+        for (name, value) in [
+            ("ExternalId", &session.external_id),
+            ("Policy", &session.policy),
+        ] {
+            if let (Some(value), Some(params)) = (value, params.as_object_mut()) {
+                params.insert(name.to_owned(), value.as_str().into());
+            }
+        }
+        let call = Call::new("sts", "AssumeRole", params);
+        // Boxed: a role's client may itself be a role's.
+        let reply = Box::pin(self.call(&call)).await?;
+        let text = |name: &str| {
+            reply
+                .output
+                .pointer(&format!("/Credentials/{name}"))
+                .and_then(Value::as_str)
+        };
+        let expiry = text("Expiration")
+            .and_then(|text| text.parse::<jiff::Timestamp>().ok())
+            .map(SystemTime::from);
+        match (
+            text("AccessKeyId"),
+            text("SecretAccessKey"),
+            text("SessionToken"),
+            expiry,
+        ) {
+            (Some(id), Some(secret), Some(token), Some(expiry)) => Ok(Credentials::new(
+                id,
+                secret,
+                Some(token.to_owned()),
+                Some(expiry),
+                "AssumeRole",
+            )),
+            _ => Err(CallError::new(
+                CallErrorKind::Unreadable,
+                &call,
+                "the answer has no whole set of credentials",
+            )),
+        }
+    }
+
+    fn resolve(&self, call: &Call) -> Result<Resolved, CallError> {
+        self.shared
+            .models
+            .resolve(&call.service, &call.operation)
+            .map_err(|error| {
+                let hint = error
+                    .hint()
+                    .map(|hint| format!(": {hint}"))
+                    .unwrap_or_default();
+                CallError::new(CallErrorKind::Invalid, call, format!("{error}{hint}"))
+            })
+    }
+
+    /// The request for a call as it would be sent, without endpoint and signature.
+    ///
+    /// # Errors
+    /// [`CallErrorKind::Invalid`] when the call does not fit the API model.
+    pub fn render(&self, call: &Call) -> Result<HttpRequest, CallError> {
+        let resolved = self.resolve(call)?;
+        Ok(self.prepare(call, &resolved)?.request)
+    }
+
+    fn prepare<'c>(
+        &self,
+        call: &'c Call,
+        resolved: &'c Resolved,
+    ) -> Result<Prepared<'c>, CallError> {
+        let (service, operation) = (&*resolved.service, resolved.operation());
+        let invalid = |message: String| CallError::new(CallErrorKind::Invalid, call, message);
+        let mut params = match &call.params {
+            Value::Null => Map::new(),
+            Value::Object(params) => params.clone(),
+            _ => return Err(invalid("the parameters must be an object".to_owned())),
+        };
+        stanch_models::canonical_parameters(service, operation, &mut params);
+        self.fill_tokens(service, operation, &mut params);
+        let scheme = sign::scheme(service, operation).ok_or_else(|| {
+            invalid("its requests are signed in a way that is not supported".to_owned())
+        })?;
+        let bucket = s3::bucket(service, &params)
+            .map_err(invalid)?
+            .map(str::to_owned);
+        let mut request = protocol::request(service, operation, &Value::Object(params.clone()))?;
+        s3::add_checksum(&mut request, service, operation, &params).map_err(invalid)?;
+        Ok(Prepared {
+            call,
+            service,
+            operation,
+            request,
+            bucket,
+            scheme,
+        })
+    }
+
+    fn fill_tokens(
+        &self,
+        service: &Service,
+        operation: &Operation,
+        params: &mut Map<String, Value>,
+    ) {
+        let members = operation.input.map_or(&[][..], |id| service.members(id));
+        for member in members.iter().filter(|member| member.idempotency_token) {
+            if params
+                .get(&*member.name)
+                .is_some_and(|value| !value.is_null())
+            {
+                continue;
+            }
+            let token = match &self.token_seed {
+                None => uuid::Builder::from_random_bytes(self.shared.random.bits().to_be_bytes())
+                    .into_uuid(),
+                Some(seed) => {
+                    let name = format!(
+                        "{seed}\n{}.{}\n{}\n{}",
+                        service.name,
+                        operation.name,
+                        self.region,
+                        Value::Object(params.clone())
+                    );
+                    Uuid::new_v5(&Uuid::NAMESPACE_OID, name.as_bytes())
+                }
+            };
+            params.insert(member.name.to_string(), token.to_string().into());
+        }
+    }
+
+    async fn send_until_answered(&self, prepared: &Prepared<'_>) -> Result<Reply, CallError> {
+        let mut region = self.region_for(prepared);
+        let mut attempt = 1;
+        let (mut moved, mut renewed, mut adjusted) = (false, false, false);
+        loop {
+            let credentials = match prepared.scheme {
+                AuthScheme::None => None,
+                _ => Some(self.credentials(prepared.call).await?),
+            };
+            let error = match self
+                .attempt(prepared, &region, credentials.as_ref())
+                .await?
+            {
+                Outcome::Done(reply) => return Ok(reply),
+                Outcome::Lost(error) => error,
+                Outcome::Failed(error, response) => {
+                    if !moved
+                        && let Some(other) = self.moved_to(prepared, &region, &error, &response)
+                    {
+                        (region, moved) = (other, true);
+                        continue;
+                    }
+                    if !adjusted && self.adjust_clock(&error, &response) {
+                        adjusted = true;
+                        continue;
+                    }
+                    if !renewed
+                        && matches!(
+                            error.code.as_str(),
+                            "ExpiredToken" | "ExpiredTokenException" | "RequestExpired"
+                        )
+                        && let Some(credentials) = &credentials
+                        && self.identity.forget(credentials).await
+                    {
+                        renewed = true;
+                        continue;
+                    }
+                    error
+                }
+            };
+            if attempt >= self.shared.attempts || !is_transient(&error) {
+                return Err(error);
+            }
+            self.shared.clock.sleep(self.backoff(attempt)).await;
+            attempt += 1;
+        }
+    }
+
+    /// Exponential, with full jitter, up to 20 s.
+    fn backoff(&self, attempt: u32) -> Duration {
+        let ceiling = 2_f64
+            .powi(i32::try_from(attempt).unwrap_or(5) - 1)
+            .min(20.0);
+        Duration::from_secs_f64(ceiling * self.shared.random.fraction().clamp(0.0, 1.0))
+    }
+
+    /// Looks the credentials up, or assumes the role, now instead of with the first call.
+    ///
+    /// # Errors
+    /// [`CallErrorKind::Credentials`] when there are none.
+    pub async fn connect(&self) -> Result<(), CallError> {
+        let call = Call::new("sts", "AssumeRole", Value::Null);
+        self.credentials(&call).await.map(drop)
+    }
+
+    async fn credentials(&self, call: &Call) -> Result<Credentials, CallError> {
+        match self.identity.credentials(&*self.shared.clock).await {
+            Ok(credentials) => Ok(credentials),
+            Err(CredentialsError::None(why)) => Err(CallError::new(
+                CallErrorKind::Credentials,
+                call,
+                format!(
+                    "no AWS credentials: {why}: set `AWS_ACCESS_KEY_ID` and \
+                         `AWS_SECRET_ACCESS_KEY`, or choose a profile with `AWS_PROFILE`"
+                ),
+            )),
+            Err(CredentialsError::Role(error)) => Err(CallError {
+                // Whatever became of AssumeRole, the call itself was not sent.
+                kind: match error.kind {
+                    CallErrorKind::Throttled => CallErrorKind::Throttled,
+                    _ => CallErrorKind::Credentials,
+                },
+                service: call.service.clone(),
+                operation: call.operation.clone(),
+                message: format!("the role could not be assumed: {}", error.message),
+                ..error
+            }),
+        }
+    }
+
+    async fn attempt(
+        &self,
+        prepared: &Prepared<'_>,
+        region: &Region,
+        credentials: Option<&Credentials>,
+    ) -> Result<Outcome, CallError> {
+        let Prepared {
+            call,
+            service,
+            operation,
+            scheme,
+            ..
+        } = prepared;
+        let invalid = |message: String| CallError::new(CallErrorKind::Invalid, call, message);
+        let endpoint =
+            Endpoint::resolve(service, region, &self.shared.environment).map_err(invalid)?;
+        let mut request = prepared.request.clone();
+        let bucket_prefix = s3::address(&mut request, prepared.bucket.as_deref(), &endpoint);
+        // Behind an endpoint of the caller's choice a longer host name seldom resolves.
+        let prefix = match &request.host_prefix {
+            Some(prefix) if !endpoint.overridden => prefix.clone(),
+            _ => bucket_prefix,
+        };
+        let url = endpoint.url(&prefix, &request.uri);
+        request.set_header("User-Agent", concat!("stanch/", env!("CARGO_PKG_VERSION")));
+        if let Some(credentials) = credentials {
+            let signed = sign::headers(
+                *scheme,
+                operation,
+                &endpoint,
+                (&request.method, &url, &request.headers, &request.body),
+                credentials.clone(),
+                self.signing_time(),
+            )
+            .map_err(invalid)?;
+            request.headers.extend(signed);
+        }
+        let sent = self
+            .shared
+            .transport
+            .send(Outgoing {
+                method: &request.method,
+                url: &url,
+                headers: request.headers,
+                body: &request.body,
+            })
+            .await;
+        Ok(match sent {
+            Ok(response) => match protocol::response(service, operation, &response) {
+                Ok(reply) => Outcome::Done(reply),
+                Err(error) => Outcome::Failed(error, response),
+            },
+            Err(error @ TransportError::Unsendable(_)) => return Err(invalid(error.to_string())),
+            Err(error @ TransportError::TooLarge(_)) => {
+                return Err(CallError::new(
+                    CallErrorKind::Unreadable,
+                    call,
+                    error.to_string(),
+                ));
+            }
+            Err(error) => Outcome::Lost(CallError::new(
+                CallErrorKind::Unanswered,
+                call,
+                format!("{error} ({})", endpoint.url(&prefix, "")),
+            )),
+        })
+    }
+
+    fn signing_time(&self) -> SystemTime {
+        let skew = jiff::SignedDuration::from_secs(self.shared.skew.load(Ordering::Relaxed));
+        let now = self.shared.clock.now();
+        SystemTime::from(now.checked_add(skew).unwrap_or(now))
+    }
+
+    /// After an answer that our clock is wrong: true if AWS's is more than four minutes away from
+    /// what we last signed with, and is now followed.
+    fn adjust_clock(&self, error: &CallError, response: &HttpResponse) -> bool {
+        let suspect = matches!(
+            error.code.as_str(),
+            "RequestTimeTooSkewed"
+                | "RequestExpired"
+                | "RequestInTheFuture"
+                | "InvalidSignatureException"
+                | "SignatureDoesNotMatch"
+                | "AuthFailure"
+        );
+        let date = response
+            .header("date")
+            .filter(|_| suspect)
+            .and_then(protocol::time::parse_text);
+        let Some(date) = date else {
+            return false;
+        };
+        let ahead = date.as_second() - self.shared.clock.now().as_second();
+        let before = self.shared.skew.load(Ordering::Relaxed);
+        if (ahead - before).abs() <= 240 {
+            return false;
+        }
+        self.shared.skew.store(ahead, Ordering::Relaxed);
+        true
+    }
+
+    fn region_for(&self, prepared: &Prepared<'_>) -> Region {
+        let regions = self
+            .shared
+            .bucket_regions
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        prepared
+            .bucket
+            .as_ref()
+            .and_then(|bucket| regions.get(bucket))
+            .unwrap_or(&self.region)
+            .clone()
+    }
+
+    /// The region of the bucket, if S3 says that it is another one of the same partition.
+    fn moved_to(
+        &self,
+        prepared: &Prepared<'_>,
+        asked: &Region,
+        error: &CallError,
+        response: &HttpResponse,
+    ) -> Option<Region> {
+        let bucket = prepared.bucket.as_ref()?;
+        let region: Region = s3::other_region(response, &error.code)?.parse().ok()?;
+        if region == *asked || region.partition() != asked.partition() {
+            return None;
+        }
+        self.shared
+            .bucket_regions
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(bucket.clone(), region.clone());
+        Some(region)
+    }
+}
+
+/// Failures that pass by themselves.
+fn is_transient(error: &CallError) -> bool {
+    match error.kind {
+        CallErrorKind::Throttled | CallErrorKind::Server | CallErrorKind::Unanswered => true,
+        CallErrorKind::Rejected => {
+            matches!(
+                error.code.as_str(),
+                "RequestTimeout" | "RequestTimeoutException"
+            )
+        }
+        _ => false,
+    }
+}
+
+#[async_trait]
+impl Api for Client {
+    async fn call(&self, call: &Call) -> Result<Reply, CallError> {
+        let resolved = self.resolve(call)?;
+        let prepared = self.prepare(call, &resolved)?;
+        let limit = self.shared.call_timeout;
+        match tokio::time::timeout(limit, self.send_until_answered(&prepared)).await {
+            Ok(result) => result,
+            Err(_) => Err(CallError::new(
+                CallErrorKind::Unanswered,
+                call,
+                format!("no answer within {} s", limit.as_secs_f64()),
+            )),
+        }
+    }
+}

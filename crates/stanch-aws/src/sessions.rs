@@ -1,0 +1,102 @@
+//! Sessions in member accounts.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use stanch_types::{
+    Access, AccountId, Api, Call, CallError, CallErrorKind, Scope, Secret, Sessions,
+};
+
+use crate::{
+    Client,
+    credentials::{RoleCache, RoleSession},
+};
+
+/// How a member account's role is found and entered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemberRole {
+    /// The role's name, with its path if it has one: `SecurityRemediationCrossAccountRole`.
+    pub name: String,
+    /// What the role's trust policy asks for.
+    pub external_id: Option<Secret<String>>,
+}
+
+/// What [`MemberSessions`] is made of.
+#[derive(Debug, Clone)]
+pub struct SessionsSetup {
+    /// The role in every account.
+    pub role: MemberRole,
+    /// Accounts with another role or another external id.
+    pub accounts: HashMap<AccountId, MemberRole>,
+    /// The session policy (JSON) of sessions that may only read.
+    pub read_only_policy: String,
+}
+
+/// Opens sessions in member accounts by AssumeRole. Sessions last 15 minutes, are shared by all who
+/// ask for the same, and are opened again shortly before they expire.
+pub struct MemberSessions {
+    hub: Client,
+    setup: SessionsSetup,
+    cache: RoleCache,
+}
+
+/// The least that AWS allows.
+const SESSION: Duration = Duration::from_secs(900);
+
+/// The longest session policy, in characters,
+/// <https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html>.
+const POLICY_LIMIT: usize = 2_048;
+
+impl MemberSessions {
+    /// Sessions opened with the credentials of `hub`, the administrator account.
+    #[must_use]
+    pub fn new(hub: Client, setup: SessionsSetup) -> Self {
+        Self {
+            hub,
+            setup,
+            cache: RoleCache::default(),
+        }
+    }
+}
+
+#[async_trait]
+impl Sessions for MemberSessions {
+    async fn open(&self, scope: &Scope) -> Result<Arc<dyn Api>, CallError> {
+        let policy = match &scope.access {
+            Access::ReadOnly => &self.setup.read_only_policy,
+            Access::Policy(policy) => policy,
+        };
+        let role = self
+            .setup
+            .accounts
+            .get(&scope.account)
+            .unwrap_or(&self.setup.role);
+        let length = policy.chars().count();
+        if length > POLICY_LIMIT {
+            let call = Call::new("sts", "AssumeRole", serde_json::Value::Null);
+            return Err(CallError::new(
+                CallErrorKind::Invalid,
+                &call,
+                format!("the session policy has {length} characters; AWS allows {POLICY_LIMIT}"),
+            ));
+        }
+        let session = RoleSession {
+            role_arn: format!(
+                "arn:{}:iam::{}:role/{}",
+                scope.region.partition(),
+                scope.account,
+                role.name.trim_start_matches('/')
+            ),
+            session_name: scope.session_name.clone(),
+            external_id: role.external_id.as_ref().map(|id| id.reveal().clone()),
+            policy: Some(policy.clone()),
+            duration: SESSION,
+        };
+        let hub = self.hub.in_region(scope.region.clone());
+        let identity = self.cache.identity(&hub, session, self.hub.clock().now());
+        // Opened now: who asks for a session learns at once if there is none.
+        let client = hub.with_identity(identity);
+        client.connect().await?;
+        Ok(Arc::new(client))
+    }
+}

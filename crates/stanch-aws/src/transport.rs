@@ -1,0 +1,129 @@
+//! One HTTP exchange. Connections are kept and used again; TLS roots are loaded only when the first
+//! `https` request is made.
+
+use std::{sync::OnceLock, time::Duration};
+
+use aws_smithy_async::rt::sleep::TokioSleep;
+use aws_smithy_http_client::{
+    Connector,
+    tls::{Provider, rustls_provider::CryptoMode},
+};
+use aws_smithy_runtime_api::client::http::{
+    HttpConnector, HttpConnectorSettings, SharedHttpConnector,
+};
+use aws_smithy_runtime_api::http::Request;
+use aws_smithy_types::{body::SdkBody, byte_stream::ByteStream};
+
+use crate::protocol::HttpResponse;
+
+/// An exchange that gave no whole response.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TransportError {
+    #[error("could not send: {0}")]
+    Unsendable(String),
+    #[error("no answer: {0}")]
+    NoAnswer(String),
+    #[error("the answer broke off: {0}")]
+    CutOff(String),
+    #[error("the answer is larger than {0} bytes")]
+    TooLarge(usize),
+}
+
+#[derive(Debug)]
+pub(crate) struct Transport {
+    plain: OnceLock<SharedHttpConnector>,
+    tls: OnceLock<SharedHttpConnector>,
+    connect_timeout: Duration,
+    body_limit: usize,
+}
+
+/// A signed request on its way.
+pub(crate) struct Outgoing<'r> {
+    pub(crate) method: &'r str,
+    pub(crate) url: &'r str,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: &'r [u8],
+}
+
+impl Transport {
+    pub(crate) const fn new(connect_timeout: Duration, body_limit: usize) -> Self {
+        Self {
+            plain: OnceLock::new(),
+            tls: OnceLock::new(),
+            connect_timeout,
+            body_limit,
+        }
+    }
+
+    pub(crate) async fn send(&self, request: Outgoing<'_>) -> Result<HttpResponse, TransportError> {
+        let unsendable =
+            |error: &dyn std::fmt::Display| TransportError::Unsendable(error.to_string());
+        let mut out = Request::new(SdkBody::from(request.body));
+        out.set_method(request.method).map_err(|e| unsendable(&e))?;
+        out.set_uri(request.url).map_err(|e| unsendable(&e))?;
+        for (name, value) in request.headers {
+            out.headers_mut()
+                .try_append(name, value)
+                .map_err(|e| unsendable(&e))?;
+        }
+        let response = self
+            .connector(request.url)
+            .call(out)
+            .await
+            .map_err(|error| TransportError::NoAnswer(chain(&error)))?;
+        let status = response.status().as_u16();
+        let headers = response
+            .headers()
+            .iter()
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect();
+        let mut stream = ByteStream::new(response.into_body());
+        let mut body = Vec::new();
+        while let Some(chunk) = stream.next().await {
+            let chunk = chunk.map_err(|error| TransportError::CutOff(chain(&error)))?;
+            if body.len() + chunk.len() > self.body_limit {
+                return Err(TransportError::TooLarge(self.body_limit));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(HttpResponse {
+            status,
+            headers,
+            body,
+        })
+    }
+
+    fn connector(&self, url: &str) -> &SharedHttpConnector {
+        let settings = HttpConnectorSettings::builder()
+            .connect_timeout(self.connect_timeout)
+            .build();
+        let builder = || {
+            Connector::builder()
+                .connector_settings(settings)
+                .sleep_impl(TokioSleep::new())
+        };
+        if url.starts_with("https:") {
+            self.tls.get_or_init(|| {
+                let provider = Provider::Rustls(CryptoMode::Ring);
+                SharedHttpConnector::new(builder().tls_provider(provider).build())
+            })
+        } else {
+            self.plain
+                .get_or_init(|| SharedHttpConnector::new(builder().build_http()))
+        }
+    }
+}
+
+/// An error with its sources, in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let next = error.to_string();
+        if !text.contains(&next) {
+            text = format!("{text}: {next}");
+        }
+        source = error.source();
+    }
+    text
+}

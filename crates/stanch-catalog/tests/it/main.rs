@@ -1,3 +1,0 @@
-//! The catalog from its public side.
-
-mod files;
