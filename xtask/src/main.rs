@@ -1,7 +1,9 @@
 //! Development tasks: `cargo xtask <task>`.
 
+mod codegen;
 mod demo;
 mod models;
+mod new;
 mod run;
 mod setup;
 mod test;
@@ -29,6 +31,10 @@ enum Task {
     Ci,
     /// Fix real findings in an emulated organization of three accounts and two regions
     Demo(demo::Options),
+    /// Start a new remediation: `cargo xtask new s3/keep-versions`
+    New(new::Options),
+    /// Write the committed files that are made from others
+    Codegen(codegen::Options),
     /// Compile the pinned packages of API models and IAM facts into `stanch-models`
     Models(models::Options),
 }
@@ -39,6 +45,8 @@ fn main() -> ExitCode {
         Task::Test => test::test(),
         Task::Ci => test::ci(),
         Task::Demo(options) => demo::demo(&options),
+        Task::New(options) => new::new(&options),
+        Task::Codegen(options) => codegen::codegen(&options),
         Task::Models(options) => models::models(&options),
     };
     match outcome {

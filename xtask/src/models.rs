@@ -15,7 +15,7 @@ use serde::Serialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use stanch_models::{
-    Service,
+    Partitions, RuleSet, Service,
     blob::{Entry, Index, MAGIC, Source},
 };
 
@@ -99,7 +99,15 @@ fn botocore(data: &Path, frames: &mut Vec<Frame>) -> Outcome {
             service.add_waiters(&waiters).map_err(refused)?;
         }
         frames.push(Frame::new(format!("service/{name}"), &service)?);
+        if let Some(rules) = merged(&newest, "endpoint-rule-set-1")? {
+            let rules = RuleSet::from_json(&rules).ok_or_else(|| unknown(&newest))?;
+            frames.push(Frame::new(format!("rules/{name}"), &rules)?);
+        }
     }
+    let partitions = data.join("partitions.json");
+    let partitions =
+        Partitions::from_json(&json(&partitions)?).ok_or_else(|| unknown(&partitions))?;
+    frames.push(Frame::new("partitions".into(), &partitions)?);
     Ok(())
 }
 
@@ -284,6 +292,16 @@ fn file_name(path: &Path) -> String {
         .unwrap_or_default()
         .to_string_lossy()
         .into_owned()
+}
+
+fn unknown(path: &Path) -> Failure {
+    Failure::new(format!(
+        "`{}` says something that `stanch-models` does not know",
+        path.display()
+    ))
+    .hint(
+        "the package's format has grown; teach `crates/stanch-models/src/endpoint.rs` the new part",
+    )
 }
 
 fn unreadable(path: &Path, error: &std::io::Error) -> Failure {

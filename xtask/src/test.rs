@@ -1,7 +1,8 @@
 //! Everything that must hold before a change lands.
 
 use crate::{
-    run::{Outcome, cargo, run, section},
+    new,
+    run::{Failure, Outcome, cargo, run, section},
     setup,
 };
 
@@ -24,7 +25,13 @@ pub fn test() -> Outcome {
     run(cargo().args(["test", "--workspace", "--locked"]))
 }
 
-/// `test`, and what only a fresh clone can show.
+/// `test`, and that the scaffold of a new remediation passes the catalog's own tests.
 pub fn ci() -> Outcome {
-    test()
+    test()?;
+    section("scaffold");
+    let file = new::scaffold("s3/scaffold-of-ci")?;
+    let outcome = run(cargo().args(["test", "--locked", "-p", "stanch-catalog"]));
+    let removed = std::fs::remove_file(&file);
+    outcome?;
+    removed.map_err(|error| Failure::new(format!("`{}`: {error}", file.display())))
 }

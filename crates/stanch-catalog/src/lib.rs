@@ -1,1 +1,30 @@
-//! Remediations as data: files, validation, plans, documents, IAM.
+//! Remediations as data: the catalog's files, and the plans, Automation documents and IAM policies
+//! that follow from them. The format is documented in `docs/reference/catalog-format.md`.
+//!
+//! Nothing here does IO. Planning is a conversation: an [`Observation`] says which read it wants
+//! next, and takes the answer.
+
+mod catalog;
+mod expression;
+pub mod function;
+mod keys;
+mod nearest;
+mod parameter;
+mod parse;
+mod plan;
+mod remediation;
+mod template;
+
+pub use catalog::{Catalog, FileDiagnostic};
+pub use expression::{Expression, ExpressionError, Scope};
+pub use parameter::ParameterError;
+pub use parse::parse;
+pub use plan::{
+    NextRead, Observation, Observed, Plan, PlanError, PlannedAction, PlannedRead, PlannedStep,
+    ResourceId, Stage, Target,
+};
+pub use remediation::{
+    Action, Class, Computed, Control, Example, Given, Let, Output, Parameter, ParameterType, Read,
+    Remediation, Safety, Step, Undo, Verify,
+};
+pub use template::{Part, Template, TemplateError};

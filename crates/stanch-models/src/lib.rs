@@ -5,11 +5,15 @@
 
 #[doc(hidden)]
 pub mod blob;
+mod endpoint;
 mod models;
 mod names;
 mod parse;
 mod service;
 
+pub use endpoint::{
+    Endpoint, EndpointAuth, EndpointError, EndpointSettings, Partition, Partitions, RuleSet,
+};
 pub use models::{LookupError, Models, Resolved};
 pub use names::{canonical_parameters, nearest};
 pub use parse::ModelError;

@@ -1,9 +1,12 @@
 //! Finding a service and an operation by the names that people write.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use serde_json::{Map, Value};
 
 use crate::blob::{Blob, BlobError};
+use crate::endpoint::{self, Endpoint, EndpointError, EndpointSettings, Partitions, RuleSet};
 use crate::names;
 use crate::service::{Operation, Service};
 
@@ -17,6 +20,8 @@ pub struct Models {
     blob: Blob,
     brought: BTreeMap<Box<str>, Arc<Service>>,
     decoded: Mutex<HashMap<Box<str>, Arc<Service>>>,
+    rules: Mutex<HashMap<Box<str>, Option<Arc<RuleSet>>>>,
+    partitions: OnceLock<Partitions>,
 }
 
 /// An operation of a service.
@@ -86,6 +91,8 @@ impl Models {
             blob: Blob::open(DATA)?,
             brought: BTreeMap::new(),
             decoded: Mutex::default(),
+            rules: Mutex::default(),
+            partitions: OnceLock::new(),
         })
     }
 
@@ -149,5 +156,53 @@ impl Models {
                 ),
             })?;
         Ok(Resolved { service, place })
+    }
+
+    /// Where a call goes and how it is signed. `input` has the model's names.
+    ///
+    /// # Errors
+    /// When the service has no such endpoint, or no region is given and it needs one.
+    pub fn endpoint(
+        &self,
+        service: &Service,
+        operation: &Operation,
+        input: &Map<String, Value>,
+        settings: &EndpointSettings<'_>,
+    ) -> Result<Endpoint, EndpointError> {
+        let rules = self.rules(&service.name)?;
+        let partitions = self.partitions()?;
+        endpoint::resolve(
+            rules.as_deref(),
+            partitions,
+            service,
+            operation,
+            input,
+            settings,
+        )
+    }
+
+    /// AWS's partitions and their regions.
+    ///
+    /// # Errors
+    /// When the data in the binary is damaged.
+    pub fn partitions(&self) -> Result<&Partitions, BlobError> {
+        if let Some(partitions) = self.partitions.get() {
+            return Ok(partitions);
+        }
+        let partitions = self.blob.get("partitions")?.ok_or(BlobError::Head)?;
+        Ok(self.partitions.get_or_init(|| partitions))
+    }
+
+    fn rules(&self, service: &str) -> Result<Option<Arc<RuleSet>>, BlobError> {
+        let mut known = self.rules.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(rules) = known.get(service) {
+            return Ok(rules.clone());
+        }
+        let rules = self
+            .blob
+            .get::<RuleSet>(&format!("rules/{service}"))?
+            .map(Arc::new);
+        known.insert(service.into(), rules.clone());
+        Ok(rules)
     }
 }

@@ -543,7 +543,7 @@ fn auth_schemes(value: &Value, service: &str) -> Vec<AuthScheme> {
     }
 }
 
-fn context_value(value: &Value) -> Option<ContextValue> {
+pub(crate) fn context_value(value: &Value) -> Option<ContextValue> {
     Some(match value {
         Value::Bool(b) => ContextValue::Bool(*b),
         Value::String(s) => ContextValue::String(s.as_str().into()),
@@ -575,12 +575,12 @@ fn xml_namespace(value: &Value) -> Option<XmlNamespace> {
     }
 }
 
-fn text(value: &Value, key: &str) -> Option<Box<str>> {
+pub(crate) fn text(value: &Value, key: &str) -> Option<Box<str>> {
     value.get(key)?.as_str().map(Into::into)
 }
 
 /// The strings of a list, or one string as a list of itself.
-fn texts(value: Option<&Value>) -> Vec<Box<str>> {
+pub(crate) fn texts(value: Option<&Value>) -> Vec<Box<str>> {
     match value {
         Some(Value::String(one)) => vec![one.as_str().into()],
         Some(Value::Array(all)) => all

@@ -68,6 +68,11 @@ impl Sessions for FakeAws {
             read_only: scope.access == Access::ReadOnly,
         }))
     }
+
+    fn role_arn(&self, scope: &Scope) -> String {
+        let (partition, account) = (scope.region.partition(), &scope.account);
+        format!("arn:{partition}:iam::{account}:role/SecurityRemediationCrossAccountRole")
+    }
 }
 
 struct FakeAccount {

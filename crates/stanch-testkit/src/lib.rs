@@ -6,12 +6,18 @@
 mod clock;
 mod emulator;
 mod fake;
+mod finding;
+mod generated;
+pub mod organization;
 mod script;
 mod tap;
 
 pub use clock::FakeClock;
 pub use emulator::{Emulator, EmulatorError};
 pub use fake::FakeAws;
+pub use finding::Misconfiguration;
+pub use generated::assert_generated;
+pub use organization::Organization;
 pub use script::FakeApi;
 pub use tap::{Aim, Fault, Seen, Tap};
 

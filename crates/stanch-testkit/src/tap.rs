@@ -202,6 +202,10 @@ impl Sessions for Tap {
             session: scope.session_name.clone(),
         }))
     }
+
+    fn role_arn(&self, scope: &Scope) -> String {
+        self.0.sessions.role_arn(scope)
+    }
 }
 
 struct TappedApi {

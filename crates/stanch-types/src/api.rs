@@ -162,4 +162,7 @@ pub struct Scope {
 pub trait Sessions: Send + Sync {
     /// Assumes the member role with its external id, narrowed to `scope`.
     async fn open(&self, scope: &Scope) -> Result<Arc<dyn Api>, CallError>;
+
+    /// The ARN of the role that such a session acts as, for the record.
+    fn role_arn(&self, scope: &Scope) -> String;
 }

@@ -1,0 +1,298 @@
+//! The folder is the registry.
+
+use std::{
+    borrow::Cow,
+    collections::HashMap,
+    fmt,
+    sync::{Arc, OnceLock},
+};
+
+use stanch_syntax::{Diagnostic, Position, Severity};
+use stanch_types::ControlRef;
+
+use crate::{
+    parse::parse,
+    remediation::{Control, Remediation},
+};
+
+/// A file under `catalog/`, known well enough to be chosen without being parsed.
+struct Embedded {
+    path: &'static str,
+    text: &'static str,
+    name: &'static str,
+    resources: &'static [&'static str],
+    controls: &'static [(&'static str, &'static str)],
+}
+
+static EMBEDDED: &[Embedded] = include!(concat!(env!("OUT_DIR"), "/embedded.rs"));
+
+/// Frameworks whose controls are checks: a finding carries exactly one of their ids, and at most one
+/// remediation may claim it for a type of resource. All other frameworks list requirements, which
+/// several checks may serve.
+const CHECKS: [&str; 3] = ["security-hub", "config", "prowler"];
+
+/// A set of remediations.
+pub struct Catalog {
+    entries: Vec<Entry>,
+    by_name: HashMap<String, usize>,
+    by_control: HashMap<ControlRef, Vec<usize>>,
+}
+
+struct Entry {
+    path: Cow<'static, str>,
+    text: Cow<'static, str>,
+    name: Cow<'static, str>,
+    resources: Vec<Cow<'static, str>>,
+    controls: Vec<Control>,
+    parsed: OnceLock<Option<Arc<Remediation>>>,
+}
+
+/// A complaint about a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileDiagnostic {
+    /// The file, as it was named to [`Catalog::load`] or relative to `catalog/`.
+    pub path: String,
+    /// The complaint.
+    pub diagnostic: Diagnostic,
+}
+
+/// `path:12:3: error: message`
+impl fmt::Display for FileDiagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.path, self.diagnostic)
+    }
+}
+
+impl Catalog {
+    /// The remediations that Stanch ships. Each is parsed when it is first asked for.
+    #[must_use]
+    pub fn embedded() -> Self {
+        let mut catalog = Self::empty();
+        for file in EMBEDDED {
+            catalog.add(Entry {
+                path: file.path.into(),
+                text: file.text.into(),
+                name: file.name.into(),
+                resources: file.resources.iter().map(|kind| (*kind).into()).collect(),
+                controls: file
+                    .controls
+                    .iter()
+                    .map(|(framework, id)| Control::new(*framework, *id))
+                    .collect(),
+                parsed: OnceLock::new(),
+            });
+        }
+        catalog
+    }
+
+    /// Path and text of every file that Stanch ships.
+    pub fn embedded_files() -> impl Iterator<Item = (&'static str, &'static str)> {
+        EMBEDDED.iter().map(|file| (file.path, file.text))
+    }
+
+    /// Remediations from the given files, as path and text. A file with an error is left out.
+    #[must_use]
+    pub fn load<P, T>(files: impl IntoIterator<Item = (P, T)>) -> (Self, Vec<FileDiagnostic>)
+    where
+        P: Into<String>,
+        T: Into<String>,
+    {
+        let mut catalog = Self::empty();
+        let found = catalog.extend(files);
+        (catalog, found)
+    }
+
+    /// Adds the given files, as path and text: a user's own remediations to those that Stanch
+    /// ships. A file with an error, or one that claims what another claims already, is left out.
+    pub fn extend<P, T>(&mut self, files: impl IntoIterator<Item = (P, T)>) -> Vec<FileDiagnostic>
+    where
+        P: Into<String>,
+        T: Into<String>,
+    {
+        let mut found = Vec::new();
+        for (path, text) in files {
+            let (path, text) = (path.into(), text.into());
+            let (remediation, mut diagnostics) = parse(&text);
+            if let Some(remediation) = remediation {
+                diagnostics.extend(self.conflicts(&remediation));
+                if diagnostics.iter().all(|d| d.severity != Severity::Error) {
+                    self.add(Entry::of(path.clone(), text, remediation));
+                }
+            }
+            found.extend(diagnostics.into_iter().map(|diagnostic| FileDiagnostic {
+                path: path.clone(),
+                diagnostic,
+            }));
+        }
+        found
+    }
+
+    /// Checks every file of the catalog as if it were loaded now.
+    #[must_use]
+    pub fn check(&self) -> Vec<FileDiagnostic> {
+        Self::load(
+            self.entries
+                .iter()
+                .map(|entry| (entry.path.clone(), entry.text.clone())),
+        )
+        .1
+    }
+
+    /// The remediations that a finding of `controls` about a resource of type `resource` asks for,
+    /// in the order of the controls.
+    #[must_use]
+    pub fn find(&self, controls: &[ControlRef], resource: &str) -> Vec<Arc<Remediation>> {
+        let mut found: Vec<usize> = Vec::new();
+        for control in controls {
+            for &index in self.by_control.get(control).into_iter().flatten() {
+                let fits = self
+                    .entries
+                    .get(index)
+                    .is_some_and(|entry| entry.resources.iter().any(|kind| kind == resource));
+                if fits && !found.contains(&index) {
+                    found.push(index);
+                }
+            }
+        }
+        found
+            .into_iter()
+            .filter_map(|index| self.entries.get(index)?.parsed())
+            .collect()
+    }
+
+    /// The remediations that fix `control`, whatever their resource.
+    #[must_use]
+    pub fn of_control(&self, control: &ControlRef) -> Vec<Arc<Remediation>> {
+        let indexes = self.by_control.get(control).into_iter().flatten();
+        indexes
+            .filter_map(|index| self.entries.get(*index)?.parsed())
+            .collect()
+    }
+
+    /// The remediation `name`.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<Arc<Remediation>> {
+        self.entries.get(*self.by_name.get(name)?)?.parsed()
+    }
+
+    /// Every remediation, in the order of the paths.
+    pub fn iter(&self) -> impl Iterator<Item = Arc<Remediation>> {
+        self.entries.iter().filter_map(Entry::parsed)
+    }
+
+    /// The path of the file of the remediation `name`.
+    #[must_use]
+    pub fn path(&self, name: &str) -> Option<&str> {
+        Some(&self.entries.get(*self.by_name.get(name)?)?.path)
+    }
+
+    /// The text of the file of the remediation `name`.
+    #[must_use]
+    pub fn text(&self, name: &str) -> Option<&str> {
+        Some(&self.entries.get(*self.by_name.get(name)?)?.text)
+    }
+
+    /// Every control of a finding that has a remediation, each once.
+    pub fn controls(&self) -> impl Iterator<Item = &ControlRef> {
+        self.by_control.keys()
+    }
+
+    /// How many remediations there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// True if there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    fn empty() -> Self {
+        Self {
+            entries: Vec::new(),
+            by_name: HashMap::new(),
+            by_control: HashMap::new(),
+        }
+    }
+
+    fn add(&mut self, entry: Entry) {
+        let index = self.entries.len();
+        self.by_name.insert(entry.name.to_string(), index);
+        for control in entry.controls.iter().filter_map(Control::reference) {
+            self.by_control.entry(control).or_default().push(index);
+        }
+        self.entries.push(entry);
+    }
+
+    fn conflicts(&self, remediation: &Remediation) -> Vec<Diagnostic> {
+        let complain = |message: String, hint: &str| {
+            Diagnostic::error(Position { line: 1, column: 1 }, message).hint(hint)
+        };
+        let mut found = Vec::new();
+        if let Some(path) = self.path(&remediation.name) {
+            found.push(complain(
+                format!(
+                    "`{}` is already the remediation of `{path}`",
+                    remediation.name
+                ),
+                "choose another name",
+            ));
+        }
+        let checks = remediation
+            .controls
+            .iter()
+            .filter(|c| CHECKS.contains(&c.framework.as_str()));
+        for control in checks {
+            for &index in control
+                .reference()
+                .and_then(|r| self.by_control.get(&r))
+                .into_iter()
+                .flatten()
+            {
+                let Some(entry) = self.entries.get(index) else {
+                    continue;
+                };
+                let shared = entry
+                    .resources
+                    .iter()
+                    .find(|kind| remediation.resources.iter().any(|r| r == *kind));
+                if let Some(kind) = shared {
+                    found.push(complain(
+                        format!(
+                            "`{control}` for `{kind}` is already claimed by `{}`",
+                            entry.path
+                        ),
+                        "remove the control from one of the two files",
+                    ));
+                }
+            }
+        }
+        found
+    }
+}
+
+impl Entry {
+    fn of(path: String, text: String, remediation: Remediation) -> Self {
+        Self {
+            path: path.into(),
+            text: text.into(),
+            name: remediation.name.clone().into(),
+            resources: remediation
+                .resources
+                .iter()
+                .map(|kind| kind.clone().into())
+                .collect(),
+            controls: remediation.controls.clone(),
+            parsed: OnceLock::from(Some(Arc::new(remediation))),
+        }
+    }
+
+    /// None if the file has errors: those it ships are free of them, which a test asserts.
+    fn parsed(&self) -> Option<Arc<Remediation>> {
+        self.parsed
+            .get_or_init(|| parse(&self.text).0.map(Arc::new))
+            .clone()
+    }
+}

@@ -1,0 +1,52 @@
+//! What neither Automation nor JMESPath can express: small, pure functions, JSON in and JSON out.
+//!
+//! The native engine calls them in process; an Automation document calls them through the member
+//! account's `stanch-remediation` function.
+
+use serde_json::Value;
+
+/// A function that catalog files can call by name.
+pub struct Function {
+    /// Its name.
+    pub name: &'static str,
+    /// What it computes, in one line.
+    pub summary: &'static str,
+    run: fn(&Value) -> Result<Value, String>,
+}
+
+/// Every function, by name.
+pub static FUNCTIONS: &[Function] = &[];
+
+/// Why a function gave no answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FunctionError {
+    /// There is no such function.
+    #[error("there is no function `{0}`")]
+    Unknown(String),
+    /// It refuses its input.
+    #[error("`{name}`: {reason}")]
+    Refused {
+        /// The function.
+        name: String,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// Calls the function `name`.
+///
+/// # Errors
+/// No such function, or an input that it refuses.
+pub fn call(name: &str, input: &Value) -> Result<Value, FunctionError> {
+    let function = find(name).ok_or_else(|| FunctionError::Unknown(name.to_owned()))?;
+    (function.run)(input).map_err(|reason| FunctionError::Refused {
+        name: name.to_owned(),
+        reason,
+    })
+}
+
+/// The function `name`.
+#[must_use]
+pub fn find(name: &str) -> Option<&'static Function> {
+    FUNCTIONS.iter().find(|function| function.name == name)
+}

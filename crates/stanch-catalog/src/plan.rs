@@ -1,0 +1,779 @@
+//! From a finding to the requests that fix it. Nothing here speaks to AWS: an [`Observation`] says
+//! which read it wants next and takes the answer.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
+use stanch_types::{AccountId, Call, CallError, ControlRef, Finding, Partition, Region, Resource};
+
+use crate::{
+    expression::{Expression, ExpressionError, Scope},
+    function,
+    parameter::ParameterError,
+    remediation::{Action, Computed, Output, Read, Remediation, Step, Undo, Verify},
+    template::{TemplateError, placeholder},
+};
+
+/// What a remediation is to work on: all that it may know of a finding.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Target {
+    /// The account of the finding.
+    pub account: AccountId,
+    /// The region of the finding.
+    pub region: Region,
+    /// The resource.
+    pub resource: Resource,
+    /// The finding's names of the control that failed.
+    pub controls: Vec<ControlRef>,
+    /// The finding as it came, for the few that need more of it; may be null.
+    pub finding: Arc<Value>,
+    /// Parameters that the user has set.
+    pub settings: Map<String, Value>,
+}
+
+impl Target {
+    /// One of a finding's resources.
+    #[must_use]
+    pub fn new(finding: &Finding, resource: &Resource, settings: Map<String, Value>) -> Self {
+        Self {
+            account: finding.account.clone(),
+            region: finding.region.clone(),
+            resource: resource.clone(),
+            controls: finding.controls.clone(),
+            finding: Arc::clone(&finding.raw),
+            settings,
+        }
+    }
+}
+
+/// The resource of a plan.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct ResourceId {
+    /// Its ASFF type, `AwsS3Bucket`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Its id as the finding has it: mostly an ARN.
+    pub id: String,
+}
+
+/// Why no plan can be made. Nothing has been changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PlanError {
+    /// The finding's resource is not of a type that the remediation fixes.
+    #[error("`{remediation}` fixes {wanted}, but the finding is about an `{found}`")]
+    WrongResource {
+        /// The remediation.
+        remediation: String,
+        /// The types it fixes.
+        wanted: String,
+        /// The finding's.
+        found: String,
+    },
+    /// A parameter has no value, or one that it does not take.
+    #[error(transparent)]
+    Parameter(#[from] ParameterError),
+    /// A read failed: that says nothing about the resource.
+    #[error("cannot read `{read}`")]
+    Read {
+        /// The read's name.
+        read: String,
+        /// AWS's answer.
+        #[source]
+        error: Box<CallError>,
+    },
+    /// A read, a step or a computed value cannot be rendered.
+    #[error("cannot render `{name}`")]
+    Render {
+        /// The read, step or value.
+        name: String,
+        /// Why.
+        #[source]
+        error: TemplateError,
+    },
+    /// An expression met a value that it cannot work on.
+    #[error("cannot evaluate `{name}`")]
+    Evaluate {
+        /// The key of the file.
+        name: String,
+        /// Why.
+        #[source]
+        error: ExpressionError,
+    },
+    /// A function refused its input.
+    #[error("cannot compute `{name}`")]
+    Function {
+        /// The computed value.
+        name: String,
+        /// Why.
+        #[source]
+        error: function::FunctionError,
+    },
+    /// An expression that must say yes or no said something else.
+    #[error("`{name}` must be true or false, but is {found}")]
+    NotBoolean {
+        /// The key of the file.
+        name: String,
+        /// What it was.
+        found: String,
+    },
+    /// `each` is not a list.
+    #[error("`each` of step `{step}` must be a list, but is {found}")]
+    NotList {
+        /// The step.
+        step: String,
+        /// What it was.
+        found: String,
+    },
+    /// An answer where none was asked for, or a judgement before the last read.
+    #[error("the reads of `{0}` are not complete")]
+    Incomplete(String),
+    /// The plan was made from another version of the file.
+    #[error("`{0}` has changed since the plan was made; plan again")]
+    Changed(String),
+    /// There is no way back.
+    #[error("`{remediation}` cannot be undone: {because}")]
+    NoUndo {
+        /// The remediation.
+        remediation: String,
+        /// Why.
+        because: String,
+    },
+    /// The plan cannot be written as a runbook.
+    #[error("the plan is no valid runbook: {0}")]
+    Document(String),
+}
+
+/// Whether a plan fixes or puts back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stage {
+    /// Fixes.
+    Apply,
+    /// Puts back what was observed before.
+    Undo,
+}
+
+/// Every request that will be sent, and what it was decided from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// The remediation's name.
+    pub remediation: String,
+    /// The digest of its file.
+    pub digest: String,
+    /// Fixes or puts back.
+    pub stage: Stage,
+    /// The account to act in.
+    pub account: AccountId,
+    /// The region to act in.
+    pub region: Region,
+    /// The partition of the region.
+    pub partition: Partition,
+    /// The resource.
+    pub resource: ResourceId,
+    /// The remediation's inputs.
+    pub parameters: Map<String, Value>,
+    /// What was read and computed, by name. Not part of the hash: an answer may hold what changes
+    /// by itself, such as a latest restorable time.
+    pub observed: Map<String, Value>,
+    /// What is compared for undo and drift.
+    pub state: Value,
+    /// Nothing is to be fixed; then there are no steps.
+    pub compliant: bool,
+    /// The calls that were made to observe, whose permissions a run needs again.
+    pub reads: Vec<PlannedRead>,
+    /// The requests, in order.
+    pub steps: Vec<PlannedStep>,
+    /// How often the check is read again afterwards.
+    pub verify: Verify,
+}
+
+/// A read that was made for a plan.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PlannedRead {
+    /// The call.
+    pub call: Call,
+    /// The ARNs that the session policy is narrowed to, where the file says so.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub on: Vec<String>,
+}
+
+/// A step with nothing left to decide.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PlannedStep {
+    /// Its name, unique in the plan.
+    pub name: String,
+    /// What it does.
+    #[serde(flatten)]
+    pub action: PlannedAction,
+    /// The ARNs that the session policy is narrowed to, where the file says so.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub on: Vec<String>,
+}
+
+/// What a planned step does. In a call's input, `{{ step.Output }}` stands for what only that step's
+/// answer will tell.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PlannedAction {
+    /// Makes a call.
+    Call {
+        /// The call.
+        #[serde(flatten)]
+        call: Call,
+        /// What is kept of its answer.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        outputs: Vec<Output>,
+    },
+    /// Reads until a value is one of those wanted.
+    Wait {
+        /// The read.
+        #[serde(flatten)]
+        call: Call,
+        /// Where the value is.
+        select: String,
+        /// The values that end the wait.
+        values: Vec<Value>,
+        /// Seconds after which it fails.
+        timeout: u64,
+    },
+    /// Waits.
+    Sleep {
+        /// For how many seconds.
+        seconds: u64,
+    },
+}
+
+impl PlannedAction {
+    /// The call that it makes, if it makes one.
+    #[must_use]
+    pub const fn call(&self) -> Option<&Call> {
+        match self {
+            Self::Call { call, .. } | Self::Wait { call, .. } => Some(call),
+            Self::Sleep { .. } => None,
+        }
+    }
+}
+
+impl Plan {
+    /// What an approval names: SHA-256, in hexadecimal, over the canonical JSON (RFC 8785) of all
+    /// that decides what is sent. The same resource in the same state gives the same hash.
+    #[must_use]
+    pub fn hash(&self) -> String {
+        let decided = json!({
+            "remediation": self.remediation,
+            "digest": self.digest,
+            "stage": self.stage,
+            "account": self.account,
+            "region": self.region,
+            "partition": self.partition,
+            "resource": self.resource,
+            "parameters": self.parameters,
+            "state": self.state,
+            "compliant": self.compliant,
+            "steps": self.steps,
+        });
+        // Canonical JSON exists for every tree of JSON values.
+        let text = serde_json_canonicalizer::to_vec(&decided).unwrap_or_default();
+        hex(&Sha256::digest(text))
+    }
+
+    /// The calls of the steps that change something, in order.
+    pub fn writes(&self) -> impl Iterator<Item = &Call> {
+        self.steps.iter().filter_map(|step| match &step.action {
+            PlannedAction::Call { call, .. } => Some(call),
+            PlannedAction::Wait { .. } | PlannedAction::Sleep { .. } => None,
+        })
+    }
+}
+
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A read that an observation wants made.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NextRead {
+    /// The read's name.
+    pub name: String,
+    /// The call.
+    pub call: Call,
+    /// All pages are wanted, joined.
+    pub paginate: bool,
+}
+
+/// A remediation looking at its target.
+///
+/// Ask for [`Self::next_read`], make the call, hand its result to [`Self::answer`], until there is
+/// no next; then [`Self::finish`].
+#[derive(Debug)]
+pub struct Observation<'r> {
+    remediation: &'r Remediation,
+    place: Place,
+    scope: Scope,
+    parameters: Map<String, Value>,
+    seen: Map<String, Value>,
+    reads: Vec<PlannedRead>,
+}
+
+/// Where, and on what.
+#[derive(Debug, Clone)]
+struct Place {
+    account: AccountId,
+    region: Region,
+    partition: Partition,
+    resource: ResourceId,
+}
+
+/// A target, seen and judged.
+#[derive(Debug)]
+pub struct Observed<'r> {
+    remediation: &'r Remediation,
+    place: Place,
+    scope: Scope,
+    parameters: Map<String, Value>,
+    seen: Map<String, Value>,
+    reads: Vec<PlannedRead>,
+    state: Value,
+    compliant: bool,
+}
+
+impl Remediation {
+    /// Begins to look at `target`: its parameters are bound and checked.
+    ///
+    /// # Errors
+    /// A resource of another type, or a parameter without an acceptable value.
+    pub fn observe(&self, target: &Target) -> Result<Observation<'_>, PlanError> {
+        let kind = &target.resource.resource_type;
+        if !self.resources.contains(kind) {
+            return Err(PlanError::WrongResource {
+                remediation: self.name.clone(),
+                wanted: crate::keys::list(self.resources.iter().map(String::as_str)),
+                found: kind.clone(),
+            });
+        }
+        let place = Place {
+            account: target.account.clone(),
+            region: self.region(&target.region),
+            partition: target.region.partition(),
+            resource: ResourceId {
+                kind: kind.clone(),
+                id: target.resource.id.clone(),
+            },
+        };
+        let mut scope = place.scope();
+        scope.set("resource", &resource_value(&target.resource));
+        scope.set("finding", &target.finding);
+        let parameters = self.bind(&scope, target)?;
+        Ok(self.look(place, parameters))
+    }
+
+    /// Looks again at the resource of a plan: to verify, to resume or to undo.
+    ///
+    /// # Errors
+    /// The plan was made by another version of the file.
+    pub fn observe_again(&self, plan: &Plan) -> Result<Observation<'_>, PlanError> {
+        if plan.remediation != self.name || plan.digest != self.digest {
+            return Err(PlanError::Changed(plan.remediation.clone()));
+        }
+        let place = Place {
+            account: plan.account.clone(),
+            region: plan.region.clone(),
+            partition: plan.partition.clone(),
+            resource: plan.resource.clone(),
+        };
+        Ok(self.look(place, plan.parameters.clone()))
+    }
+
+    /// The region in which it works for a finding of `region`: a global one always in the same, so
+    /// that it is fixed once.
+    #[must_use]
+    pub fn region(&self, region: &Region) -> Region {
+        if !self.global {
+            return region.clone();
+        }
+        let home = match region.partition().as_str() {
+            "aws-cn" => "cn-north-1",
+            "aws-us-gov" => "us-gov-west-1",
+            "aws-iso" => "us-iso-east-1",
+            "aws-iso-b" => "us-isob-east-1",
+            "aws-iso-e" => "eu-isoe-west-1",
+            "aws-iso-f" => "us-isof-south-1",
+            "aws-eusc" => "eusc-de-east-1",
+            _ => "us-east-1",
+        };
+        home.parse().unwrap_or_else(|_| region.clone())
+    }
+
+    fn look(&self, place: Place, parameters: Map<String, Value>) -> Observation<'_> {
+        let mut scope = place.scope();
+        for (name, value) in &parameters {
+            scope.set(name, value);
+        }
+        Observation {
+            remediation: self,
+            place,
+            scope,
+            parameters,
+            seen: Map::new(),
+            reads: Vec::new(),
+        }
+    }
+
+    fn steps(&self, steps: &[Step], scope: &Scope) -> Result<Vec<PlannedStep>, PlanError> {
+        let mut planned: Vec<PlannedStep> = Vec::new();
+        for step in steps {
+            if let Some(when) = &step.when
+                && !truth(&format!("when of {}", step.name), when, scope)?
+            {
+                continue;
+            }
+            let Some(each) = &step.each else {
+                planned.push(step.plan(step.name.clone(), scope)?);
+                continue;
+            };
+            match evaluate("each", each, scope)? {
+                Value::Array(items) => {
+                    for (index, item) in items.iter().enumerate() {
+                        let name = format!("{}_{}", step.name, index + 1);
+                        planned.push(step.plan(name, &scope.with("item", item))?);
+                    }
+                }
+                other => {
+                    return Err(PlanError::NotList {
+                        step: step.name.clone(),
+                        found: other.to_string(),
+                    });
+                }
+            }
+        }
+        Ok(planned)
+    }
+}
+
+impl Step {
+    fn plan(&self, name: String, scope: &Scope) -> Result<PlannedStep, PlanError> {
+        let render = |template: &crate::template::Template| {
+            template.render(scope).map_err(|error| PlanError::Render {
+                name: name.clone(),
+                error,
+            })
+        };
+        let action = match &self.action {
+            Action::Call {
+                service,
+                operation,
+                with,
+                outputs,
+            } => PlannedAction::Call {
+                call: Call::new(service, operation, render(with)?),
+                outputs: outputs.clone(),
+            },
+            Action::Wait {
+                service,
+                operation,
+                with,
+                select,
+                values,
+                timeout,
+            } => PlannedAction::Wait {
+                call: Call::new(service, operation, render(with)?),
+                select: select.clone(),
+                values: values.clone(),
+                timeout: *timeout,
+            },
+            Action::Sleep { seconds } => PlannedAction::Sleep { seconds: *seconds },
+        };
+        let on = arns(&self.on, scope).map_err(|error| PlanError::Render {
+            name: name.clone(),
+            error,
+        })?;
+        Ok(PlannedStep { name, action, on })
+    }
+}
+
+fn arns(on: &[crate::template::Template], scope: &Scope) -> Result<Vec<String>, TemplateError> {
+    on.iter()
+        .map(|template| {
+            Ok(match template.render(scope)? {
+                Value::String(arn) => arn,
+                other => other.to_string(),
+            })
+        })
+        .collect()
+}
+
+impl Place {
+    fn scope(&self) -> Scope {
+        let mut scope = Scope::new();
+        scope.set("account", &json!(self.account));
+        scope.set("region", &json!(self.region));
+        scope.set("partition", &json!(self.partition));
+        scope
+    }
+}
+
+/// What `from` sees of a resource: `type`, `id`, `name`, `arn` with its parts (null if there is
+/// none), `tags` and `details`.
+fn resource_value(resource: &Resource) -> Value {
+    let arn = resource.arn.as_ref().map(|arn| {
+        json!({
+            "text": arn,
+            "service": arn.service,
+            "region": arn.region,
+            "account": arn.account,
+            "resource": arn.resource,
+        })
+    });
+    json!({
+        "type": resource.resource_type,
+        "id": resource.id,
+        "name": resource.name,
+        "arn": arn,
+        "tags": resource.tags,
+        "details": resource.details,
+    })
+}
+
+impl<'r> Observation<'r> {
+    fn read(&self) -> Option<&'r Read> {
+        self.remediation.reads.get(self.reads.len())
+    }
+
+    /// The next read to make; none when all are made.
+    ///
+    /// # Errors
+    /// Its input cannot be rendered from what was read so far.
+    pub fn next_read(&self) -> Result<Option<NextRead>, PlanError> {
+        let Some(read) = self.read() else {
+            return Ok(None);
+        };
+        let params = read
+            .with
+            .render(&self.scope)
+            .map_err(|error| PlanError::Render {
+                name: read.name.clone(),
+                error,
+            })?;
+        Ok(Some(NextRead {
+            name: read.name.clone(),
+            call: Call::new(&read.service, &read.operation, params),
+            paginate: read.paginate,
+        }))
+    }
+
+    /// Takes the result of the read that [`Self::next_read`] gave: the output of the call (of all
+    /// its pages joined, if they were wanted).
+    ///
+    /// # Errors
+    /// Any error of AWS that does not mean "there is none": it says nothing about the resource.
+    pub fn answer(&mut self, result: Result<Value, CallError>) -> Result<(), PlanError> {
+        let (Some(read), Some(next)) = (self.read(), self.next_read()?) else {
+            return Err(PlanError::Incomplete(self.remediation.name.clone()));
+        };
+        let value = match result {
+            Ok(output) => match &read.pick {
+                Some(pick) => pick.pick(&output).map_err(|error| PlanError::Evaluate {
+                    name: read.name.clone(),
+                    error,
+                })?,
+                None => output,
+            },
+            Err(error) if read.absent.contains(&error.code) => Value::Null,
+            Err(error) => {
+                return Err(PlanError::Read {
+                    read: read.name.clone(),
+                    error: Box::new(error),
+                });
+            }
+        };
+        let on = arns(&read.on, &self.scope).map_err(|error| PlanError::Render {
+            name: read.name.clone(),
+            error,
+        })?;
+        self.reads.push(PlannedRead {
+            call: next.call,
+            on,
+        });
+        self.scope.set(&read.name, &value);
+        self.seen.insert(read.name.clone(), value);
+        Ok(())
+    }
+
+    /// Judges what was seen.
+    ///
+    /// # Errors
+    /// A read is missing, or a value cannot be computed.
+    pub fn finish(mut self) -> Result<Observed<'r>, PlanError> {
+        if self.read().is_some() {
+            return Err(PlanError::Incomplete(self.remediation.name.clone()));
+        }
+        let state = match &self.remediation.state {
+            Some(_) => None,
+            None => Some(Value::Object(self.seen.clone())),
+        };
+        for computed in &self.remediation.lets {
+            let name = &computed.name;
+            let value = match &computed.value {
+                Computed::Expression(expression) => evaluate(name, expression, &self.scope)?,
+                Computed::Function {
+                    name: function,
+                    with,
+                } => {
+                    let input = with
+                        .render(&self.scope)
+                        .map_err(|error| PlanError::Render {
+                            name: name.clone(),
+                            error,
+                        })?;
+                    function::call(function, &input).map_err(|error| PlanError::Function {
+                        name: name.clone(),
+                        error,
+                    })?
+                }
+            };
+            self.scope.set(name, &value);
+            self.seen.insert(name.clone(), value);
+        }
+        let state = match (state, &self.remediation.state) {
+            (None, Some(expression)) => evaluate("state", expression, &self.scope)?,
+            (state, _) => state.unwrap_or_default(),
+        };
+        let compliant = truth("compliant", &self.remediation.compliant, &self.scope)?;
+        Ok(Observed {
+            remediation: self.remediation,
+            place: self.place,
+            scope: self.scope,
+            parameters: self.parameters,
+            seen: self.seen,
+            reads: self.reads,
+            state,
+            compliant,
+        })
+    }
+}
+
+impl Observed<'_> {
+    /// True when there is nothing to fix.
+    #[must_use]
+    pub const fn compliant(&self) -> bool {
+        self.compliant
+    }
+
+    /// What is compared for undo and drift.
+    #[must_use]
+    pub const fn state(&self) -> &Value {
+        &self.state
+    }
+
+    /// What was read and computed, by name.
+    #[must_use]
+    pub const fn seen(&self) -> &Map<String, Value> {
+        &self.seen
+    }
+
+    /// The requests that fix it: none if it is compliant.
+    ///
+    /// # Errors
+    /// A step cannot be rendered.
+    pub fn plan(self) -> Result<Plan, PlanError> {
+        let steps = if self.compliant {
+            Vec::new()
+        } else {
+            let mut scope = self.scope.clone();
+            scope.set("steps", &self.remediation.placeholders());
+            self.remediation.steps(&self.remediation.apply, &scope)?
+        };
+        Ok(self.into_plan(Stage::Apply, steps))
+    }
+
+    /// The requests that put back what `before` (the plan that was carried out) had seen. `outputs`
+    /// holds what its steps answered: `{step: {Output: value}}`.
+    ///
+    /// The caller has compared [`Self::state`] with the state after the change: on a difference,
+    /// somebody else has changed the resource since, and nothing may be undone.
+    ///
+    /// # Errors
+    /// There is no undo, the plan is of another version of the file, or a step cannot be rendered.
+    pub fn undo(self, before: &Plan, outputs: &Value) -> Result<Plan, PlanError> {
+        let remediation = self.remediation;
+        if before.remediation != remediation.name || before.digest != remediation.digest {
+            return Err(PlanError::Changed(before.remediation.clone()));
+        }
+        if let Undo::None { because } = &remediation.safety.undo {
+            return Err(PlanError::NoUndo {
+                remediation: remediation.name.clone(),
+                because: because.clone(),
+            });
+        }
+        let mut scope = self.scope.clone();
+        scope.set("now", &Value::Object(self.seen.clone()));
+        for (name, value) in &before.observed {
+            scope.set(name, value);
+        }
+        scope.set("steps", outputs);
+        let steps = if self.state == before.state {
+            Vec::new()
+        } else {
+            remediation.steps(&remediation.undo, &scope)?
+        };
+        Ok(self.into_plan(Stage::Undo, steps))
+    }
+
+    fn into_plan(self, stage: Stage, steps: Vec<PlannedStep>) -> Plan {
+        Plan {
+            remediation: self.remediation.name.clone(),
+            digest: self.remediation.digest.clone(),
+            stage,
+            account: self.place.account,
+            region: self.place.region,
+            partition: self.place.partition,
+            resource: self.place.resource,
+            parameters: self.parameters,
+            observed: self.seen,
+            state: self.state,
+            compliant: self.compliant,
+            reads: self.reads,
+            steps,
+            verify: self.remediation.verify,
+        }
+    }
+}
+
+impl Remediation {
+    /// `{step: {Output: "{{ step.Output }}"}}` for all outputs of `apply`.
+    fn placeholders(&self) -> Value {
+        let outputs = |step: &Step| match &step.action {
+            Action::Call { outputs, .. } => outputs
+                .iter()
+                .map(|output| (output.name.clone(), placeholder(&step.name, &output.name)))
+                .collect(),
+            Action::Wait { .. } | Action::Sleep { .. } => Map::new(),
+        };
+        self.apply
+            .iter()
+            .map(|step| (step.name.clone(), Value::Object(outputs(step))))
+            .collect()
+    }
+}
+
+fn evaluate(name: &str, expression: &Expression, scope: &Scope) -> Result<Value, PlanError> {
+    expression
+        .evaluate(scope)
+        .map_err(|error| PlanError::Evaluate {
+            name: name.to_owned(),
+            error,
+        })
+}
+
+/// An expression that is neither true nor false is an error: nothing is decided by accident.
+fn truth(name: &str, expression: &Expression, scope: &Scope) -> Result<bool, PlanError> {
+    match evaluate(name, expression, scope)? {
+        Value::Bool(flag) => Ok(flag),
+        other => Err(PlanError::NotBoolean {
+            name: name.to_owned(),
+            found: other.to_string(),
+        }),
+    }
+}

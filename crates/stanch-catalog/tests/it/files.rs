@@ -1,0 +1,37 @@
+//! Every file that Stanch ships.
+
+use stanch_catalog::{Catalog, Control};
+
+#[test]
+fn every_file_loads_without_complaint() {
+    let (catalog, found) = Catalog::load(Catalog::embedded_files());
+    let text: Vec<String> = found.iter().map(ToString::to_string).collect();
+    assert!(found.is_empty(), "{}", text.join("\n"));
+    assert_eq!(catalog.len(), Catalog::embedded().iter().count());
+}
+
+#[test]
+fn embedded_files_are_found_as_loaded_ones_are() {
+    let embedded = Catalog::embedded();
+    for remediation in embedded.iter() {
+        for control in remediation.controls.iter().filter_map(Control::reference) {
+            for kind in &remediation.resources {
+                let found = embedded.find(std::slice::from_ref(&control), kind);
+                assert!(
+                    found.iter().any(|r| r.name == remediation.name),
+                    "{control}"
+                );
+            }
+        }
+    }
+    assert!(
+        embedded
+            .find(&["X.1".parse().unwrap()], "AwsS3Bucket")
+            .is_empty()
+    );
+    assert!(
+        embedded
+            .find(&["S3.8".parse().unwrap()], "AwsEc2Vpc")
+            .is_empty()
+    );
+}

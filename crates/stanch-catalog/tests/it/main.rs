@@ -1,0 +1,3 @@
+//! The catalog from its public side.
+
+mod files;

@@ -1,0 +1,158 @@
+//! Running a plan: the engine works through it, and the gate lets nothing else out.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use serde_json::{Map, Value, json};
+use stanch_catalog::{Plan, PlannedAction};
+use stanch_ledger::{Digest, Event, Phase, StepFinished, StepOutcome, StepStarted};
+use stanch_runbook::{Operations, Selector};
+use stanch_types::{Api, Call, CallError, CallErrorKind, Reply};
+use tokio::sync::Mutex;
+
+use crate::journal::Journal;
+
+/// The only way for a write to AWS.
+///
+/// It holds a plan's requests in order. A write that is not the next of them is refused; one that is,
+/// is journalled before it is sent and after it was answered. Reads pass.
+pub(crate) struct Gate {
+    api: Arc<dyn Api>,
+    operations: Arc<dyn Operations>,
+    journal: Arc<Mutex<Journal>>,
+    phase: Phase,
+    progress: Mutex<Progress>,
+}
+
+struct Progress {
+    /// The requests still to be sent, the next one last.
+    remaining: Vec<Request>,
+    /// What was answered so far: `{step: {Output: value}}`.
+    outputs: Map<String, Value>,
+}
+
+struct Request {
+    index: u32,
+    name: String,
+    call: Call,
+    outputs: Vec<(String, Selector)>,
+}
+
+impl Gate {
+    /// A gate for the steps of `plan` that `skip` does not hold, which were carried out before a crash
+    /// and answered `outputs`.
+    pub(crate) fn new(
+        plan: &Plan,
+        skip: &[u32],
+        outputs: Map<String, Value>,
+        phase: Phase,
+        api: Arc<dyn Api>,
+        operations: Arc<dyn Operations>,
+        journal: Arc<Mutex<Journal>>,
+    ) -> Result<Self, stanch_runbook::SelectorError> {
+        let mut remaining = Vec::new();
+        for (index, step) in (0_u32..).zip(&plan.steps) {
+            let PlannedAction::Call { call, outputs } = &step.action else { continue };
+            if skip.contains(&index) {
+                continue;
+            }
+            let outputs = outputs
+                .iter()
+                .map(|output| Ok((output.name.clone(), output.select.parse()?)))
+                .collect::<Result<_, stanch_runbook::SelectorError>>()?;
+            remaining.push(Request { index, name: step.name.clone(), call: call.clone(), outputs });
+        }
+        remaining.reverse();
+        Ok(Self { api, operations, journal, phase, progress: Mutex::new(Progress { remaining, outputs }) })
+    }
+
+    async fn write(&self, call: &Call) -> Result<Reply, CallError> {
+        let forbidden = |why: String| CallError::new(CallErrorKind::Forbidden, call, why);
+        let mut progress = self.progress.lock().await;
+        let Some(next) = progress.remaining.last() else {
+            return Err(forbidden("not sent: the plan has no further request".to_owned()));
+        };
+        let expected = bind(&next.call.params, &progress.outputs);
+        if next.call.service != call.service
+            || next.call.operation != call.operation
+            || expected != call.params
+        {
+            return Err(forbidden(format!("not sent: the plan's next request is `{}`", next.call)));
+        }
+        let started = Event::StepStarted(StepStarted {
+            phase: self.phase,
+            index: next.index,
+            name: next.name.clone(),
+            call: call.clone(),
+            call_hash: Digest::of(call).map_err(|e| forbidden(e.to_string()))?.to_string(),
+        });
+        self.journal
+            .lock()
+            .await
+            .write([started])
+            .await
+            .map_err(|error| forbidden(format!("not sent: it could not be recorded first: {error}")))?;
+
+        let answer = self.api.call(call).await;
+
+        let Some(sent) = progress.remaining.pop() else { return answer };
+        let (outcome, request_id, outputs) = match &answer {
+            Ok(reply) => {
+                let outputs: Map<String, Value> = sent
+                    .outputs
+                    .iter()
+                    .filter_map(|(name, selector)| Some((name.clone(), selector.select(&reply.output)?)))
+                    .collect();
+                (StepOutcome::Ok, reply.request_id.clone(), Value::Object(outputs))
+            }
+            Err(error) => {
+                let failed = StepOutcome::Failed {
+                    kind: error.kind,
+                    code: error.code.clone(),
+                    message: error.message.clone(),
+                };
+                (failed, error.request_id.clone(), Value::Null)
+            }
+        };
+        progress.outputs.insert(sent.name, outputs.clone());
+        let finished = Event::StepFinished(StepFinished {
+            phase: self.phase,
+            index: sent.index,
+            outcome,
+            request_id,
+            outputs,
+        });
+        // If this cannot be stored the request stays in flight, and recovery looks at the resource.
+        if let Err(error) = self.journal.lock().await.write([finished]).await {
+            progress.remaining.clear();
+            return Err(forbidden(format!("sent, but its answer could not be recorded: {error}")));
+        }
+        answer
+    }
+}
+
+#[async_trait]
+impl Api for Gate {
+    async fn call(&self, call: &Call) -> Result<Reply, CallError> {
+        let call = self.operations.canonical(call.clone());
+        if self.operations.is_read(&call) { self.api.call(&call).await } else { self.write(&call).await }
+    }
+}
+
+/// `params` with every `{{ step.Output }}` that has been answered replaced by its value.
+fn bind(params: &Value, outputs: &Map<String, Value>) -> Value {
+    match params {
+        Value::String(text) => answered(text, outputs).cloned().unwrap_or_else(|| json!(text)),
+        Value::Array(items) => items.iter().map(|item| bind(item, outputs)).collect(),
+        Value::Object(members) => {
+            members.iter().map(|(name, value)| (name.clone(), bind(value, outputs))).collect()
+        }
+        other => other.clone(),
+    }
+}
+
+fn answered<'o>(text: &str, outputs: &'o Map<String, Value>) -> Option<&'o Value> {
+    let reference = text.strip_prefix("{{")?.strip_suffix("}}")?.trim();
+    let (step, output) = reference.split_once('.')?;
+    outputs.get(step)?.get(output)
+}

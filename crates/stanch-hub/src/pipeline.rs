@@ -1,0 +1,575 @@
+//! The way of one finding, from where its ledger says it stands to where it ends:
+//!
+//! ```text
+//! Received ─> Planned ─> Ready ─> Running ─> Verifying ─> Success
+//!                │                    └──> Undoing ─> Undone
+//!                └─> AwaitingApproval, Deferred, Refused, NothingToDo
+//! ```
+//!
+//! The live run and the recovery after a crash are the same loop: each turn looks at the status and
+//! does what follows on it.
+
+use std::{sync::Arc, time::Duration};
+
+use serde_json::{Map, Value, json};
+use stanch_catalog::{Observed, Plan, PlanError, PlannedAction, Remediation};
+use stanch_ledger::{
+    Decided, Event, LedgerError, Phase, Planned, RemediationId, Run, Started, State, Status,
+    StepFinished, StepOutcome, UndoPlanned, Verdict, Verified,
+};
+use stanch_types::{Access, Api, Scope};
+use tokio::sync::Mutex;
+
+use crate::{
+    Hub, chain,
+    execute::Gate,
+    guard::{Answer, Case},
+    journal::Journal,
+    observe::observe,
+};
+
+/// Who undoes what failed, in the ledger.
+pub(crate) const HUB: &str = "stanch";
+
+/// The session name of all reading before a decision: one session per account and region, shared.
+const READING: &str = "stanch-read";
+
+/// One remediation at work.
+pub(crate) struct Work<'h> {
+    hub: &'h Hub,
+    journal: Arc<Mutex<Journal>>,
+    id: RemediationId,
+    begun: Duration,
+    /// The plan that this very run has made: nothing has happened since.
+    fresh: Option<Plan>,
+}
+
+impl<'h> Work<'h> {
+    pub(crate) async fn open(hub: &'h Hub, id: RemediationId) -> Result<Self, LedgerError> {
+        let ports = &hub.ports;
+        let journal = Journal::open(Arc::clone(&ports.ledger), Arc::clone(&ports.clock), id).await?;
+        Ok(Self {
+            hub,
+            journal: Arc::new(Mutex::new(journal)),
+            id,
+            begun: ports.clock.monotonic(),
+            fresh: None,
+        })
+    }
+
+    pub(crate) async fn state(&self) -> State {
+        self.journal.lock().await.state().clone()
+    }
+
+    async fn write(&self, events: impl IntoIterator<Item = Event>) -> Result<(), LedgerError> {
+        self.journal.lock().await.write(events).await
+    }
+
+    /// Goes on until the remediation is final or waits for someone or something.
+    pub(crate) async fn advance(&mut self) -> Result<State, LedgerError> {
+        loop {
+            let state = self.state().await;
+            let now = self.hub.ports.clock.now();
+            match state.status {
+                Status::Received | Status::Planned => self.consider(&state).await?,
+                Status::Deferred if state.deferred_until.is_none_or(|until| until <= now) => {
+                    self.consider(&state).await?;
+                }
+                Status::AwaitingApproval
+                    if state.approval.as_ref().is_some_and(|asked| asked.expires <= now) =>
+                {
+                    let reason = "nobody approved it in time".to_owned();
+                    self.write([
+                        Event::ApprovalVoided { reason: reason.clone() },
+                        self.finished(Status::Refused, Some(reason)),
+                    ])
+                    .await?;
+                }
+                Status::Ready => self.execute(&state).await?,
+                Status::Running | Status::Verifying => self.resume(&state).await?,
+                Status::Undoing => self.undo(&state).await?,
+                _ => return Ok(state),
+            }
+        }
+    }
+
+    /// Looks at the resource, plans, and asks the guard.
+    async fn consider(&mut self, state: &State) -> Result<(), LedgerError> {
+        let remediation = match self.admissible(state).await? {
+            Ok(remediation) => remediation,
+            Err(reason) => return self.write([refused(reason)]).await,
+        };
+        let plan = match self.plan(&remediation, state).await {
+            Ok(plan) => plan,
+            Err(error) => return self.write([self.finished(Status::Failed, Some(chain(&error)))]).await,
+        };
+        let planned = Event::Planned(recorded(&plan));
+        if plan.compliant {
+            return self.write([planned, self.finished(Status::NothingToDo, None)]).await;
+        }
+        let now = self.hub.ports.clock.now();
+        let case = Case { received: &state.received, remediation: &remediation, plan: &plan, now };
+        let guard = &self.hub.ports.guard;
+        let answer = guard.decide(&case).await.unwrap_or_else(|error| Answer {
+            verdict: Verdict::Refuse,
+            reasons: vec![error.to_string()],
+        });
+        let mut events = vec![
+            planned,
+            Event::Decided(Decided { verdict: answer.verdict, reasons: answer.reasons, by: guard.name() }),
+        ];
+        if answer.verdict == Verdict::NeedsApproval {
+            let expires = now + self.hub.settings.approval_expires_after;
+            events.push(Event::ApprovalRequested { plan_hash: plan.hash(), expires });
+        }
+        self.write(events).await?;
+        self.fresh = Some(plan);
+        Ok(())
+    }
+
+    /// The remediation, unless it must not even be planned.
+    async fn admissible(&self, state: &State) -> Result<Result<Arc<Remediation>, String>, LedgerError> {
+        let received = &state.received;
+        if let Some(problem) = &received.problem {
+            return Ok(Err(problem.clone()));
+        }
+        let remediation = match self.hub.remediation(received) {
+            Ok(remediation) => remediation,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        let budget = self.hub.settings.budget;
+        let since = self.hub.ports.clock.now() - budget.period;
+        let attempts = self
+            .hub
+            .ports
+            .ledger
+            .attempts(&received.account, &received.resource_id, &received.remediation, since)
+            .await?;
+        if attempts.count >= u64::from(budget.attempts) {
+            return Ok(Err(format!(
+                "the attempt budget is spent: {} attempts on this resource since {since:.0}; something keeps undoing the change",
+                attempts.count,
+            )));
+        }
+        Ok(Ok(remediation))
+    }
+
+    async fn plan(&self, remediation: &Remediation, state: &State) -> Result<Plan, PlanFailure> {
+        let subject = serde_json::from_value(state.received.subject.clone())?;
+        let api = self.reading(state).await?;
+        let observation = remediation.observe(subject);
+        Ok(observe(&*api, &self.hub.models, observation).await?.plan()?)
+    }
+
+    /// Runs the plan, which was decided on and, where that was due, approved.
+    async fn execute(&mut self, state: &State) -> Result<(), LedgerError> {
+        let (Ok(remediation), Some(planned)) = (self.hub.remediation(&state.received), &state.plan) else {
+            return self.write([self.finished(Status::Failed, Some(GONE.to_owned()))]).await;
+        };
+        let plan = match self.fresh.take() {
+            Some(plan) => plan,
+            None => match self.plan(&remediation, state).await {
+                Ok(plan) if plan.hash() == planned.plan_hash => plan,
+                Ok(plan) if state.approval.is_none() => {
+                    return self.write([Event::Planned(recorded(&plan))]).await;
+                }
+                Ok(_) => {
+                    let reason = "the resource has changed since the plan was approved".to_owned();
+                    return self.write([Event::ApprovalVoided { reason }]).await;
+                }
+                Err(error) => {
+                    return self.write([self.finished(Status::Failed, Some(chain(&error)))]).await;
+                }
+            },
+        };
+        let api = match self.acting(&plan).await {
+            Ok(api) => api,
+            Err(error) => {
+                return self.write([self.finished(Status::Failed, Some(chain(&error)))]).await;
+            }
+        };
+        self.write([Event::Started(self.started(state, 1))]).await?;
+        let failure = self.run(&plan, &[], Map::new(), Phase::Apply, &api).await?;
+        self.conclude(&remediation, &plan, &api, failure).await
+    }
+
+    /// Goes on with a change that a crash interrupted: forward where the journal and the resource
+    /// agree on how far it got, back to the state before where they do not.
+    async fn resume(&mut self, state: &State) -> Result<(), LedgerError> {
+        let (Some(run), Some(planned)) = (&state.run, &state.plan) else {
+            return self.write([self.finished(Status::Failed, Some(GONE.to_owned()))]).await;
+        };
+        let remediation = self.hub.remediation(&state.received);
+        let plan = serde_json::from_value::<Plan>(planned.plan.clone());
+        let (Ok(remediation), Ok(plan)) = (remediation, plan) else {
+            return self.write([self.finished(Status::Failed, Some(GONE.to_owned()))]).await;
+        };
+        self.settle(run).await?;
+        let api = match self.acting(&plan).await {
+            Ok(api) => api,
+            Err(error) => return self.write([self.finished(Status::Failed, Some(chain(&error)))]).await,
+        };
+        let now = match self.look(&remediation, &plan, &*api).await {
+            Ok(now) => now,
+            Err(error) => return self.write([self.finished(Status::Failed, Some(chain(&error)))]).await,
+        };
+        let state = self.state().await;
+        let Some(run) = &state.run else { return Ok(()) };
+        if now.compliant() {
+            return self.write([verified(&now), self.finished(Status::Success, None)]).await;
+        }
+        let unchanged = now.state() == &plan.state;
+        match now.plan().ok().and_then(|fresh| remaining(&plan, &fresh, run, unchanged)) {
+            Some(skip) => {
+                self.write([Event::Started(self.started(&state, run.started.attempt + 1))]).await?;
+                let failure = self.run(&plan, &skip, answers(run), Phase::Apply, &api).await?;
+                self.conclude(&remediation, &plan, &api, failure).await
+            }
+            None if unchanged => {
+                let error = "interrupted before anything was changed".to_owned();
+                self.write([self.finished(Status::Failed, Some(error))]).await
+            }
+            None => {
+                let reason = "it was interrupted, and how far it got cannot be told";
+                self.restore(&remediation, &plan, reason.to_owned()).await
+            }
+        }
+    }
+
+    /// Reads the check again after the run and ends the remediation accordingly.
+    async fn conclude(
+        &mut self,
+        remediation: &Remediation,
+        plan: &Plan,
+        api: &Arc<dyn Api>,
+        failure: Option<String>,
+    ) -> Result<(), LedgerError> {
+        let state = self.state().await;
+        let changed = state.run.as_ref().is_some_and(Run::may_have_changed);
+        if let (Some(error), false) = (&failure, changed) {
+            return self.write([self.finished(Status::Failed, Some(error.clone()))]).await;
+        }
+        // What failed half-way is looked at once; what was carried out may take a while to show.
+        let attempts = if failure.is_some() { 1 } else { plan.verify.attempts.max(1) };
+        let mut seen = Err(String::new());
+        for attempt in 0..attempts {
+            if attempt > 0 {
+                self.hub.ports.clock.sleep(Duration::from_secs(plan.verify.every)).await;
+            }
+            seen = self.look(remediation, plan, &**api).await.map_err(|error| chain(&error));
+            if seen.as_ref().is_ok_and(Observed::compliant) {
+                break;
+            }
+        }
+        let now = match seen {
+            Ok(now) => now,
+            Err(error) => {
+                let error = failure.unwrap_or_else(|| format!("the check could not be read again: {error}"));
+                return self.write([self.finished(Status::Failed, Some(error))]).await;
+            }
+        };
+        if now.compliant() {
+            return self.write([verified(&now), self.finished(Status::Success, None)]).await;
+        }
+        self.write([verified(&now)]).await?;
+        let error = failure.clone().unwrap_or_else(|| {
+            "every request was carried out, but the check still fails".to_owned()
+        });
+        let unchanged = now.state() == &plan.state;
+        if unchanged || (failure.is_none() && !remediation.safety.automatic_undo) {
+            return self.write([self.finished(Status::Failed, Some(error))]).await;
+        }
+        self.restore(remediation, plan, error).await
+    }
+
+    /// Plans the way back to what `plan` had seen; the next turn takes it.
+    async fn restore(
+        &mut self,
+        remediation: &Remediation,
+        plan: &Plan,
+        reason: String,
+    ) -> Result<(), LedgerError> {
+        let state = self.state().await;
+        let planned = match self.plan_undo(remediation, plan, &state).await {
+            Ok(undo) => undo,
+            Err(error) => {
+                let error = format!("{reason}; and it cannot be put back: {}", chain(&error));
+                return self.write([self.finished(Status::Failed, Some(error))]).await;
+            }
+        };
+        self.write([undo_planned(&planned, reason, HUB)]).await
+    }
+
+    /// The requests that take `plan` back.
+    pub(crate) async fn plan_undo(
+        &self,
+        remediation: &Remediation,
+        plan: &Plan,
+        state: &State,
+    ) -> Result<Plan, PlanFailure> {
+        let api = self.reading(state).await?;
+        let outputs = Value::Object(state.run.as_ref().map(answers).unwrap_or_default());
+        Ok(self.look(remediation, plan, &*api).await?.undo(plan, &outputs)?)
+    }
+
+    /// Takes the change back, or goes on with that after a crash.
+    async fn undo(&mut self, state: &State) -> Result<(), LedgerError> {
+        match self.try_undo(state).await? {
+            Ok(observed) => self.write([Event::Undone { observed }]).await,
+            Err(error) => self.write([Event::UndoFailed { error }]).await,
+        }
+    }
+
+    async fn try_undo(&mut self, state: &State) -> Result<Result<Value, String>, LedgerError> {
+        let (Some(undo), Some(planned)) = (&state.undo, &state.plan) else {
+            return Ok(Err(GONE.to_owned()));
+        };
+        let remediation = self.hub.remediation(&state.received);
+        let before = serde_json::from_value::<Plan>(planned.plan.clone());
+        let plan = serde_json::from_value::<Plan>(undo.planned.plan.clone());
+        let (Ok(remediation), Ok(before), Ok(plan)) = (remediation, before, plan) else {
+            return Ok(Err(GONE.to_owned()));
+        };
+        let api = match self.acting(&plan).await {
+            Ok(api) => api,
+            Err(error) => return Ok(Err(chain(&error))),
+        };
+        let mut attempt = 1;
+        let mut skip = Vec::new();
+        let mut outputs = Map::new();
+        if let Some(run) = &undo.run {
+            self.settle(run).await?;
+            let run = self.state().await.undo.and_then(|undo| undo.run).unwrap_or_else(|| run.clone());
+            let now = match self.look(&remediation, &before, &*api).await {
+                Ok(now) => now,
+                Err(error) => return Ok(Err(chain(&error))),
+            };
+            if now.state() == &before.state {
+                return Ok(Ok(now.state().clone()));
+            }
+            let unchanged = now.state() == &plan.state;
+            let answered = Value::Object(state.run.as_ref().map(answers).unwrap_or_default());
+            let fresh = now.undo(&before, &answered).ok();
+            match fresh.and_then(|fresh| remaining(&plan, &fresh, &run, unchanged)) {
+                Some(known) => skip = known,
+                None => {
+                    return Ok(Err("it was interrupted, and how far it got cannot be told".to_owned()));
+                }
+            }
+            outputs = answers(&run);
+            attempt = run.started.attempt + 1;
+        }
+        self.write([Event::UndoStarted(self.started(state, attempt))]).await?;
+        let failure = self.run(&plan, &skip, outputs, Phase::Undo, &api).await?;
+        let mut last = String::new();
+        for attempt in 0..plan.verify.attempts.max(1) {
+            if attempt > 0 {
+                self.hub.ports.clock.sleep(Duration::from_secs(plan.verify.every)).await;
+            }
+            match self.look(&remediation, &before, &*api).await {
+                Ok(now) if now.state() == &before.state => return Ok(Ok(now.state().clone())),
+                Ok(_) => "the state is not what it was before the change".clone_into(&mut last),
+                Err(error) => last = chain(&error),
+            }
+            if failure.is_some() {
+                break;
+            }
+        }
+        Ok(Err(failure.unwrap_or(last)))
+    }
+
+    /// Sends the plan's requests through the gate; says what failed, if something did.
+    async fn run(
+        &self,
+        plan: &Plan,
+        skip: &[u32],
+        outputs: Map<String, Value>,
+        phase: Phase,
+        api: &Arc<dyn Api>,
+    ) -> Result<Option<String>, LedgerError> {
+        let hub = self.hub;
+        let gate = Gate::new(
+            plan,
+            skip,
+            outputs,
+            phase,
+            Arc::clone(api),
+            Arc::clone(&hub.operations),
+            Arc::clone(&self.journal),
+        );
+        let failure = match gate {
+            Ok(gate) => gate.run(plan, skip, &hub.ports).await.err(),
+            Err(error) => Some(chain(&error)),
+        };
+        // A deadline may have dropped a request between its two journal entries.
+        self.close_in_flight().await?;
+        Ok(failure)
+    }
+
+    /// Waits until a request that nobody saw answered has had its effect or never will, and says in
+    /// the journal that its outcome is unknown.
+    async fn settle(&self, run: &Run) -> Result<(), LedgerError> {
+        if run.in_flight().is_some() {
+            self.hub.ports.clock.sleep(self.hub.settings.settle).await;
+        }
+        self.close_in_flight().await
+    }
+
+    async fn close_in_flight(&self) -> Result<(), LedgerError> {
+        let state = self.state().await;
+        let undoing = state.undo.as_ref().and_then(|undo| undo.run.as_ref());
+        for (phase, run) in [(Phase::Apply, state.run.as_ref()), (Phase::Undo, undoing)] {
+            if let Some(step) = run.and_then(Run::in_flight) {
+                let unknown = StepFinished {
+                    phase,
+                    index: step.index,
+                    outcome: StepOutcome::Unknown,
+                    request_id: None,
+                    outputs: Value::Null,
+                };
+                self.write([Event::StepFinished(unknown)]).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn look<'r>(
+        &self,
+        remediation: &'r Remediation,
+        plan: &Plan,
+        api: &dyn Api,
+    ) -> Result<Observed<'r>, PlanError> {
+        observe(api, &self.hub.models, remediation.observe_again(plan)?).await
+    }
+
+    async fn reading(&self, state: &State) -> Result<Arc<dyn Api>, stanch_types::CallError> {
+        let scope = Scope {
+            account: state.received.account.clone(),
+            region: state.received.region.clone(),
+            session_name: READING.to_owned(),
+            access: Access::ReadOnly,
+        };
+        self.hub.ports.sessions.open(&scope).await
+    }
+
+    /// A session that may make the requests of `plan` and nothing else.
+    async fn acting(&self, plan: &Plan) -> Result<Arc<dyn Api>, PlanFailure> {
+        let scope = Scope {
+            account: plan.account.clone(),
+            region: plan.region.clone(),
+            session_name: self.session_name(),
+            access: Access::Policy(plan.session_policy(&self.hub.models)?),
+        };
+        Ok(self.hub.ports.sessions.open(&scope).await?)
+    }
+
+    fn session_name(&self) -> String {
+        format!("stanch-{}", self.id)
+    }
+
+    fn started(&self, state: &State, attempt: u32) -> Started {
+        Started {
+            executor: "native".to_owned(),
+            executor_arn: self.hub.ports.sessions.role_arn(&state.received.account, &state.received.region),
+            session: self.session_name(),
+            attempt,
+        }
+    }
+
+    fn finished(&self, status: Status, error: Option<String>) -> Event {
+        let took = self.hub.ports.clock.monotonic().saturating_sub(self.begun);
+        Event::Finished { status, error, duration_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX) }
+    }
+}
+
+const GONE: &str = "its remediation or its plan can no longer be read; the catalog has changed since";
+
+/// Why a plan could not be made or a session not be opened. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanFailure {
+    /// The remediation could not be planned.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// No session in the member account.
+    #[error("no session in the member account")]
+    Session(#[from] stanch_types::CallError),
+    /// No session policy is narrow enough.
+    #[error("no session policy for the plan")]
+    Policy(#[from] stanch_catalog::PolicyError),
+    /// The ledger's entry is not what this version wrote.
+    #[error("the finding in the ledger cannot be read")]
+    Subject(#[from] serde_json::Error),
+}
+
+pub(crate) fn refused(reason: String) -> Event {
+    Event::Decided(Decided { verdict: Verdict::Refuse, reasons: vec![reason], by: HUB.to_owned() })
+}
+
+pub(crate) fn undo_planned(plan: &Plan, reason: String, requester: &str) -> Event {
+    Event::UndoPlanned(UndoPlanned {
+        plan: json!(plan),
+        plan_hash: plan.hash(),
+        reason,
+        requester: requester.to_owned(),
+    })
+}
+
+fn recorded(plan: &Plan) -> Planned {
+    Planned {
+        plan: json!(plan),
+        plan_hash: plan.hash(),
+        observed: plan.state.clone(),
+        compliant: plan.compliant,
+    }
+}
+
+fn verified(now: &Observed<'_>) -> Event {
+    Event::Verified(Verified { compliant: now.compliant(), observed: now.state().clone() })
+}
+
+/// What the steps of a run answered: `{step: {Output: value}}`.
+fn answers(run: &Run) -> Map<String, Value> {
+    let done = run.steps.iter().filter(|step| step.outcome == Some(StepOutcome::Ok));
+    done.map(|step| (step.name.clone(), step.outputs.clone())).collect()
+}
+
+/// The steps of `plan` that need not be sent again; `None` if the journal and the resource do not
+/// agree on how far the run got. `fresh` is what would be planned now.
+fn remaining(plan: &Plan, fresh: &Plan, run: &Run, unchanged: bool) -> Option<Vec<u32>> {
+    let wanted = |index: u32| {
+        let step = plan.steps.get(index as usize);
+        step.is_some_and(|step| fresh.steps.iter().any(|other| other.action == step.action))
+    };
+    let done: Vec<u32> =
+        run.steps.iter().filter(|s| s.outcome == Some(StepOutcome::Ok)).map(|s| s.index).collect();
+    let unknown: Vec<u32> = run
+        .steps
+        .iter()
+        .filter(|step| step.outcome.as_ref().is_some_and(|o| o.may_have_happened()))
+        .map(|step| step.index)
+        .filter(|index| !done.contains(index))
+        .collect();
+    if unknown.is_empty() {
+        // The journal knows. Nothing done means nothing may have changed.
+        return (!done.is_empty() || unchanged).then_some(done);
+    }
+    // What the resource still wants tells whether the unanswered request had its effect, provided that
+    // it no longer wants what is known to be done.
+    if done.iter().any(|index| wanted(*index)) {
+        return None;
+    }
+    let mut skip = done;
+    for index in unknown {
+        if wanted(index) {
+            continue;
+        }
+        let answered_nothing = plan.steps.get(index as usize).is_some_and(|step| {
+            matches!(&step.action, PlannedAction::Call { outputs, .. } if outputs.is_empty())
+        });
+        if !answered_nothing {
+            return None;
+        }
+        skip.push(index);
+    }
+    Some(skip)
+}

@@ -1,0 +1,276 @@
+//! Who may run now: a limit over all, a limit per account, one change at a time on one resource,
+//! and accounts in turn, so that a slow or noisy one holds up nobody else.
+
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use stanch_ledger::RemediationId;
+use stanch_types::AccountId;
+use tokio::sync::Notify;
+
+/// How much may be under way and waiting.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Remediations under way in one account.
+    pub per_account: usize,
+    /// Remediations waiting in memory for one account; more wait at the door.
+    pub backlog_per_account: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { per_account: 4, backlog_per_account: 10_000 }
+    }
+}
+
+/// What waits for its turn.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Job {
+    /// The remediation to continue.
+    pub id: RemediationId,
+    /// The account it acts in.
+    pub account: AccountId,
+    /// The resource it changes, as a key that is the same for everyone who changes it.
+    pub resource: String,
+}
+
+/// Hands out turns. Share it in an `Arc`.
+#[derive(Default)]
+pub struct Scheduler {
+    limits: Limits,
+    state: Mutex<State>,
+    runnable: Notify,
+    space: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    lanes: HashMap<AccountId, Lane>,
+    /// Accounts with work, the next to be served first.
+    rotation: VecDeque<AccountId>,
+    busy: HashSet<String>,
+    closed: bool,
+}
+
+#[derive(Default)]
+struct Lane {
+    waiting: VecDeque<Job>,
+    running: usize,
+}
+
+/// A turn: the account's slot and the resource are held until it is dropped.
+pub struct Turn {
+    /// What to work on.
+    pub job: Job,
+    scheduler: Arc<Scheduler>,
+}
+
+impl Scheduler {
+    /// A scheduler with these limits.
+    #[must_use]
+    pub fn new(limits: Limits) -> Self {
+        Self { limits, ..Self::default() }
+    }
+
+    /// Puts a job in its account's queue; waits while that queue is full.
+    pub async fn submit(&self, job: Job) {
+        loop {
+            let space = self.space.notified();
+            if self.try_submit(&job) {
+                return;
+            }
+            space.await;
+        }
+    }
+
+    /// Puts a job in its account's queue unless that queue is full.
+    #[must_use]
+    pub fn try_submit(&self, job: &Job) -> bool {
+        let mut state = self.state();
+        let lane = state.lanes.entry(job.account.clone()).or_default();
+        if lane.waiting.len() >= self.limits.backlog_per_account {
+            return false;
+        }
+        lane.waiting.push_back(job.clone());
+        if !state.rotation.contains(&job.account) {
+            state.rotation.push_back(job.account.clone());
+        }
+        drop(state);
+        self.runnable.notify_one();
+        true
+    }
+
+    /// The next turn; `None` once the scheduler is closed and nothing waits.
+    pub async fn next(self: &Arc<Self>) -> Option<Turn> {
+        loop {
+            let runnable = self.runnable.notified();
+            {
+                let mut state = self.state();
+                if let Some(job) = state.pick(self.limits.per_account) {
+                    drop(state);
+                    // Another waiter may be able to run what this one left.
+                    self.runnable.notify_one();
+                    self.space.notify_waiters();
+                    return Some(Turn { job, scheduler: Arc::clone(self) });
+                }
+                if state.closed && state.lanes.values().all(|lane| lane.waiting.is_empty()) {
+                    drop(state);
+                    self.runnable.notify_waiters();
+                    return None;
+                }
+            }
+            runnable.await;
+        }
+    }
+
+    /// No more jobs come: once the queues are empty, [`Scheduler::next`] answers `None`.
+    pub fn close(&self) {
+        self.state().closed = true;
+        self.runnable.notify_waiters();
+        self.runnable.notify_one();
+    }
+
+    /// Forgets what waits, for a quick shutdown: the ledger knows it.
+    pub fn abandon(&self) {
+        let mut state = self.state();
+        state.lanes.values_mut().for_each(|lane| lane.waiting.clear());
+        state.closed = true;
+        drop(state);
+        self.runnable.notify_waiters();
+        self.runnable.notify_one();
+        self.space.notify_waiters();
+    }
+
+    /// Jobs that wait for a turn.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.state().lanes.values().map(|lane| lane.waiting.len()).sum()
+    }
+
+    fn release(&self, job: &Job) {
+        let mut state = self.state();
+        state.busy.remove(&job.resource);
+        if let Some(lane) = state.lanes.get_mut(&job.account) {
+            lane.running = lane.running.saturating_sub(1);
+            if lane.running == 0 && lane.waiting.is_empty() {
+                state.lanes.remove(&job.account);
+            }
+        }
+        drop(state);
+        self.runnable.notify_one();
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        // Every update leaves the state consistent, so a panic elsewhere does not spoil it.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn pick(&mut self, per_account: usize) -> Option<Job> {
+        for _ in 0..self.rotation.len() {
+            let account = self.rotation.pop_front()?;
+            let Some(lane) = self.lanes.get_mut(&account) else { continue };
+            let job = if lane.running < per_account {
+                let free = lane.waiting.iter().position(|job| !self.busy.contains(&job.resource));
+                free.and_then(|index| lane.waiting.remove(index))
+            } else {
+                None
+            };
+            if job.is_some() {
+                lane.running += 1;
+            }
+            if !lane.waiting.is_empty() {
+                self.rotation.push_back(account);
+            }
+            if let Some(job) = job {
+                self.busy.insert(job.resource.clone());
+                return Some(job);
+            }
+        }
+        None
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.scheduler.release(&self.job);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    fn job(account: u64, resource: &str) -> Job {
+        Job {
+            id: RemediationId::from_u128(u128::from(account)),
+            account: format!("{account:012}").parse().unwrap(),
+            resource: resource.to_owned(),
+        }
+    }
+
+    fn next(scheduler: &Arc<Scheduler>) -> Option<Turn> {
+        scheduler.next().now_or_never().flatten()
+    }
+
+    #[test]
+    fn accounts_take_turns_and_a_resource_is_changed_once_at_a_time() {
+        let scheduler = Arc::new(Scheduler::new(Limits { per_account: 2, backlog_per_account: 10 }));
+        for (account, resource) in [(1, "a"), (1, "a"), (1, "b"), (1, "c"), (2, "d")] {
+            assert!(scheduler.try_submit(&job(account, resource)));
+        }
+        let first = next(&scheduler).unwrap();
+        let second = next(&scheduler).unwrap();
+        let third = next(&scheduler).unwrap();
+        assert_eq!([&first, &second, &third].map(|turn| turn.job.resource.as_str()), ["a", "d", "b"]);
+        assert!(next(&scheduler).is_none(), "account 1 has its two slots");
+        drop(third);
+        let fourth = next(&scheduler).unwrap();
+        assert_eq!(fourth.job.resource, "c", "`a` is still being changed");
+        drop(first);
+        assert_eq!(next(&scheduler).unwrap().job.resource, "a");
+    }
+
+    #[test]
+    fn a_full_backlog_holds_up_only_its_own_account() {
+        let scheduler = Arc::new(Scheduler::new(Limits { per_account: 1, backlog_per_account: 2 }));
+        assert!(scheduler.try_submit(&job(1, "a")));
+        assert!(scheduler.try_submit(&job(1, "b")));
+        assert!(!scheduler.try_submit(&job(1, "c")));
+        assert!(scheduler.try_submit(&job(2, "d")));
+    }
+
+    #[tokio::test]
+    async fn workers_drain_everything_and_then_stop() {
+        let scheduler = Arc::new(Scheduler::new(Limits { per_account: 2, backlog_per_account: 5 }));
+        let workers: Vec<_> = (0..8)
+            .map(|_| {
+                let scheduler = Arc::clone(&scheduler);
+                tokio::spawn(async move {
+                    let mut done = 0;
+                    while let Some(turn) = scheduler.next().await {
+                        tokio::task::yield_now().await;
+                        drop(turn);
+                        done += 1;
+                    }
+                    done
+                })
+            })
+            .collect();
+        for n in 0..500 {
+            scheduler.submit(job(n % 3, &format!("r{}", n % 7))).await;
+        }
+        scheduler.close();
+        let mut done = 0;
+        for worker in workers {
+            done += worker.await.unwrap();
+        }
+        assert_eq!(done, 500);
+        assert!(scheduler.state().lanes.is_empty());
+    }
+}

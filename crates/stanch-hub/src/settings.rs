@@ -1,0 +1,94 @@
+//! What the operator decides about the hub. Reading it from a file is the binary's work.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use stanch_types::{AccountId, Region};
+
+use crate::schedule::Limits;
+
+/// The hub's settings.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The member accounts. A finding of any other account is refused.
+    pub accounts: BTreeMap<AccountId, Account>,
+    /// What may run without being asked.
+    pub automatic: Automatic,
+    /// How often one remediation may try one resource.
+    pub budget: Budget,
+    /// How many remediations run at once, over all accounts.
+    pub workers: usize,
+    /// Limits per account.
+    pub limits: Limits,
+    /// How long an approval is waited for, and how long it stands.
+    pub approval_expires_after: Duration,
+    /// How long after a change was sent its effect may still be on its way, when nobody saw the
+    /// answer: recovery waits so long before it looks.
+    pub settle: Duration,
+    /// How long a resource stays locked by a hub that has died.
+    pub lease: Duration,
+}
+
+/// A member account.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Account {
+    /// The account's alias, for people.
+    pub name: Option<String>,
+    /// The regions to act in; `None` means any region of a finding.
+    pub regions: Option<BTreeSet<Region>>,
+    /// Findings of a test account are skipped.
+    pub test: bool,
+}
+
+/// What runs on its own, by the class of the remediation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Automatic {
+    /// Remediations that no user can notice.
+    pub safe: bool,
+    /// Names of `guarded` remediations that may run on their own all the same.
+    pub guarded: BTreeSet<String>,
+}
+
+impl Default for Automatic {
+    fn default() -> Self {
+        Self { safe: true, guarded: BTreeSet::new() }
+    }
+}
+
+/// The attempt budget of one remediation on one resource.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Budget {
+    /// Attempts within the period.
+    pub attempts: u32,
+    /// The period.
+    pub period: Duration,
+    /// How long after a failed attempt the next may begin.
+    pub cool_down: Duration,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self {
+            attempts: 3,
+            period: Duration::from_hours(24),
+            cool_down: Duration::from_mins(5),
+        }
+    }
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            accounts: BTreeMap::new(),
+            automatic: Automatic::default(),
+            budget: Budget::default(),
+            workers: 32,
+            limits: Limits::default(),
+            approval_expires_after: Duration::from_hours(24),
+            settle: Duration::from_secs(5),
+            lease: Duration::from_mins(5),
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! Findings as AWS delivers them: EventBridge events of Security Hub and of Config.
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use stanch_types::{AccountId, Region};
+
+/// What is wrong with one resource.
+#[derive(Debug, Clone)]
+pub struct Misconfiguration {
+    /// The account of the resource.
+    pub account: AccountId,
+    /// The region of the resource; for global ones, where Security Hub found it.
+    pub region: Region,
+    /// The Security Hub control or the Config rule: `S3.8`, `s3-bucket-public-read-prohibited`.
+    pub control: String,
+    /// As the finding format names it: `AwsS3Bucket`; or as Config does: `AWS::S3::Bucket`.
+    pub resource_type: String,
+    /// As the finding format or Config has it.
+    pub resource_id: String,
+    /// `Resources[].Details` of the finding format; may be null.
+    pub details: Value,
+    /// When it was seen.
+    pub at: Timestamp,
+}
+
+impl Misconfiguration {
+    /// The finding in the AWS Security Finding Format, with consolidated controls,
+    /// <https://docs.aws.amazon.com/securityhub/latest/userguide/securityhub-findings-format.html>.
+    #[must_use]
+    pub fn asff(&self) -> Value {
+        let Self {
+            account,
+            region,
+            control,
+            at,
+            ..
+        } = self;
+        let partition = region.partition();
+        let mut resource = json!({"Type": self.resource_type, "Id": self.resource_id, "Partition": partition, "Region": region});
+        if let (Some(resource), false) = (resource.as_object_mut(), self.details.is_null()) {
+            resource.insert("Details".to_owned(), self.details.clone());
+        }
+        json!({
+            "SchemaVersion": "2018-10-08",
+            "Id": format!("arn:{partition}:securityhub:{region}:{account}:security-control/{control}/finding/{}", self.resource_id),
+            "ProductArn": format!("arn:{partition}:securityhub:{region}::product/aws/securityhub"),
+            "ProductName": "Security Hub",
+            "CompanyName": "AWS",
+            "Region": region,
+            "GeneratorId": format!("security-control/{control}"),
+            "AwsAccountId": account,
+            "Types": ["Software and Configuration Checks/Industry and Regulatory Standards"],
+            "FirstObservedAt": at, "LastObservedAt": at, "CreatedAt": at, "UpdatedAt": at,
+            "Severity": {"Label": "HIGH", "Normalized": 70, "Original": "HIGH"},
+            "Title": format!("{control} on {}", self.resource_id),
+            "Description": format!("The resource does not meet {control}."),
+            "Resources": [resource],
+            "Compliance": {"Status": "FAILED", "SecurityControlId": control,
+                "AssociatedStandards": [{"StandardsId": "standards/aws-foundational-security-best-practices/v/1.0.0"}]},
+            "WorkflowState": "NEW",
+            "Workflow": {"Status": "NEW"},
+            "RecordState": "ACTIVE",
+        })
+    }
+
+    /// `Security Hub Findings - Imported`,
+    /// <https://docs.aws.amazon.com/securityhub/latest/userguide/securityhub-cwe-event-formats.html>.
+    #[must_use]
+    pub fn security_hub_event(&self) -> Value {
+        let asff = self.asff();
+        let mut event = self.envelope("aws.securityhub", "Security Hub Findings - Imported");
+        if let Some(event) = event.as_object_mut() {
+            event.insert("resources".to_owned(), json!([asff.get("Id")]));
+            event.insert("detail".to_owned(), json!({"findings": [asff]}));
+        }
+        event
+    }
+
+    /// `Config Rules Compliance Change`,
+    /// <https://docs.aws.amazon.com/config/latest/developerguide/monitor-config-with-cloudwatchevents.html>.
+    #[must_use]
+    pub fn config_event(&self) -> Value {
+        let Self {
+            account,
+            region,
+            control,
+            at,
+            ..
+        } = self;
+        let mut event = self.envelope("aws.config", "Config Rules Compliance Change");
+        let detail = json!({
+            "recordVersion": "1.0", "messageType": "ComplianceChangeNotification",
+            "configRuleARN": format!("arn:{}:config:{region}:{account}:config-rule/config-rule-stanch", region.partition()),
+            "configRuleName": control, "awsAccountId": account, "awsRegion": region,
+            "resourceType": self.resource_type, "resourceId": self.resource_id,
+            "newEvaluationResult": {
+                "evaluationResultIdentifier": {
+                    "evaluationResultQualifier": {"configRuleName": control, "resourceType": self.resource_type, "resourceId": self.resource_id},
+                    "orderingTimestamp": at},
+                "complianceType": "NON_COMPLIANT", "resultRecordedTime": at, "configRuleInvokedTime": at},
+            "notificationCreationTime": at,
+        });
+        if let Some(event) = event.as_object_mut() {
+            event.insert("detail".to_owned(), detail);
+        }
+        event
+    }
+
+    /// The event ids are the same in every run, and differ from resource to resource.
+    fn envelope(&self, source: &str, detail_type: &str) -> Value {
+        let name = format!(
+            "{}/{}/{}/{}",
+            self.account, self.region, self.control, self.resource_id
+        );
+        let id = uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_OID, name.as_bytes());
+        json!({"version": "0", "id": id, "detail-type": detail_type, "source": source, "account": self.account,
+            "time": self.at, "region": self.region, "resources": [], "detail": {}})
+    }
+}

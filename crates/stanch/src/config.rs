@@ -1,0 +1,386 @@
+//! The configuration: defaults, a TOML file, the environment and the command line, in that order.
+//!
+//! Every value knows which of them it came from; `stanch config show` tells.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use stanch_hub::{Account, Automatic, Budget, Limits, Settings};
+use stanch_types::{AccountId, Region, Secret};
+
+/// The file that is read when no other is named.
+pub const DEFAULT_FILE: &str = "stanch.toml";
+
+/// The whole configuration, as its file has it.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The SQLite ledger.
+    pub ledger: PathBuf,
+    /// Where a JSON document per remediation is kept, as `year=/month=/day=/`; off when absent.
+    pub logs: Option<PathBuf>,
+    /// Folders with remediations of your own, beside the built-in ones.
+    pub catalog_dirs: Vec<PathBuf>,
+    /// How AWS is reached.
+    pub aws: Aws,
+    /// The member accounts.
+    pub accounts: BTreeMap<AccountId, Member>,
+    /// What runs without being asked.
+    pub automatic: AutomaticSection,
+    /// How often a remediation may try one resource.
+    pub budget: BudgetSection,
+    /// How much may run at once.
+    pub limits: LimitsSection,
+    /// Approvals.
+    pub approval: ApprovalSection,
+    /// `stanch serve`.
+    pub serve: Serve,
+    /// Who is told.
+    pub notify: Notify,
+}
+
+/// How AWS is reached.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Aws {
+    /// One endpoint for every service, such as an emulator's.
+    pub endpoint_url: Option<String>,
+    /// The role that is assumed in each member account.
+    pub member_role: String,
+    /// How long one call may take, retries aside.
+    #[serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")]
+    pub call_timeout: Duration,
+}
+
+/// A member account.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Member {
+    /// Its alias, for people.
+    pub name: Option<String>,
+    /// The external id that its role's trust policy asks for.
+    pub external_id: Option<Secret<String>>,
+    /// The role, where it is not `aws.member_role`.
+    pub role: Option<String>,
+    /// The regions to act in; all if absent.
+    pub regions: Option<BTreeSet<Region>>,
+    /// Findings of a test account are skipped.
+    #[serde(default)]
+    pub test: bool,
+}
+
+/// What runs without being asked.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AutomaticSection {
+    /// All remediations of class `safe`.
+    pub safe: bool,
+    /// These of class `guarded`, by name.
+    pub guarded: BTreeSet<String>,
+}
+
+/// How often a remediation may try one resource.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BudgetSection {
+    /// Attempts within the period.
+    pub attempts: u32,
+    /// The period.
+    #[serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")]
+    pub period: Duration,
+    /// The pause after a failed attempt.
+    #[serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")]
+    pub cool_down: Duration,
+}
+
+/// How much may run at once.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LimitsSection {
+    /// Remediations at once, over all accounts.
+    pub workers: usize,
+    /// Remediations at once in one account.
+    pub per_account: usize,
+    /// Findings of one account that may wait in memory.
+    pub backlog_per_account: usize,
+}
+
+/// Approvals.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ApprovalSection {
+    /// How long one is waited for, and how long it stands.
+    #[serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")]
+    pub expires_after: Duration,
+}
+
+/// `stanch serve`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Serve {
+    /// The address that takes events over HTTP.
+    pub listen: SocketAddr,
+    /// A file with the secret that each request carries as `Authorization: Bearer …`.
+    pub secret_file: Option<PathBuf>,
+    /// A folder whose `*.json` files are taken in.
+    pub inbox: Option<PathBuf>,
+    /// A queue to receive from.
+    pub sqs_queue_url: Option<String>,
+    /// Regions whose Security Hub is asked for open findings.
+    pub security_hub_regions: Vec<Region>,
+    /// How often Security Hub and the folder are looked at.
+    #[serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")]
+    pub poll_every: Duration,
+}
+
+/// Who is told.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Notify {
+    /// Addresses that get each message as a JSON POST.
+    pub webhooks: Vec<String>,
+}
+
+/// The defaults, which are also the list of what can be set.
+fn defaults() -> Value {
+    let settings = Settings::default();
+    json!({
+        "ledger": "stanch.db",
+        "logs": null,
+        "catalog_dirs": [],
+        "aws": {
+            "endpoint_url": null,
+            "member_role": "SecurityRemediationCrossAccountRole",
+            "call_timeout": "30s",
+        },
+        "accounts": {},
+        "automatic": { "safe": settings.automatic.safe, "guarded": [] },
+        "budget": { "attempts": settings.budget.attempts, "period": "24h", "cool_down": "5m" },
+        "limits": {
+            "workers": settings.workers,
+            "per_account": settings.limits.per_account,
+            "backlog_per_account": settings.limits.backlog_per_account,
+        },
+        "approval": { "expires_after": "24h" },
+        "serve": {
+            "listen": "127.0.0.1:8787",
+            "secret_file": null,
+            "inbox": null,
+            "sqs_queue_url": null,
+            "security_hub_regions": [],
+            "poll_every": "5m",
+        },
+        "notify": { "webhooks": [] },
+    })
+}
+
+/// Where a value came from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Origin {
+    /// Built in.
+    Default,
+    /// The configuration file.
+    File(PathBuf),
+    /// An environment variable.
+    Environment(String),
+    /// The command line.
+    CommandLine,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.write_str("default"),
+            Self::File(path) => write!(f, "{}", path.display()),
+            Self::Environment(name) => write!(f, "${name}"),
+            Self::CommandLine => f.write_str("command line"),
+        }
+    }
+}
+
+/// A configuration that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file that was named is not there or not readable.
+    #[error("cannot read the configuration `{path}`")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file is not TOML.
+    #[error("`{path}` is not valid TOML: {message}")]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// The parser's message, which shows the line.
+        message: String,
+    },
+    /// A value that does not fit.
+    #[error("`{key}` (from {origin}): {message}")]
+    Value {
+        /// The dotted key.
+        key: String,
+        /// Where the value came from.
+        origin: Origin,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// A key that does not exist.
+    #[error("there is no setting `{key}` ({origin})")]
+    Unknown {
+        /// The dotted key.
+        key: String,
+        /// Where it was given.
+        origin: Origin,
+    },
+}
+
+/// The configuration with the origin of each value.
+#[derive(Debug, Clone)]
+pub struct Resolved {
+    /// The values.
+    pub config: Config,
+    /// Each dotted key with its value and origin; secrets masked.
+    pub origins: BTreeMap<String, (Value, Origin)>,
+}
+
+/// A value from the environment or the command line.
+pub struct Override {
+    /// The dotted key, such as `aws.endpoint_url`.
+    pub key: String,
+    /// The value.
+    pub value: Value,
+    /// Where it came from.
+    pub origin: Origin,
+}
+
+/// Reads the file (the default one may be missing, a named one may not) and lays the overrides
+/// above it.
+///
+/// # Errors
+/// The first thing that is wrong, with the place it came from.
+pub fn resolve(file: Option<&Path>, overrides: Vec<Override>) -> Result<Resolved, ConfigError> {
+    let mut merged = defaults();
+    let mut origins: BTreeMap<String, Origin> = BTreeMap::new();
+    leaves("", &merged, &mut |key, _| drop(origins.insert(key.to_owned(), Origin::Default)));
+
+    let path = file.unwrap_or_else(|| Path::new(DEFAULT_FILE));
+    match std::fs::read_to_string(path) {
+        Ok(text) => {
+            let table: Map<String, Value> = toml::from_str(&text).map_err(|error| ConfigError::Syntax {
+                path: path.to_owned(),
+                message: error.to_string().trim_end().to_owned(),
+            })?;
+            let origin = Origin::File(path.to_owned());
+            let layer = Value::Object(table);
+            leaves("", &layer, &mut |key, _| drop(origins.insert(key.to_owned(), origin.clone())));
+            merge(&mut merged, layer);
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && file.is_none() => {}
+        Err(source) => return Err(ConfigError::Unreadable { path: path.to_owned(), source }),
+    }
+    for Override { key, value, origin } in overrides {
+        let layer = key.rsplit('.').fold(value, |inner, part| json!({ part: inner }));
+        origins.insert(key, origin);
+        merge(&mut merged, layer);
+    }
+
+    let config = serde_path_to_error::deserialize(&merged).map_err(|error| {
+        let key = error.path().to_string();
+        let message = error.inner().to_string();
+        let unknown = message.strip_prefix("unknown field `").and_then(|rest| rest.split_once('`'));
+        if let Some((name, _)) = unknown {
+            let key = if key == "." { name.to_owned() } else { key };
+            let key = if key.ends_with(name) { key } else { format!("{key}.{name}") };
+            let origin = origin_of(&origins, &key);
+            return ConfigError::Unknown { key, origin };
+        }
+        let origin = origin_of(&origins, &key);
+        ConfigError::Value { key, origin, message }
+    })?;
+
+    let mut shown = BTreeMap::new();
+    leaves("", &merged, &mut |key, value| {
+        let masked = if key.ends_with(".external_id") { json!("***") } else { value.clone() };
+        shown.insert(key.to_owned(), (masked, origin_of(&origins, key)));
+    });
+    Ok(Resolved { config, origins: shown })
+}
+
+fn origin_of(origins: &BTreeMap<String, Origin>, key: &str) -> Origin {
+    let within = |(known, _): &(&String, &Origin)| {
+        key == known.as_str() || known.starts_with(&format!("{key}.")) || key.starts_with(&format!("{known}."))
+    };
+    origins.iter().find(within).map_or(Origin::Default, |(_, origin)| origin.clone())
+}
+
+/// Calls `visit` with the dotted key of every value that is not a non-empty table.
+fn leaves(prefix: &str, value: &Value, visit: &mut dyn FnMut(&str, &Value)) {
+    match value {
+        Value::Object(members) if !members.is_empty() => {
+            for (name, member) in members {
+                let key = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
+                leaves(&key, member, visit);
+            }
+        }
+        _ => visit(prefix, value),
+    }
+}
+
+fn merge(below: &mut Value, above: Value) {
+    match (below, above) {
+        (Value::Object(below), Value::Object(above)) => {
+            for (key, value) in above {
+                merge(below.entry(key).or_insert(Value::Null), value);
+            }
+        }
+        (below, above) => *below = above,
+    }
+}
+
+impl Config {
+    /// What the hub needs of it.
+    #[must_use]
+    pub fn settings(&self) -> Settings {
+        Settings {
+            accounts: self
+                .accounts
+                .iter()
+                .map(|(id, member)| {
+                    let account = Account {
+                        name: member.name.clone(),
+                        regions: member.regions.clone(),
+                        test: member.test,
+                    };
+                    (id.clone(), account)
+                })
+                .collect(),
+            automatic: Automatic {
+                safe: self.automatic.safe,
+                guarded: self.automatic.guarded.clone(),
+            },
+            budget: Budget {
+                attempts: self.budget.attempts,
+                period: self.budget.period,
+                cool_down: self.budget.cool_down,
+            },
+            workers: self.limits.workers,
+            limits: Limits {
+                per_account: self.limits.per_account,
+                backlog_per_account: self.limits.backlog_per_account,
+            },
+            approval_expires_after: self.approval.expires_after,
+            ..Settings::default()
+        }
+    }
+}
