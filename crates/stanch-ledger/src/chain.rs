@@ -1,9 +1,11 @@
 //! Events as they are stored: numbered, dated and chained by hash.
 
+use std::io;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{Digest, Event, RemediationId};
+use crate::{Digest, Event, LedgerError, RemediationId};
 
 /// A stored event.
 ///
@@ -79,6 +81,13 @@ impl Entry {
             hash,
             event,
         }
+    }
+
+    /// Writes it as a line of JSON.
+    pub(crate) fn write_line(&self, to: &mut dyn io::Write) -> Result<(), LedgerError> {
+        let mut line = serde_json::to_vec(self).map_err(LedgerError::encode)?;
+        line.push(b'\n');
+        to.write_all(&line).map_err(LedgerError::write)
     }
 
     /// Checks a whole chain from its first entry. Hold the last entry's hash against one kept

@@ -1,9 +1,11 @@
 //! What can go wrong with a ledger.
 
+use std::{error::Error, io, sync::Arc};
+
 use crate::{Break, IllegalTransition, RemediationId};
 
 /// Why a ledger did not do it. Nothing of the call was stored.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum LedgerError {
     /// Someone else appended first: read again, decide again.
@@ -27,6 +29,9 @@ pub enum LedgerError {
     /// There is no such remediation.
     #[error("no remediation `{0}` in the ledger")]
     NotFound(RemediationId),
+    /// It has more events than a remediation can have.
+    #[error("remediation `{0}` has too many events")]
+    TooLong(RemediationId),
     /// The lease ran out or someone else took the lock: stop touching the resource.
     #[error("the lock on `{0}` is no longer held")]
     LeaseLost(String),
@@ -38,10 +43,10 @@ pub enum LedgerError {
     Broken(#[from] Break),
     /// The event cannot be written as JSON.
     #[error("the event cannot be written as JSON")]
-    Encode(#[source] serde_json::Error),
+    Encode(#[source] Arc<serde_json::Error>),
     /// The export cannot be written.
     #[error("the export cannot be written")]
-    Write(#[source] std::io::Error),
+    Write(#[source] Arc<io::Error>),
     /// The store failed.
     #[error("the ledger `{store}` {fault}")]
     Store {
@@ -51,7 +56,7 @@ pub enum LedgerError {
         fault: StoreFault,
         /// The store's own error.
         #[source]
-        source: Option<Box<dyn std::error::Error + Send + Sync>>,
+        source: Arc<dyn Error + Send + Sync>,
     },
 }
 
@@ -86,6 +91,14 @@ pub enum StoreFault {
 }
 
 impl LedgerError {
+    pub(crate) fn encode(error: serde_json::Error) -> Self {
+        Self::Encode(Arc::new(error))
+    }
+
+    pub(crate) fn write(error: io::Error) -> Self {
+        Self::Write(Arc::new(error))
+    }
+
     /// What to do about it.
     #[must_use]
     pub const fn hint(&self) -> Option<&'static str> {

@@ -92,6 +92,17 @@ pub enum Event {
     },
 }
 
+impl Route {
+    /// The name as it is written everywhere.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Manual => "Manual",
+            Self::Automatic => "Automatic",
+        }
+    }
+}
+
 impl Event {
     /// The event's name as in its JSON.
     #[must_use]

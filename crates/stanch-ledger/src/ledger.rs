@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use stanch_types::AccountId;
 
 use crate::{
-    Digest, Entry, Event, IdempotencyKey, LedgerError, Received, Record, RemediationId, State,
-    Status, chain::to_millisecond,
+    Break, Digest, Entry, Event, IdempotencyKey, LedgerError, Received, Record, RemediationId,
+    State, Status, chain::to_millisecond,
 };
 
 /// Keeps remediations. Whatever a method acknowledged survives the process and, where the store is
@@ -109,12 +109,32 @@ pub trait Ledger: Send + Sync {
         Ok((state, entries.len() as u64))
     }
 
-    /// Checks the chain of a remediation.
+    /// Checks the chain of a remediation, and that its row says what its events say.
     ///
     /// # Errors
     /// [`LedgerError::Broken`] names the first event that does not hold.
     async fn verify(&self, id: RemediationId) -> Result<(), LedgerError> {
-        Ok(Entry::verify(id, &self.entries(id).await?)?)
+        // Read first: events that are appended in between are beyond it.
+        let record = self.record(id).await?;
+        let entries = self.entries(id).await?;
+        Entry::verify(id, &entries)?;
+        let broken = |seq, problem| LedgerError::Broken(Break { id, seq, problem });
+        let known = usize::try_from(record.events).unwrap_or(usize::MAX);
+        let Some(entries) = entries.get(..known) else {
+            return Err(broken(entries.len() as u64, "is missing"));
+        };
+        let state = State::fold(entries.iter().map(|entry| (&entry.event, entry.at)))
+            .map_err(|source| LedgerError::Illegal { id, source })?
+            .ok_or(LedgerError::NotFound(id))?;
+        let at = entries.last().map_or(state.at, |last| last.at);
+        if Record::project(id, &state, record.events, at) == record {
+            Ok(())
+        } else {
+            Err(broken(
+                record.events - 1,
+                "does not agree with the remediation's row",
+            ))
+        }
     }
 
     /// Remediations that recovery has to look at, oldest first, all of them.

@@ -14,7 +14,10 @@ mod ids;
 mod ledger;
 mod memory;
 mod record;
+mod sqlite;
 mod state;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use chain::{Break, Entry};
 pub use error::{LedgerError, StoreFault};
@@ -29,4 +32,5 @@ pub use ledger::{
 };
 pub use memory::MemoryLedger;
 pub use record::{ExecutionStatus, Record};
+pub use sqlite::SqliteLedger;
 pub use state::{Approval, Decision, IllegalTransition, Run, State, Status, Step, Undo};

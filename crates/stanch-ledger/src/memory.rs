@@ -99,7 +99,7 @@ fn entry(
     prev: Digest,
     event: Event,
 ) -> Result<Entry, LedgerError> {
-    let body = Digest::of(&event).map_err(LedgerError::Encode)?;
+    let body = Digest::of(&event).map_err(LedgerError::encode)?;
     Ok(Entry::seal(id, seq, at, prev, body, event))
 }
 
@@ -338,9 +338,7 @@ impl Ledger for MemoryLedger {
         let inner = self.inner();
         let mut lines = 0;
         for entry in inner.chains.iter().flat_map(|chain| &chain.entries) {
-            let mut line = serde_json::to_vec(entry).map_err(LedgerError::Encode)?;
-            line.push(b'\n');
-            to.write_all(&line).map_err(LedgerError::Write)?;
+            entry.write_line(to)?;
             lines += 1;
         }
         Ok(lines)

@@ -116,6 +116,16 @@ impl Record {
 }
 
 impl ExecutionStatus {
+    /// The name as it is written everywhere.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Success => "Success",
+            Self::Failed => "Failed",
+            Self::InProgress => "InProgress",
+        }
+    }
+
     fn of(state: &State) -> Self {
         match state.status {
             Status::Success | Status::NothingToDo => Self::Success,

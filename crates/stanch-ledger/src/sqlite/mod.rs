@@ -1,0 +1,391 @@
+//! A ledger in one file: SQLite with a write-ahead log.
+//!
+//! One thread writes and commits all that waits for it as one transaction, so that many concurrent
+//! appends share one flush to the disk; each is acknowledged after that. Reads go through their own
+//! connections and never wait for the writer.
+
+mod file;
+mod row;
+mod schema;
+mod writer;
+
+use std::{
+    collections::BTreeMap,
+    io::{self, Write},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError, mpsc},
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use rusqlite::Connection;
+use stanch_types::AccountId;
+use tokio::sync::Semaphore;
+
+use self::{
+    file::File,
+    row::Millis,
+    schema::Mode,
+    writer::{Job, Sealed, Writer},
+};
+use crate::{
+    Admission, Attempts, DeadLetter, Digest, Entry, Event, Head, IdempotencyKey, Lease, Ledger,
+    LedgerError, Letter, Lock, Page, Query, Received, Record, RemediationId, Status, StoreFault,
+    chain::to_millisecond,
+};
+
+/// Reads at the same time; also the most connections that are kept for them.
+const READERS: usize = 8;
+
+/// Keeps everything in one file, which several processes may use at once.
+///
+/// A write whose future is dropped may still be carried out.
+#[derive(Debug)]
+pub struct SqliteLedger {
+    shared: Arc<Shared>,
+    /// `None` once dropping has begun, or if the file is only read.
+    jobs: Option<mpsc::Sender<Job>>,
+    writer: Option<JoinHandle<()>>,
+}
+
+struct Shared {
+    path: PathBuf,
+    readers: Mutex<Vec<File>>,
+    permits: Arc<Semaphore>,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared")
+            .field("path", &self.path)
+            .finish_non_exhaustive()
+    }
+}
+
+impl SqliteLedger {
+    /// Opens the ledger at `path`, creates it for this user only if there is none, and brings an
+    /// older one up to this version.
+    ///
+    /// # Errors
+    /// [`LedgerError::Store`]: it cannot be opened or written, is damaged, or is something else.
+    pub fn open(path: impl Into<PathBuf>) -> Result<Self, LedgerError> {
+        let path = path.into();
+        schema::create(&path)?;
+        let mut connection = schema::connect(&path, Mode::Write)?;
+        schema::migrate(&path, &mut connection)?;
+        Self::start(path, connection)
+    }
+
+    /// Hands the connection to a writer of its own.
+    fn start(path: PathBuf, connection: Connection) -> Result<Self, LedgerError> {
+        let writer = Writer::new(File {
+            path: path.clone(),
+            connection,
+        });
+        let (jobs, waiting) = mpsc::channel();
+        let thread = std::thread::Builder::new()
+            .name("ledger".to_owned())
+            .spawn(move || writer.run(&waiting))
+            .map_err(|error| schema::store_error(&path, StoreFault::Other, error))?;
+        Ok(Self {
+            shared: Shared::new(path),
+            jobs: Some(jobs),
+            writer: Some(thread),
+        })
+    }
+
+    /// Opens the ledger at `path` for reading; every write fails as [`StoreFault::ReadOnly`].
+    ///
+    /// # Errors
+    /// [`LedgerError::Store`]: it cannot be read, is damaged, or is something else.
+    pub fn open_read_only(path: impl Into<PathBuf>) -> Result<Self, LedgerError> {
+        let path = path.into();
+        let connection = schema::connect(&path, Mode::Read)?;
+        if schema::version(&path, &connection)? == 0 {
+            let error = io::Error::other("it is empty");
+            return Err(schema::store_error(&path, StoreFault::Corrupt, error));
+        }
+        Ok(Self {
+            shared: Shared::new(path),
+            jobs: None,
+            writer: None,
+        })
+    }
+
+    /// The file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.shared.path
+    }
+
+    /// Has the writer do `work`; answers when it is on the disk.
+    async fn write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Writer) -> Result<T, LedgerError> + Send + 'static,
+    ) -> Result<T, LedgerError> {
+        let fail = |fault, what: &str| {
+            schema::store_error(&self.shared.path, fault, io::Error::other(what))
+        };
+        let Some(jobs) = &self.jobs else {
+            return Err(fail(StoreFault::ReadOnly, "it was opened for reading"));
+        };
+        let closed = || fail(StoreFault::Closed, "its writer has ended");
+        let (job, result) = writer::job(work);
+        jobs.send(job).map_err(|_| closed())?;
+        result.await.map_err(|_| closed())?
+    }
+
+    /// Reads in a thread where waiting for the disk holds nobody up.
+    async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&File) -> Result<T, LedgerError> + Send + 'static,
+    ) -> Result<T, LedgerError> {
+        let shared = Arc::clone(&self.shared);
+        let other = |error: &str| {
+            schema::store_error(
+                &self.shared.path,
+                StoreFault::Other,
+                io::Error::other(error),
+            )
+        };
+        let permit = Arc::clone(&shared.permits)
+            .acquire_owned()
+            .await
+            .map_err(|error| other(&error.to_string()))?;
+        tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            let file = shared.reader()?;
+            let result = work(&file);
+            shared.put_back(file);
+            result
+        })
+        .await
+        .map_err(|error| other(&error.to_string()))?
+    }
+}
+
+impl Shared {
+    fn new(path: PathBuf) -> Arc<Self> {
+        Arc::new(Self {
+            path,
+            readers: Mutex::default(),
+            permits: Arc::new(Semaphore::new(READERS)),
+        })
+    }
+
+    fn reader(&self) -> Result<File, LedgerError> {
+        let idle = self
+            .readers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop();
+        match idle {
+            Some(file) => Ok(file),
+            None => Ok(File {
+                connection: schema::connect(&self.path, Mode::Read)?,
+                path: self.path.clone(),
+            }),
+        }
+    }
+
+    fn put_back(&self, file: File) {
+        self.readers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(file);
+    }
+}
+
+/// Waits for the writer, so that what was sent is written and the file is free again.
+impl Drop for SqliteLedger {
+    fn drop(&mut self) {
+        self.jobs = None;
+        if let Some(writer) = self.writer.take() {
+            // A writer that panicked has answered its callers by hanging up.
+            let _ = writer.join();
+        }
+    }
+}
+
+#[async_trait]
+impl Ledger for SqliteLedger {
+    async fn admit(
+        &self,
+        key: IdempotencyKey,
+        received: Received,
+        at: Timestamp,
+    ) -> Result<Admission, LedgerError> {
+        let first = Sealed::new(Event::Received(received.clone()))?;
+        let (id, at) = (key.remediation_id(), to_millisecond(at));
+        self.write(move |writer| writer.admit(id, received, first, at))
+            .await
+    }
+
+    async fn append(
+        &self,
+        id: RemediationId,
+        expected: u64,
+        events: Vec<Event>,
+        at: Timestamp,
+    ) -> Result<Head, LedgerError> {
+        let at = to_millisecond(at);
+        let events = events
+            .into_iter()
+            .map(Sealed::new)
+            .collect::<Result<_, _>>()?;
+        self.write(move |writer| writer.append(id, expected, events, at))
+            .await
+    }
+
+    async fn entries(&self, id: RemediationId) -> Result<Vec<Entry>, LedgerError> {
+        self.read(move |file| file.entries(id, file.number(id)?))
+            .await
+    }
+
+    async fn record(&self, id: RemediationId) -> Result<Record, LedgerError> {
+        self.read(move |file| file.record(id)).await
+    }
+
+    async fn query(&self, query: &Query) -> Result<Page, LedgerError> {
+        let query = query.clone();
+        self.read(move |file| file.query(&query)).await
+    }
+
+    async fn counts(&self, query: &Query) -> Result<BTreeMap<Status, u64>, LedgerError> {
+        let query = query.clone();
+        self.read(move |file| file.counts(&query)).await
+    }
+
+    async fn attempts(
+        &self,
+        account: &AccountId,
+        resource_id: &str,
+        remediation: &str,
+        since: Timestamp,
+    ) -> Result<Attempts, LedgerError> {
+        let (account, resource_id) = (account.clone(), resource_id.to_owned());
+        let remediation = remediation.to_owned();
+        self.read(move |file| {
+            file.attempts(account.as_str(), &resource_id, &remediation, Millis(since))
+        })
+        .await
+    }
+
+    async fn lock(
+        &self,
+        key: &str,
+        owner: &str,
+        ttl: Duration,
+        now: Timestamp,
+    ) -> Result<Lock, LedgerError> {
+        let (key, owner) = (key.to_owned(), owner.to_owned());
+        self.write(move |writer| writer.lock(key, owner, ttl, now))
+            .await
+    }
+
+    async fn renew(
+        &self,
+        lease: &Lease,
+        ttl: Duration,
+        now: Timestamp,
+    ) -> Result<Lease, LedgerError> {
+        let lease = lease.clone();
+        self.write(move |writer| writer.renew(lease, ttl, now))
+            .await
+    }
+
+    async fn unlock(&self, lease: &Lease) -> Result<(), LedgerError> {
+        let token = lease.token;
+        self.write(move |writer| writer.unlock(token)).await
+    }
+
+    async fn bury(&self, letter: Letter, at: Timestamp) -> Result<Digest, LedgerError> {
+        let at = to_millisecond(at);
+        self.write(move |writer| writer.bury(&letter, at)).await
+    }
+
+    async fn dead_letters(&self, limit: u32) -> Result<Vec<DeadLetter>, LedgerError> {
+        self.read(move |file| file.dead_letters(limit)).await
+    }
+
+    async fn dead_letter(&self, id: Digest) -> Result<Option<DeadLetter>, LedgerError> {
+        self.read(move |file| file.dead_letter(id)).await
+    }
+
+    async fn remove_dead_letter(&self, id: Digest) -> Result<bool, LedgerError> {
+        self.write(move |writer| writer.remove_dead_letter(id))
+            .await
+    }
+
+    async fn export(&self, to: &mut (dyn Write + Send)) -> Result<u64, LedgerError> {
+        let (mut last, mut lines) = (0, 0);
+        loop {
+            let chunk = self
+                .read(move |file| {
+                    let mut text = Vec::new();
+                    let (mut reached, mut lines) = (None, 0);
+                    for (n, id) in file.after(last, 256)? {
+                        for entry in file.entries(id, n)? {
+                            entry.write_line(&mut text)?;
+                            lines += 1;
+                        }
+                        reached = Some(n);
+                    }
+                    Ok(reached.map(|n| (n, lines, text)))
+                })
+                .await?;
+            let Some((reached, count, text)) = chunk else {
+                return Ok(lines);
+            };
+            to.write_all(&text).map_err(LedgerError::write)?;
+            (last, lines) = (reached, lines + count);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{NOON, key, received};
+
+    /// SQLite itself limits the file here, as a full disk does.
+    #[tokio::test]
+    async fn a_full_store_says_so_and_keeps_what_it_acknowledged() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ledger.db");
+        schema::create(&path).unwrap();
+        let mut connection = schema::connect(&path, Mode::Write).unwrap();
+        schema::migrate(&path, &mut connection).unwrap();
+        connection
+            .execute_batch("PRAGMA max_page_count = 40")
+            .unwrap();
+        let ledger = SqliteLedger::start(path, connection).unwrap();
+        let mut kept = Vec::new();
+        let error = loop {
+            let n = kept.len() as u64;
+            match ledger.admit(key(n), received(n), NOON).await {
+                Ok(Admission::New(id)) => kept.push(id),
+                Ok(Admission::Duplicate(id)) => panic!("{id} is new"),
+                Err(error) => break error,
+            }
+            assert!(kept.len() < 10_000);
+        };
+        assert!(
+            matches!(
+                error,
+                LedgerError::Store {
+                    fault: StoreFault::Full,
+                    ..
+                }
+            ),
+            "{error:?}"
+        );
+        assert!(error.hint().unwrap().contains("space"));
+        assert!(kept.len() > 10);
+        for id in kept {
+            ledger.verify(id).await.unwrap();
+        }
+    }
+}

@@ -1,0 +1,470 @@
+//! The one thread that writes: it commits whatever is waiting as one transaction.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::mpsc,
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use rusqlite::{OptionalExtension, named_params, params};
+use tokio::sync::oneshot;
+
+use super::{file::File, row::Millis, schema::SEQ_BITS};
+use crate::{
+    Admission, Digest, Entry, Event, Head, Lease, LedgerError, Letter, Lock, Received, Record,
+    RemediationId, State,
+};
+
+/// The most pieces of work in one transaction.
+const MAX_BATCH: usize = 1_024;
+
+/// The most remediations whose state is kept in memory between transactions.
+const MAX_LIVE: usize = 1_024;
+
+/// A piece of work. It is given the writer inside a transaction, or why there is none, and gives back
+/// how to answer its caller once the outcome is known.
+pub(super) type Job =
+    Box<dyn FnOnce(Result<&mut Writer, LedgerError>) -> Result<Answer, LedgerError> + Send>;
+type Answer = Box<dyn FnOnce(Result<(), LedgerError>) + Send>;
+
+/// `work` as a job, and where its result will come.
+pub(super) fn job<T: Send + 'static>(
+    work: impl FnOnce(&mut Writer) -> Result<T, LedgerError> + Send + 'static,
+) -> (Job, oneshot::Receiver<Result<T, LedgerError>>) {
+    let (sender, result) = oneshot::channel();
+    // Nobody may be waiting any more; the work is done all the same.
+    let answer = move |result| drop(sender.send(result));
+    let job: Job = Box::new(move |writer| match writer.and_then(work) {
+        // A failing store fails the whole transaction; any other error is this caller's alone.
+        Err(error @ LedgerError::Store { .. }) => {
+            answer(Err(error.clone()));
+            Err(error)
+        }
+        done => Ok(Box::new(move |committed: Result<(), LedgerError>| {
+            answer(committed.and(done));
+        })),
+    });
+    (job, result)
+}
+
+pub(super) struct Writer {
+    file: File,
+    /// What recent remediations have come to. Valid while nobody else writes to the file.
+    live: HashMap<RemediationId, Live>,
+    /// Those whose rows are behind their events; all of them are in `live`.
+    dirty: HashSet<RemediationId>,
+    /// SQLite's count of other connections' commits, when `live` was valid.
+    data_version: i64,
+}
+
+/// A remediation as its events say.
+struct Live {
+    n: i64,
+    events: u64,
+    head: Digest,
+    updated_at: Timestamp,
+    state: State,
+}
+
+/// An event, hashed and written out; that is done by the caller, not by the one writer.
+pub(super) struct Sealed {
+    event: Event,
+    body: Digest,
+    json: String,
+}
+
+impl Sealed {
+    pub(super) fn new(event: Event) -> Result<Self, LedgerError> {
+        Ok(Self {
+            body: Digest::of(&event).map_err(LedgerError::encode)?,
+            json: serde_json::to_string(&event).map_err(LedgerError::encode)?,
+            event,
+        })
+    }
+}
+
+impl Writer {
+    pub(super) fn new(file: File) -> Self {
+        Self {
+            file,
+            live: HashMap::new(),
+            dirty: HashSet::new(),
+            data_version: 0,
+        }
+    }
+
+    /// Works until nobody can send any more.
+    pub(super) fn run(mut self, jobs: &mpsc::Receiver<Job>) {
+        while let Ok(first) = jobs.recv() {
+            let rest = std::iter::from_fn(|| jobs.try_recv().ok());
+            let batch = std::iter::once(first).chain(rest).take(MAX_BATCH);
+            self.commit(batch);
+        }
+    }
+
+    /// One transaction: all of it is on the disk before anyone is answered.
+    fn commit(&mut self, batch: impl Iterator<Item = Job>) {
+        let mut answers = Vec::new();
+        let mut outcome = self.begin();
+        for job in batch {
+            let writer = outcome.clone().map(|()| &mut *self);
+            match job(writer) {
+                Ok(answer) => answers.push(answer),
+                Err(error) => outcome = Err(error),
+            }
+        }
+        let outcome = outcome
+            .and_then(|()| self.write_rows())
+            .and_then(|()| self.execute("COMMIT"));
+        if outcome.is_err() {
+            self.forget();
+            if !self.file.connection.is_autocommit() {
+                // The first error is the one to report. A transaction that cannot be rolled back
+                // makes the next one fail to begin.
+                let _ = self.execute("ROLLBACK");
+            }
+        }
+        for answer in answers {
+            answer(outcome.clone());
+        }
+        if self.live.len() > MAX_LIVE {
+            self.live.clear();
+        }
+    }
+
+    fn begin(&mut self) -> Result<(), LedgerError> {
+        self.execute("BEGIN IMMEDIATE")?;
+        let version: i64 = self
+            .file
+            .connection
+            .prepare_cached("PRAGMA data_version")
+            .and_then(|mut statement| statement.query_row([], |row| row.get(0)))
+            .map_err(|error| self.file.error(error))?;
+        if version != self.data_version {
+            self.forget();
+            self.data_version = version;
+        }
+        Ok(())
+    }
+
+    fn forget(&mut self) {
+        self.live.clear();
+        self.dirty.clear();
+    }
+
+    fn execute(&self, sql: &str) -> Result<(), LedgerError> {
+        self.file
+            .connection
+            .prepare_cached(sql)
+            .and_then(|mut statement| statement.execute([]))
+            .map(drop)
+            .map_err(|error| self.file.error(error))
+    }
+
+    pub(super) fn admit(
+        &mut self,
+        id: RemediationId,
+        received: Received,
+        first: Sealed,
+        at: Timestamp,
+    ) -> Result<Admission, LedgerError> {
+        let state = State::admitted(received, at);
+        let record = Record::project(id, &state, 1, at);
+        let inserted = self
+            .insert_row(&record)
+            .map_err(|error| self.file.error(error))?;
+        if !inserted {
+            return Ok(Admission::Duplicate(id));
+        }
+        let n = self.file.connection.last_insert_rowid();
+        let head = self.insert(id, n, 0, at, Digest::ZERO, first)?;
+        let live = Live {
+            n,
+            events: 1,
+            head,
+            updated_at: at,
+            state,
+        };
+        self.live.insert(id, live);
+        Ok(Admission::New(id))
+    }
+
+    pub(super) fn append(
+        &mut self,
+        id: RemediationId,
+        expected: u64,
+        events: Vec<Sealed>,
+        at: Timestamp,
+    ) -> Result<Head, LedgerError> {
+        // Taken out: whatever goes wrong below, the next append reads the events again. A row that
+        // this transaction has still to write is written from what is put back here.
+        let live = match self.live.get(&id) {
+            Some(live) => live,
+            None => {
+                let live = self.load(id)?;
+                self.live.entry(id).or_insert(live)
+            }
+        };
+        let found = live.events;
+        if found != expected {
+            return Err(LedgerError::Conflict {
+                id,
+                expected,
+                found,
+            });
+        }
+        let (n, mut head) = (live.n, live.head);
+        // All are checked before the first is written.
+        let mut state = live.state.clone();
+        for sealed in &events {
+            state = state
+                .apply(&sealed.event, at)
+                .map_err(|source| LedgerError::Illegal { id, source })?;
+        }
+        let mut count = found;
+        for sealed in events {
+            head = self.insert(id, n, count, at, head, sealed)?;
+            count += 1;
+        }
+        let live = Live {
+            n,
+            events: count,
+            head,
+            updated_at: at,
+            state,
+        };
+        self.live.insert(id, live);
+        self.dirty.insert(id);
+        Ok(Head {
+            events: count,
+            hash: head,
+        })
+    }
+
+    /// A remediation's state from its stored events.
+    fn load(&self, id: RemediationId) -> Result<Live, LedgerError> {
+        let n = self.file.number(id)?;
+        let entries = self.file.entries(id, n)?;
+        let state = State::fold(entries.iter().map(|entry| (&entry.event, entry.at)))
+            .map_err(|source| LedgerError::Illegal { id, source })?;
+        let (Some(state), Some(last)) = (state, entries.last()) else {
+            return Err(LedgerError::NotFound(id));
+        };
+        Ok(Live {
+            n,
+            events: entries.len() as u64,
+            head: last.hash,
+            updated_at: last.at,
+            state,
+        })
+    }
+
+    /// Writes an event behind the one with hash `prev`; gives back its own.
+    fn insert(
+        &self,
+        id: RemediationId,
+        n: i64,
+        seq: u64,
+        at: Timestamp,
+        prev: Digest,
+        sealed: Sealed,
+    ) -> Result<Digest, LedgerError> {
+        let Sealed { event, body, json } = sealed;
+        if seq >> SEQ_BITS != 0 {
+            return Err(LedgerError::TooLong(id));
+        }
+        let entry = Entry::seal(id, seq, at, prev, body, event);
+        self.file
+            .connection
+            .prepare_cached(
+                "INSERT INTO event (position, v, at, body, hash, event)
+                 VALUES (?1 << 20 | ?2, ?3, ?4, ?5, ?6, ?7)",
+            )
+            .and_then(|mut statement| {
+                statement.execute(params![n, seq, entry.v, Millis(at), body, entry.hash, json])
+            })
+            .map_err(|error| self.file.error(error))?;
+        Ok(entry.hash)
+    }
+
+    /// Writes the row of a new remediation; `false` if there is one already.
+    fn insert_row(&self, record: &Record) -> rusqlite::Result<bool> {
+        let mut statement = self.file.connection.prepare_cached(
+            "INSERT INTO remediation (id, at, account, region, finding_id, control, severity, title,
+                 resource_id, resource_type, remediation, route, requester, status, open,
+                 executor_arn, error, duration_ms, notified, undone, execution_status, started_at,
+                 updated_at, events)
+             VALUES (:id, :at, :account, :region, :finding_id, :control, :severity, :title,
+                 :resource_id, :resource_type, :remediation, :route, :requester, :status, :open,
+                 :executor_arn, :error, :duration_ms, :notified, :undone, :execution_status,
+                 :started_at, :updated_at, :events)
+             ON CONFLICT (id) DO NOTHING",
+        )?;
+        let rows = statement.execute(named_params! {
+            ":id": record.remediation_id,
+            ":at": Millis(record.timestamp),
+            ":account": record.account_id.as_str(),
+            ":region": record.region.as_str(),
+            ":finding_id": record.finding_id,
+            ":control": record.control,
+            ":severity": record.severity,
+            ":title": record.title,
+            ":resource_id": record.resource_id,
+            ":resource_type": record.resource_type,
+            ":remediation": record.remediation_action,
+            ":route": record.remediation_type,
+            ":requester": record.requester,
+            ":status": record.status,
+            ":open": !record.status.is_final(),
+            ":executor_arn": record.executor_arn,
+            ":error": record.error_message,
+            ":duration_ms": record.execution_duration,
+            ":notified": record.notification_sent,
+            ":undone": record.undone,
+            ":execution_status": record.execution_status,
+            ":started_at": record.started_at.map(Millis),
+            ":updated_at": Millis(record.updated_at),
+            ":events": record.events,
+        })?;
+        Ok(rows == 1)
+    }
+
+    /// Brings the rows up to their events: once per remediation and transaction.
+    fn write_rows(&mut self) -> Result<(), LedgerError> {
+        for id in std::mem::take(&mut self.dirty) {
+            let Some(live) = self.live.get(&id) else {
+                continue;
+            };
+            let record = Record::project(id, &live.state, live.events, live.updated_at);
+            self.update_row(live.n, &record)
+                .map_err(|error| self.file.error(error))?;
+            if record.status.is_final() {
+                self.live.remove(&id);
+            }
+        }
+        Ok(())
+    }
+
+    fn update_row(&self, n: i64, record: &Record) -> rusqlite::Result<()> {
+        let mut statement = self.file.connection.prepare_cached(
+            "UPDATE remediation SET status = :status, open = :open, executor_arn = :executor_arn,
+                 error = :error, duration_ms = :duration_ms, notified = :notified,
+                 undone = :undone, execution_status = :execution_status,
+                 started_at = :started_at, updated_at = :updated_at, events = :events
+             WHERE n = :n",
+        )?;
+        statement
+            .execute(named_params! {
+                ":n": n,
+                ":status": record.status,
+                ":open": !record.status.is_final(),
+                ":executor_arn": record.executor_arn,
+                ":error": record.error_message,
+                ":duration_ms": record.execution_duration,
+                ":notified": record.notification_sent,
+                ":undone": record.undone,
+                ":execution_status": record.execution_status,
+                ":started_at": record.started_at.map(Millis),
+                ":updated_at": Millis(record.updated_at),
+                ":events": record.events,
+            })
+            .map(drop)
+    }
+
+    pub(super) fn lock(
+        &self,
+        key: String,
+        owner: String,
+        ttl: Duration,
+        now: Timestamp,
+    ) -> Result<Lock, LedgerError> {
+        let expires = Lease::end(now, ttl);
+        let lock = || {
+            let connection = &self.file.connection;
+            let held = connection
+                .prepare_cached("SELECT owner, expires FROM lease WHERE key = ?1 AND expires > ?2")?
+                .query_row(params![key, Millis(now)], |row| {
+                    let (owner, Millis(expires)) = (row.get(0)?, row.get(1)?);
+                    Ok(Lock::Busy { owner, expires })
+                })
+                .optional()?;
+            if let Some(busy) = held {
+                return Ok(busy);
+            }
+            connection
+                .prepare_cached(
+                    "INSERT OR REPLACE INTO lease (key, owner, expires) VALUES (?1, ?2, ?3)",
+                )?
+                .execute(params![key, owner, Millis(expires)])?;
+            let token = connection.last_insert_rowid().unsigned_abs();
+            Ok(Lock::Taken(Lease {
+                key,
+                owner,
+                token,
+                expires,
+            }))
+        };
+        lock().map_err(|error| self.file.error(error))
+    }
+
+    pub(super) fn renew(
+        &self,
+        lease: Lease,
+        ttl: Duration,
+        now: Timestamp,
+    ) -> Result<Lease, LedgerError> {
+        let expires = Lease::end(now, ttl);
+        let rows = self
+            .file
+            .connection
+            .prepare_cached("UPDATE lease SET expires = ?1 WHERE token = ?2 AND expires > ?3")
+            .and_then(|mut statement| {
+                statement.execute(params![Millis(expires), lease.token, Millis(now)])
+            })
+            .map_err(|error| self.file.error(error))?;
+        if rows == 0 {
+            return Err(LedgerError::LeaseLost(lease.key));
+        }
+        Ok(Lease { expires, ..lease })
+    }
+
+    pub(super) fn unlock(&self, token: u64) -> Result<(), LedgerError> {
+        self.file
+            .connection
+            .prepare_cached("DELETE FROM lease WHERE token = ?1")
+            .and_then(|mut statement| statement.execute([token]))
+            .map(drop)
+            .map_err(|error| self.file.error(error))
+    }
+
+    pub(super) fn bury(&self, letter: &Letter, at: Timestamp) -> Result<Digest, LedgerError> {
+        let id = letter.id();
+        let Letter {
+            source,
+            reason,
+            body,
+        } = letter;
+        self.file
+            .connection
+            .prepare_cached(
+                "INSERT INTO dead_letter (id, at, times, source, reason, body)
+                 VALUES (?1, ?2, 1, ?3, ?4, ?5)
+                 ON CONFLICT (id) DO UPDATE SET at = ?2, times = times + 1, reason = ?4",
+            )
+            .and_then(|mut statement| {
+                statement.execute(params![id, Millis(at), source, reason, body])
+            })
+            .map_err(|error| self.file.error(error))?;
+        Ok(id)
+    }
+
+    pub(super) fn remove_dead_letter(&self, id: Digest) -> Result<bool, LedgerError> {
+        self.file
+            .connection
+            .prepare_cached("DELETE FROM dead_letter WHERE id = ?1")
+            .and_then(|mut statement| statement.execute([id]))
+            .map(|rows| rows > 0)
+            .map_err(|error| self.file.error(error))
+    }
+}

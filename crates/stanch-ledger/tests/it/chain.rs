@@ -1,0 +1,134 @@
+//! A chain finds every change of what it holds.
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use stanch_ledger::{
+    Digest, Entry, Event, Ledger, MemoryLedger,
+    testing::{NOON, key, noon_and, received, success},
+};
+
+async fn entries() -> Vec<Entry> {
+    let ledger = MemoryLedger::new();
+    let id = key(1).remediation_id();
+    ledger.admit(key(1), received(1), NOON).await.unwrap();
+    ledger.append(id, 1, success(), noon_and(1)).await.unwrap();
+    ledger.entries(id).await.unwrap()
+}
+
+/// Applies `damage` to an export and expects the event that is named, and why.
+#[track_caller]
+fn check(entries: &[Entry], damage: impl FnOnce(&mut Vec<Entry>), seq: u64, problem: &str) {
+    let id = entries[0].id;
+    Entry::verify(id, entries).unwrap();
+    let mut entries = entries.to_vec();
+    damage(&mut entries);
+    let found = Entry::verify(id, &entries).unwrap_err();
+    assert_eq!((found.seq, found.problem), (seq, problem));
+}
+
+#[tokio::test]
+async fn every_kind_of_damage_is_named() {
+    let entries = entries().await;
+    let missing = "is missing or out of order";
+    check(&entries, |e| drop(e.remove(3)), 3, missing);
+    check(&entries, |e| e.swap(2, 5), 2, missing);
+    check(&entries, |e| e.insert(4, e[4].clone()), 5, missing);
+    check(
+        &entries,
+        |e| e[6].event = Event::Undone { observed: json!(1) },
+        6,
+        "was changed",
+    );
+    check(
+        &entries,
+        |e| e[2].at = noon_and(2),
+        2,
+        "has a number, time or hash that was changed",
+    );
+    check(
+        &entries,
+        |e| e[2].prev = Digest::ZERO,
+        2,
+        "does not follow on the one before it",
+    );
+    check(
+        &entries,
+        |e| e[1].id = key(2).remediation_id(),
+        1,
+        "belongs to another remediation",
+    );
+    check(&entries, |e| e[0].v = 9, 0, "has an unknown format version");
+    // Someone who writes the event and its own hashes anew is found by the next one.
+    check(
+        &entries,
+        |e| {
+            e[4].body = Digest::of(&json!(0)).unwrap();
+            e[4].hash = Digest::of(&json!(0)).unwrap();
+        },
+        4,
+        "was changed",
+    );
+}
+
+#[test]
+fn a_digest_does_not_depend_on_the_order_of_members() {
+    let of = |text: &str| Digest::of(&serde_json::from_str::<Value>(text).unwrap()).unwrap();
+    assert_eq!(
+        of(r#"{"a":1,"b":[1.0,"x"]}"#),
+        of(r#"{ "b":[1,"x"], "a":1 }"#)
+    );
+    assert_ne!(of(r#"{"a":[1,2]}"#), of(r#"{"a":[2,1]}"#));
+    // SHA-256 of `{"a":1}`.
+    assert_eq!(
+        of(r#"{"a":1}"#).to_string(),
+        "015abd7f5cc57a2dd94b7590f04ad8084273905ee33ec5cebeae62276a97f862"
+    );
+    assert_eq!(
+        of("1").to_string().parse::<Digest>().unwrap(),
+        of("1"),
+        "as text and back"
+    );
+    for bad in ["", "0", &"g".repeat(64), &"0".repeat(63), &"é".repeat(32)] {
+        assert!(bad.parse::<Digest>().is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn a_key_is_its_parts_and_an_id_is_its_key() {
+    assert_eq!(key(1), key(1));
+    assert_ne!(key(1), key(2));
+    let id = key(1).remediation_id();
+    assert_eq!(id.as_uuid().get_version_num(), 5);
+    // Kept for ever: another value would admit old findings again.
+    assert_eq!(id.to_string(), "276cc6ed-bda8-59de-8d68-043aa76c868c");
+}
+
+fn any_json() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<u64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        any::<String>().prop_map(Value::from),
+    ];
+    leaf.prop_recursive(3, 24, 6, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
+            prop::collection::hash_map(any::<String>(), inner, 0..6)
+                .prop_map(|members| Value::Object(members.into_iter().collect())),
+        ]
+    })
+}
+
+proptest! {
+    /// Whatever an answer of AWS holds: what is read back has the hash that it was stored with.
+    #[test]
+    fn a_hash_survives_storage(observed in any_json()) {
+        let event = Event::Undone { observed };
+        let text = serde_json::to_string(&event).unwrap();
+        let back: Event = serde_json::from_str(&text).unwrap();
+        prop_assert_eq!(Digest::of(&back).unwrap(), Digest::of(&event).unwrap());
+        prop_assert_eq!(serde_json::to_string(&back).unwrap(), text);
+    }
+}

@@ -1,0 +1,17 @@
+//! What the ledgers promise, asked of each of them.
+
+#[cfg(test)]
+mod chain;
+#[cfg(test)]
+mod crash;
+#[cfg(test)]
+mod sqlite;
+#[cfg(test)]
+mod transitions;
+
+use stanch_ledger::{MemoryLedger, testing::conformance};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn memory_conforms() {
+    conformance(async || MemoryLedger::new()).await;
+}

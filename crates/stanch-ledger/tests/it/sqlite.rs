@@ -1,0 +1,310 @@
+//! The file: whose it is, who shares it, what happens when it is damaged.
+
+use std::{io::Write as _, path::Path, sync::Arc};
+
+use rusqlite::Connection;
+use stanch_ledger::{
+    Admission, Ledger, LedgerError, Query, SqliteLedger, Status, StoreFault,
+    testing::{NOON, conformance, key, noon_and, received, success},
+};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn sqlite_conforms() {
+    let folder = tempfile::tempdir().unwrap();
+    let number = std::sync::atomic::AtomicU32::new(0);
+    conformance(async || {
+        let number = number.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        SqliteLedger::open(folder.path().join(format!("{number}.db"))).unwrap()
+    })
+    .await;
+}
+
+/// A ledger of `count` findings, the even ones fixed; closed again.
+async fn filled(path: &Path, count: u64) {
+    let ledger = SqliteLedger::open(path).unwrap();
+    for n in 0..count {
+        ledger
+            .admit(key(n), received(n), noon_and(n))
+            .await
+            .unwrap();
+        if n % 2 == 0 {
+            let id = key(n).remediation_id();
+            ledger.append(id, 1, success(), noon_and(n)).await.unwrap();
+        }
+    }
+}
+
+fn fault(error: &LedgerError) -> StoreFault {
+    match error {
+        LedgerError::Store { fault, .. } => *fault,
+        error => panic!("not a fault of the store: {error}"),
+    }
+}
+
+#[tokio::test]
+async fn what_was_written_is_there_after_opening_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ledger.db");
+    filled(&path, 10).await;
+    let ledger = SqliteLedger::open(&path).unwrap();
+    let counts = ledger.counts(&Query::all()).await.unwrap();
+    assert_eq!(
+        (counts[&Status::Success], counts[&Status::Received]),
+        (5, 5)
+    );
+    let again = ledger.admit(key(3), received(3), NOON).await.unwrap();
+    assert_eq!(again, Admission::Duplicate(key(3).remediation_id()));
+    // Its state is not in memory any more.
+    let id = key(3).remediation_id();
+    ledger.append(id, 1, success(), noon_and(20)).await.unwrap();
+    ledger.verify(id).await.unwrap();
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn the_file_is_its_owners_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = SqliteLedger::open(folder.path().join("ledger.db")).unwrap();
+    ledger.admit(key(1), received(1), NOON).await.unwrap();
+    let mut files = 0;
+    for file in std::fs::read_dir(folder.path()).unwrap() {
+        let mode = file.unwrap().metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        files += 1;
+    }
+    assert_eq!(files, 3, "the file, its log and the log's index");
+}
+
+/// Two ledgers on one file are what two processes are.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn two_hubs_on_one_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ledger.db");
+    let hubs = [0, 1].map(|_| Arc::new(SqliteLedger::open(&path).unwrap()));
+    let mut deliveries = Vec::new();
+    for n in 0..200u64 {
+        let hub = Arc::clone(&hubs[usize::from(n % 2 == 1)]);
+        deliveries.push(tokio::spawn(async move {
+            // Each key comes twice, to either hub.
+            let key = key(n / 2);
+            match hub.admit(key, received(n / 2), NOON).await.unwrap() {
+                Admission::New(id) => {
+                    hub.append(id, 1, success(), NOON).await.unwrap();
+                    1
+                }
+                Admission::Duplicate(_) => 0,
+            }
+        }));
+    }
+    let mut new = 0;
+    for delivery in deliveries {
+        new += delivery.await.unwrap();
+    }
+    assert_eq!(new, 100);
+
+    // What one hub knows is out of date as soon as the other has written.
+    let id = key(1000).remediation_id();
+    hubs[0]
+        .admit(key(1000), received(1000), NOON)
+        .await
+        .unwrap();
+    let mut expected = 1;
+    for (number, event) in success().into_iter().enumerate() {
+        let (hub, other) = (&hubs[number % 2], &hubs[1 - number % 2]);
+        let head = hub
+            .append(id, expected, vec![event.clone()], NOON)
+            .await
+            .unwrap();
+        let error = other
+            .append(id, expected, vec![event], NOON)
+            .await
+            .unwrap_err();
+        assert!(matches!(error, LedgerError::Conflict { .. }), "{error}");
+        expected = head.events;
+    }
+    let ttl = std::time::Duration::from_secs(9);
+    hubs[0].lock("bucket", "hub-0", ttl, NOON).await.unwrap();
+    let lock = hubs[1].lock("bucket", "hub-1", ttl, NOON).await.unwrap();
+    assert!(matches!(lock, stanch_ledger::Lock::Busy { owner, .. } if owner == "hub-0"));
+    for n in (0..100).chain([1000]) {
+        hubs[0].verify(key(n).remediation_id()).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn events_cannot_be_changed_by_hand() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ledger.db");
+    filled(&path, 2).await;
+    let connection = Connection::open(&path).unwrap();
+    for sql in [
+        "UPDATE event SET at = 0",
+        "DELETE FROM event",
+        "DELETE FROM remediation",
+    ] {
+        let error = connection.execute_batch(sql).unwrap_err().to_string();
+        assert!(error.contains("append-only"), "{sql}: {error}");
+    }
+    // Who takes the triggers away is found out.
+    let id = key(0).remediation_id();
+    let verify = async || {
+        let ledger = SqliteLedger::open(&path).unwrap();
+        ledger.verify(id).await.map_err(|error| error.to_string())
+    };
+    verify().await.unwrap();
+    for (damage, repair, message) in [
+        (
+            "UPDATE remediation SET status = 'Failed' WHERE n = 1",
+            "UPDATE remediation SET status = 'Success' WHERE n = 1",
+            "does not agree with the remediation's row",
+        ),
+        (
+            "DROP TRIGGER event_is_not_changed; DROP TRIGGER event_stays;
+             UPDATE event SET event = replace(event, 'alse', 'rue ') WHERE position = 1 << 20 | 1",
+            "UPDATE event SET event = replace(event, 'rue ', 'alse') WHERE position = 1 << 20 | 1",
+            "event 1 of remediation",
+        ),
+        (
+            "CREATE TABLE saved AS SELECT * FROM event WHERE position = 1 << 20 | 7;
+             DELETE FROM event WHERE position = 1 << 20 | 7",
+            "INSERT INTO event SELECT * FROM saved",
+            "is missing",
+        ),
+    ] {
+        connection.execute_batch(damage).unwrap();
+        let error = verify().await.unwrap_err();
+        assert!(error.contains(message), "{damage}: {error}");
+        connection.execute_batch(repair).unwrap();
+        verify().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_is_something_else_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("notes.db");
+    std::fs::write(
+        &path,
+        "not a database, but long enough to be looked at".repeat(50),
+    )
+    .unwrap();
+    let before = std::fs::read(&path).unwrap();
+    let error = SqliteLedger::open(&path).unwrap_err();
+    assert_eq!(fault(&error), StoreFault::Corrupt);
+    assert!(error.to_string().contains("notes.db"));
+    assert!(error.hint().is_some());
+    assert_eq!(std::fs::read(&path).unwrap(), before);
+
+    let path = folder.path().join("other.db");
+    let other = Connection::open(&path).unwrap();
+    other.execute_batch("CREATE TABLE t (x)").unwrap();
+    assert_eq!(
+        fault(&SqliteLedger::open(&path).unwrap_err()),
+        StoreFault::Corrupt
+    );
+    assert_eq!(
+        fault(&SqliteLedger::open_read_only(&path).unwrap_err()),
+        StoreFault::Corrupt
+    );
+
+    let path = folder.path().join("newer.db");
+    filled(&path, 1).await;
+    let newer = Connection::open(&path).unwrap();
+    newer.pragma_update(None, "user_version", 99).unwrap();
+    assert_eq!(
+        fault(&SqliteLedger::open(&path).unwrap_err()),
+        StoreFault::Newer
+    );
+
+    let nowhere = folder.path().join("no/such/folder/ledger.db");
+    assert_eq!(
+        fault(&SqliteLedger::open(&nowhere).unwrap_err()),
+        StoreFault::CannotOpen
+    );
+    let missing = folder.path().join("missing.db");
+    assert_eq!(
+        fault(&SqliteLedger::open_read_only(&missing).unwrap_err()),
+        StoreFault::CannotOpen
+    );
+    assert!(!missing.exists());
+}
+
+/// Wherever the file is damaged: an error or the truth, never a panic and never a lie that verifies.
+#[tokio::test]
+async fn a_damaged_file_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ledger.db");
+    filled(&path, 40).await;
+    let sound = std::fs::read(&path).unwrap();
+    assert!(
+        !folder.path().join("ledger.db-wal").exists(),
+        "all in one file"
+    );
+    let mut errors = 0;
+    let mut damages: Vec<Vec<u8>> = (0..sound.len() / 1024)
+        .map(|place| {
+            let mut bytes = sound.clone();
+            bytes[place * 1024..place * 1024 + 200].fill(0xA5);
+            bytes
+        })
+        .collect();
+    damages.push(sound[..sound.len() / 2].to_vec());
+    damages.push(sound[..100].to_vec());
+    for bytes in damages {
+        std::fs::File::create(&path)
+            .unwrap()
+            .write_all(&bytes)
+            .unwrap();
+        let damaged = look_at_everything(&path).await;
+        errors += u32::from(damaged.is_err());
+        if let Err(error) = damaged {
+            assert!(!error.to_string().is_empty());
+        }
+        for companion in ["ledger.db-wal", "ledger.db-shm"] {
+            let _ = std::fs::remove_file(folder.path().join(companion));
+        }
+    }
+    assert!(errors > 10, "{errors}");
+}
+
+async fn look_at_everything(path: &Path) -> Result<(), LedgerError> {
+    let ledger = SqliteLedger::open(path)?;
+    ledger.export(&mut std::io::sink()).await?;
+    let rows = ledger.query(&Query::all()).await?.records;
+    if rows.len() != 40 {
+        return Err(LedgerError::NotFound(key(0).remediation_id()));
+    }
+    for row in rows {
+        ledger.verify(row.remediation_id).await?;
+    }
+    ledger.admit(key(99), received(99), NOON).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_ledger_that_is_only_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ledger.db");
+    filled(&path, 3).await;
+    let ledger = SqliteLedger::open_read_only(&path).unwrap();
+    assert_eq!(ledger.query(&Query::all()).await.unwrap().records.len(), 3);
+    let error = ledger.admit(key(9), received(9), NOON).await.unwrap_err();
+    assert_eq!(fault(&error), StoreFault::ReadOnly);
+    assert!(error.hint().unwrap().contains("write"));
+}
+
+#[tokio::test]
+async fn another_process_that_does_not_let_go() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ledger.db");
+    let ledger = SqliteLedger::open(&path).unwrap();
+    let other = Connection::open(&path).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let error = ledger.admit(key(1), received(1), NOON).await.unwrap_err();
+    assert_eq!(fault(&error), StoreFault::Busy);
+    assert_eq!(ledger.query(&Query::all()).await.unwrap().records, []);
+    other.execute_batch("ROLLBACK").unwrap();
+    let new = ledger.admit(key(1), received(1), NOON).await.unwrap();
+    assert!(matches!(new, Admission::New(_)));
+}

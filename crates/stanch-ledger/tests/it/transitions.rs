@@ -1,0 +1,394 @@
+//! The transition function: what may follow on what.
+
+use jiff::Timestamp;
+use proptest::prelude::*;
+use serde_json::json;
+use stanch_ledger::{
+    Event, Ledger, MemoryLedger, Phase, Record, State, Status, StepOutcome, Verdict,
+    testing::{
+        NOON, decided, finished, key, noon_and, planned, received, rollback, started,
+        step_finished, step_started, success, undo_planned, verified,
+    },
+};
+use stanch_types::CallErrorKind;
+
+fn asked() -> Event {
+    Event::ApprovalRequested {
+        plan_hash: "plan-1".to_owned(),
+        expires: noon_and(1_000),
+    }
+}
+
+fn approved(plan_hash: &str) -> Event {
+    Event::Approved {
+        by: "alice".to_owned(),
+        plan_hash: plan_hash.to_owned(),
+    }
+}
+
+fn rejected() -> Event {
+    Event::Rejected {
+        by: "bob".to_owned(),
+        plan_hash: "plan-1".to_owned(),
+        reason: "not on a Friday".to_owned(),
+    }
+}
+
+fn voided() -> Event {
+    Event::ApprovalVoided {
+        reason: "the resource has changed".to_owned(),
+    }
+}
+
+fn denied() -> StepOutcome {
+    StepOutcome::Failed {
+        kind: CallErrorKind::Denied,
+        code: "AccessDenied".to_owned(),
+        message: "no".to_owned(),
+    }
+}
+
+/// The state after `events`, a millisecond apart, or the last one's refusal.
+fn run(events: &[Event]) -> Result<State, String> {
+    let mut state = State::admitted(received(1), NOON);
+    for (number, event) in (1..).zip(events) {
+        let last = number == events.len() as u64;
+        state = match state.apply(event, noon_and(number)) {
+            Ok(state) => state,
+            Err(error) if last => return Err(error.to_string()),
+            Err(error) => panic!("only the last event may be illegal: {error}"),
+        };
+    }
+    Ok(state)
+}
+
+#[track_caller]
+fn reaches(status: Status, events: &[Event]) -> State {
+    let state = run(events).unwrap();
+    assert_eq!(state.status, status);
+    state
+}
+
+#[track_caller]
+fn refuses(reason: &str, events: &[Event]) {
+    let error = run(events).unwrap_err();
+    assert!(error.contains(reason), "{error}");
+}
+
+fn up_to(count: usize, more: &[Event]) -> Vec<Event> {
+    success()[..count].iter().chain(more).cloned().collect()
+}
+
+#[test]
+fn a_finding_is_fixed_and_put_back() {
+    reaches(Status::Success, &success());
+    let state = reaches(Status::Undone, &[success(), rollback()].concat());
+    assert_eq!(state.error, None);
+    assert!(state.run.unwrap().may_have_changed());
+}
+
+#[test]
+fn nothing_runs_without_a_decision() {
+    let start = Event::Started(started(1));
+    refuses(
+        "nothing runs without a decision",
+        std::slice::from_ref(&start),
+    );
+    refuses(
+        "nothing runs without a decision",
+        &[planned(false), start.clone()],
+    );
+    refuses("there is no plan", &[decided(Verdict::Run)]);
+    refuses(
+        "nothing runs without a decision",
+        &[planned(false), decided(Verdict::Refuse), start.clone()],
+    );
+    // A new plan needs a new decision.
+    let again = [planned(false), decided(Verdict::Run), planned(false), start];
+    refuses("nothing runs without a decision", &again);
+    refuses("no executor", &up_to(2, &[step_started(Phase::Apply, 0)]));
+}
+
+#[test]
+fn an_approval_is_for_one_plan_and_one_time() {
+    let wanted = [planned(false), decided(Verdict::NeedsApproval), asked()];
+    let then = |more: &[Event]| [&wanted, more].concat();
+    let start = Event::Started(started(1));
+    reaches(Status::AwaitingApproval, &wanted);
+    reaches(Status::Running, &then(&[approved("plan-1"), start.clone()]));
+    refuses("another plan", &then(&[approved("plan-2")]));
+    refuses("nothing runs", &then(std::slice::from_ref(&start)));
+    refuses(
+        "no approval was asked for",
+        &[&wanted[..2], &[approved("plan-1")]].concat(),
+    );
+    refuses(
+        "no approval was asked for",
+        &then(&[approved("plan-1"), approved("plan-1")]),
+    );
+    refuses("voided first", &then(&[planned(false)]));
+    refuses("voided first", &then(&[approved("plan-1"), planned(false)]));
+    let state = reaches(Status::Planned, &then(&[approved("plan-1"), voided()]));
+    assert_eq!((state.approval, state.decision), (None, None));
+    refuses(
+        "nothing runs",
+        &then(&[approved("plan-1"), voided(), start.clone()]),
+    );
+    let state = reaches(Status::Refused, &then(&[rejected()]));
+    assert_eq!(state.error.unwrap(), "rejected by bob: not on a Friday");
+
+    let state = run(&wanted).unwrap();
+    let late = state.clone().apply(&approved("plan-1"), noon_and(1_000));
+    assert!(
+        late.unwrap_err()
+            .to_string()
+            .contains("time to approve has passed")
+    );
+    let state = state.apply(&approved("plan-1"), noon_and(999)).unwrap();
+    let late = state.apply(&start, noon_and(1_000));
+    assert!(late.unwrap_err().to_string().contains("expired"));
+}
+
+#[test]
+fn a_request_is_never_sent_twice_blindly() {
+    let begin = step_started(Phase::Apply, 0);
+    refuses("in flight", &up_to(4, &[step_started(Phase::Apply, 1)]));
+    refuses(
+        "carried out already",
+        &up_to(5, std::slice::from_ref(&begin)),
+    );
+    // After a crash: the executor comes back, and says what it knows of the request.
+    let back = Event::Started(started(2));
+    let unknown = step_finished(Phase::Apply, 0, StepOutcome::Unknown);
+    refuses("in flight", &up_to(4, &[back.clone(), begin.clone()]));
+    let state = reaches(
+        Status::Running,
+        &up_to(4, &[back.clone(), unknown.clone(), begin.clone()]),
+    );
+    assert_eq!(state.run.unwrap().steps.len(), 2);
+    refuses("one more", &up_to(4, &[Event::Started(started(1))]));
+    refuses("not in flight", &up_to(3, std::slice::from_ref(&unknown)));
+    let other = step_finished(Phase::Apply, 1, StepOutcome::Ok);
+    refuses("not in flight", &up_to(4, &[other]));
+    refuses("in flight", &up_to(4, &[verified(true)]));
+    refuses("in flight", &up_to(4, &[finished(Status::Failed)]));
+    refuses("in flight", &up_to(4, &[undo_planned()]));
+    refuses("no executor", &up_to(3, &[step_started(Phase::Undo, 0)]));
+}
+
+#[test]
+fn success_is_a_check_that_says_so() {
+    refuses(
+        "compliant",
+        &up_to(5, &[verified(false), finished(Status::Success)]),
+    );
+    refuses(
+        "cannot end like that",
+        &up_to(5, &[finished(Status::Success)]),
+    );
+    reaches(
+        Status::Success,
+        &up_to(
+            5,
+            &[verified(false), verified(true), finished(Status::Success)],
+        ),
+    );
+    reaches(
+        Status::NothingToDo,
+        &[planned(true), finished(Status::NothingToDo)],
+    );
+    refuses(
+        "not compliant",
+        &[planned(false), finished(Status::NothingToDo)],
+    );
+    for status in Status::ALL {
+        if !status.is_final() {
+            refuses("cannot end like that", &up_to(5, &[finished(status)]));
+        }
+    }
+}
+
+#[test]
+fn a_failed_change_is_taken_back() {
+    let failed = [
+        up_to(4, &[step_finished(Phase::Apply, 0, denied())]),
+        rollback(),
+    ]
+    .concat();
+    let state = reaches(Status::Undone, &failed);
+    assert_eq!(state.error.as_deref(), Some("someone asked"));
+    let record = Record::project(key(1).remediation_id(), &state, 1, NOON);
+    assert_eq!(record.execution_status.as_str(), "Failed");
+    assert!(!state.run.unwrap().may_have_changed());
+    let failed = Event::UndoFailed {
+        error: "drift".to_owned(),
+    };
+    let stuck = [success(), vec![undo_planned(), failed]].concat();
+    reaches(Status::UndoFailed, &stuck);
+    reaches(Status::Undone, &[stuck, rollback()].concat());
+    refuses("nothing to take back", &[planned(false), undo_planned()]);
+    refuses(
+        "nothing was started",
+        &[finished(Status::Failed), undo_planned()],
+    );
+    refuses(
+        "nothing to take back",
+        &[success(), rollback(), vec![undo_planned()]].concat(),
+    );
+}
+
+#[test]
+fn a_record_has_the_names_of_the_audit_log() {
+    let state = run(&success()).unwrap();
+    let record = Record::project(key(1).remediation_id(), &state, 8, noon_and(7));
+    let json = serde_json::to_value(&record).unwrap();
+    for (name, value) in [
+        ("RemediationId", json!(key(1).remediation_id())),
+        ("Timestamp", json!(NOON.as_millisecond())),
+        ("FindingId", json!(received(1).finding_id)),
+        ("AccountId", json!("000000000001")),
+        ("ResourceType", json!("AwsS3Bucket")),
+        ("ResourceId", json!("arn:aws:s3:::bucket-1")),
+        ("RemediationType", json!("Automatic")),
+        ("RemediationAction", json!("S3BlockPublicAccess")),
+        ("ExecutionStatus", json!("Success")),
+        ("ExecutorArn", json!(started(1).executor_arn)),
+        ("ExecutionDuration", json!(250)),
+        ("NotificationSent", json!(false)),
+        ("Status", json!("Success")),
+    ] {
+        assert_eq!(json[name], value, "{name}");
+    }
+    assert_eq!(serde_json::from_value::<Record>(json).unwrap(), record);
+    let failed = run(&[finished(Status::Failed)]).unwrap();
+    let record = Record::project(key(1).remediation_id(), &failed, 2, NOON);
+    let json = serde_json::to_value(&record).unwrap();
+    assert_eq!(json["ErrorMessage"], "it failed");
+    assert_eq!(json["ExecutionStatus"], "Failed");
+}
+
+fn any_event() -> impl Strategy<Value = Event> {
+    let phase = prop_oneof![Just(Phase::Apply), Just(Phase::Undo)];
+    let outcome = prop_oneof![
+        Just(StepOutcome::Ok),
+        Just(denied()),
+        Just(StepOutcome::Unknown)
+    ];
+    prop_oneof![
+        1 => Just(Event::Received(received(1))),
+        3 => any::<bool>().prop_map(planned),
+        3 => prop_oneof![
+            4 => Just(Verdict::Run),
+            1 => Just(Verdict::Refuse),
+            2 => Just(Verdict::NeedsApproval),
+            1 => Just(Verdict::Defer { until: noon_and(9) }),
+        ].prop_map(decided),
+        2 => Just(asked()),
+        2 => prop_oneof![Just("plan-1"), Just("plan-2")].prop_map(approved),
+        1 => Just(rejected()),
+        1 => Just(voided()),
+        3 => (1..4u32).prop_map(|attempt| Event::Started(started(attempt))),
+        5 => (phase.clone(), 0..3u32).prop_map(|(phase, index)| step_started(phase, index)),
+        5 => (phase, 0..3u32, outcome).prop_map(|(phase, index, outcome)| step_finished(phase, index, outcome)),
+        3 => any::<bool>().prop_map(verified),
+        2 => prop::sample::select(Status::ALL.to_vec()).prop_map(finished),
+        3 => Just(undo_planned()),
+        3 => (1..4u32).prop_map(|attempt| Event::UndoStarted(started(attempt))),
+        1 => Just(Event::Undone { observed: json!(null) }),
+        1 => Just(Event::UndoFailed { error: "drift".to_owned() }),
+        1 => any::<bool>().prop_map(|ok| Event::Notified { channel: "c".to_owned(), ok, error: None }),
+    ]
+}
+
+/// What holds in every state, however it was reached.
+fn invariants(state: &State) {
+    let ran = state.run.as_ref();
+    if ran.is_some() {
+        assert!(state.plan.is_some() && state.decision.is_some());
+        let run = state.decision.as_ref().unwrap().decided.verdict == Verdict::Run;
+        let approved = state
+            .approval
+            .as_ref()
+            .is_some_and(|a| a.approved.is_some());
+        assert!(run || approved, "it ran because someone let it");
+    }
+    if let Some(approval) = &state.approval {
+        assert_eq!(approval.plan_hash, state.plan.as_ref().unwrap().plan_hash);
+    }
+    for run in [ran, state.undo.as_ref().and_then(|undo| undo.run.as_ref())]
+        .into_iter()
+        .flatten()
+    {
+        let (last, before) = match run.steps.split_last() {
+            Some((last, before)) => (Some(last), before),
+            None => (None, &run.steps[..]),
+        };
+        assert!(before.iter().all(|step| step.outcome.is_some()));
+        for index in 0..3 {
+            let ok = |step: &&stanch_ledger::Step| {
+                step.index == index && step.outcome == Some(StepOutcome::Ok)
+            };
+            assert!(run.steps.iter().filter(ok).count() <= 1, "carried out once");
+        }
+        if state.status.is_final() {
+            assert!(last.is_none_or(|step| step.outcome.is_some()));
+        }
+    }
+    match state.status {
+        Status::Success => assert!(state.verified.as_ref().unwrap().compliant),
+        Status::NothingToDo => assert!(state.plan.as_ref().unwrap().compliant && ran.is_none()),
+        Status::Refused | Status::Skipped => assert!(ran.is_none()),
+        Status::Undone | Status::UndoFailed => assert!(state.undo.is_some() && ran.is_some()),
+        _ => {}
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    /// Total, without panics; what is illegal leaves no trace; what is final stays so; and what was
+    /// stored folds to what was lived.
+    #[test]
+    fn any_sequence_of_events(events in prop::collection::vec(any_event(), 0..80)) {
+        let ledger = MemoryLedger::new();
+        let id = key(1).remediation_id();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            ledger.admit(key(1), received(1), NOON).await.unwrap();
+            let mut live = State::admitted(received(1), NOON);
+            let mut stored: Vec<(Event, Timestamp)> = vec![(Event::Received(received(1)), NOON)];
+            for event in events {
+                let at = noon_and(stored.len() as u64);
+                let appended = ledger.append(id, stored.len() as u64, vec![event.clone()], at).await;
+                let before = live.status;
+                match live.clone().apply(&event, at) {
+                    Ok(after) => {
+                        appended.unwrap();
+                        if before.is_final() {
+                            let undo = matches!(event, Event::UndoPlanned(_));
+                            assert!(undo || after.status == before, "{before} is final");
+                        }
+                        invariants(&after);
+                        live = after;
+                        stored.push((event, at));
+                    }
+                    Err(error) => {
+                        assert_eq!(error.status, before);
+                        assert_eq!(error.event, event.name());
+                        appended.unwrap_err();
+                    }
+                }
+            }
+            let folded = State::fold(stored.iter().map(|(event, at)| (event, *at))).unwrap();
+            assert_eq!(folded.as_ref(), Some(&live));
+            assert_eq!(ledger.state(id).await.unwrap(), (live, stored.len() as u64));
+            ledger.verify(id).await.unwrap();
+        });
+    }
+}
+
+#[test]
+fn a_fold_starts_with_an_admission() {
+    assert_eq!(State::fold([]).unwrap(), None);
+    assert!(State::fold([(&planned(false), NOON)]).is_err());
+}
