@@ -10,6 +10,7 @@ mod models;
 mod names;
 mod parse;
 mod service;
+mod validate;
 
 pub use endpoint::{
     Endpoint, EndpointAuth, EndpointError, EndpointSettings, Partition, Partitions, RuleSet,
@@ -22,3 +23,4 @@ pub use service::{
     Matcher, Member, Operation, Paginator, Protocol, Service, Shape, ShapeId, ShapeKind, Structure,
     TimestampFormat, Verdict, Waiter, XmlNamespace,
 };
+pub use validate::{At, Problem, Severity, validate, validate_template};
