@@ -57,6 +57,10 @@ impl MemberSessions {
             cache: RoleCache::default(),
         }
     }
+
+    fn role(&self, account: &AccountId) -> &MemberRole {
+        self.setup.accounts.get(account).unwrap_or(&self.setup.role)
+    }
 }
 
 #[async_trait]
@@ -66,11 +70,6 @@ impl Sessions for MemberSessions {
             Access::ReadOnly => &self.setup.read_only_policy,
             Access::Policy(policy) => policy,
         };
-        let role = self
-            .setup
-            .accounts
-            .get(&scope.account)
-            .unwrap_or(&self.setup.role);
         let length = policy.chars().count();
         if length > POLICY_LIMIT {
             let call = Call::new("sts", "AssumeRole", serde_json::Value::Null);
@@ -81,14 +80,13 @@ impl Sessions for MemberSessions {
             ));
         }
         let session = RoleSession {
-            role_arn: format!(
-                "arn:{}:iam::{}:role/{}",
-                scope.region.partition(),
-                scope.account,
-                role.name.trim_start_matches('/')
-            ),
+            role_arn: self.role_arn(scope),
             session_name: scope.session_name.clone(),
-            external_id: role.external_id.as_ref().map(|id| id.reveal().clone()),
+            external_id: self
+                .role(&scope.account)
+                .external_id
+                .as_ref()
+                .map(|id| id.reveal().clone()),
             policy: Some(policy.clone()),
             duration: SESSION,
         };
@@ -98,5 +96,14 @@ impl Sessions for MemberSessions {
         let client = hub.with_identity(identity);
         client.connect().await?;
         Ok(Arc::new(client))
+    }
+
+    fn role_arn(&self, scope: &Scope) -> String {
+        format!(
+            "arn:{}:iam::{}:role/{}",
+            scope.region.partition(),
+            scope.account,
+            self.role(&scope.account).name.trim_start_matches('/')
+        )
     }
 }
