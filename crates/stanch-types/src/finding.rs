@@ -63,9 +63,10 @@ impl fmt::Display for FindingId {
 /// Config result. Of all that AWS sends, only this
 ///
 /// - stays as it is when an event is delivered again, and when somebody (we, after a fix) sets the
-///   workflow status, which also sends an event: "updates from `BatchUpdateFindings` do not affect
-///   the value of `UpdatedAt`"
-///   (<https://docs.aws.amazon.com/securityhub/latest/userguide/finding-update-batchupdatefindings.html>);
+///   workflow status, which also sends an event: neither `BatchUpdateFindings` nor
+///   `BatchUpdateFindingsV2` touches these moments
+///   (<https://docs.aws.amazon.com/securityhub/1.0/APIReference/API_BatchUpdateFindings.html>,
+///   <https://docs.aws.amazon.com/securityhub/1.0/APIReference/API_BatchUpdateFindingsV2.html>);
 /// - changes when a finding fails again after it had passed: Security Hub keeps `Id`, `CreatedAt`
 ///   and `FirstObservedAt` then
 ///   (<https://docs.aws.amazon.com/securityhub/latest/userguide/controls-findings-create-update.html>).

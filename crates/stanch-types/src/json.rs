@@ -129,25 +129,19 @@ pub fn read_many<'a>(bytes: &'a [u8], limits: &Limits) -> Result<Vec<Document<'a
         .filter(|line| !line.trim().is_empty())
         .map(|line| (line, read_text(line, limits)))
         .collect();
-    let any_object = lines
-        .iter()
-        .any(|(_, value)| matches!(value, Ok(Value::Object(_) | Value::Array(_))));
-    // Lines of one indented document may happen to be JSON (`[],`-less members never are), but a
-    // line that is a whole object, in a text whose first line is one or looks like one, is a record.
-    if lines.len() > 1 && any_object && looks_like_records(text) {
+    let complete = |line: &Document<'_>| matches!(line.1, Ok(Value::Object(_) | Value::Array(_)));
+    let record = |(line, _): &Document<'_>| {
+        line.starts_with(['{', '[']) && !line.trim_end().ends_with(['{', '[', ','])
+    };
+    // Lines of one broken document may happen to be objects; only what is written as records counts.
+    if lines.len() > 1
+        && (lines.first().is_some_and(complete)
+            || lines.iter().all(record) && lines.iter().any(complete))
+    {
         Ok(lines)
     } else {
         Err(whole)
     }
-}
-
-/// True if the first line that is not empty opens and closes an object or array.
-fn looks_like_records(text: &str) -> bool {
-    text.lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty())
-        .take(2)
-        .all(|line| line.len() > 1 && line.starts_with(['{', '[']))
 }
 
 fn text<'a>(bytes: &'a [u8], limits: &Limits) -> Result<&'a str, JsonError> {

@@ -7,7 +7,6 @@ pub mod api;
 mod arn;
 mod clock;
 mod control;
-mod dead_letter;
 pub mod event;
 mod finding;
 mod ids;
@@ -19,8 +18,7 @@ pub use api::{Access, Api, Call, CallError, CallErrorKind, Reply, Scope, Session
 pub use arn::{Arn, ArnError};
 pub use clock::Clock;
 pub use control::{ControlRef, UnknownControlRef};
-pub use dead_letter::{DeadLetter, Payload};
-pub use event::{Incoming, Problem, Route};
+pub use event::{Incoming, Payload, Problem, Route};
 pub use finding::{
     Compliance, Finding, FindingId, Generation, RecordState, Severity, SeverityLabel, Workflow,
 };

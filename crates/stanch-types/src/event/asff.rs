@@ -181,8 +181,11 @@ fn resources(
     let (mut own, mut foreign) = (Vec::new(), Vec::new());
     for resource in finding.objects("Resources")? {
         let resource = resource?;
-        let id = resource.required_text("Id")?;
-        match own_resource(account, id, None) {
+        let (kind, id) = (
+            resource.required_text("Type")?,
+            resource.required_text("Id")?,
+        );
+        match own_resource(account, kind, id, None) {
             Ok(arn) => own.push(Resource {
                 details: resource
                     .object("Details")?
@@ -194,7 +197,7 @@ fn resources(
                     .transpose()?
                     .unwrap_or_default(),
                 region: resource_region(resource)?,
-                ..new_resource(resource.required_text("Type")?, id, arn)
+                ..new_resource(kind, id, arn)
             }),
             Err(problem) => foreign.push(problem),
         }
@@ -243,13 +246,17 @@ pub(super) fn new_resource(kind: &str, id: &str, arn: Option<Arn>) -> Resource {
 /// account than the finding. S3 buckets and AWS-managed policies name no account.
 pub(super) fn own_resource(
     account: &AccountId,
+    kind: &str,
     id: &str,
     owner: Option<&str>,
 ) -> Result<Option<Arn>, Problem> {
     let arn = id.parse::<Arn>().ok();
     let of_id = match &arn {
         Some(arn) => Some(arn.account.as_str()),
-        None => id.strip_prefix("AWS::::Account:"),
+        None => {
+            id.strip_prefix("AWS::::Account:")
+                .or(matches!(kind, "AwsAccount" | "AWS::::Account").then_some(id))
+        }
     };
     let is_account = |text: &&str| text.parse::<AccountId>().is_ok();
     let other = [of_id, owner]

@@ -50,7 +50,7 @@ fn draft(map: &Map<String, Value>) -> Result<Draft, Problem> {
                 .or_else(|missing| change.timestamp("notificationCreationTime")?.ok_or(missing))?,
         ),
     };
-    let (resources, foreign) = match own_resource(&account, resource_id, None) {
+    let (resources, foreign) = match own_resource(&account, kind, resource_id, None) {
         Ok(arn) => (vec![new_resource(kind, resource_id, arn)], Vec::new()),
         Err(problem) => (Vec::new(), vec![problem]),
     };

@@ -15,9 +15,10 @@ mod asff;
 mod config;
 mod members;
 mod ocsf;
+mod payload;
 mod product;
 
-use std::{collections::BTreeSet, fmt};
+use std::{collections::BTreeSet, fmt, rc::Rc};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -27,6 +28,7 @@ use crate::{
     json::{self, JsonError, Limits},
 };
 use members::Members;
+pub use payload::Payload;
 
 /// How events are read.
 #[derive(Debug, Clone, Default)]
@@ -133,12 +135,11 @@ pub enum Incoming {
         /// Why.
         problem: Problem,
         /// The part of the event that is concerned, to be kept and delivered again.
-        payload: Vec<u8>,
+        payload: Payload,
     },
 }
 
-/// Reads all findings of an event. The answer has at least one entry, unless the event is an empty
-/// list or SNS's or S3's message that all is set up.
+/// Reads all findings of an event. The answer is empty only for an empty list.
 #[must_use]
 pub fn read(bytes: &[u8], options: &Options) -> Vec<Incoming> {
     let mut reader = Reader {
@@ -150,7 +151,7 @@ pub fn read(bytes: &[u8], options: &Options) -> Vec<Incoming> {
         Ok(values) => {
             for (text, value) in values {
                 match value {
-                    Ok(value) => reader.walk(value, &Context::default()),
+                    Ok(value) => reader.walk(value, &Context::OUTSIDE),
                     Err(error) => reader.refuse(error.into(), text.as_bytes().to_vec()),
                 }
             }
@@ -172,14 +173,33 @@ struct Context {
     route: Route,
     /// Wrappers around this value.
     wrappers: u8,
+    /// The EventBridge event around it, without its findings.
+    event: Option<Rc<Map<String, Value>>>,
 }
 
-impl Default for Context {
-    fn default() -> Self {
-        Self {
-            route: Route::Automatic,
-            wrappers: 0,
+impl Context {
+    const OUTSIDE: Self = Self {
+        route: Route::Automatic,
+        wrappers: 0,
+        event: None,
+    };
+
+    /// A finding as it can be delivered again: in an event of its own if it came in one, since the
+    /// event says who wanted it and what format it has.
+    fn deliverable(&self, finding: Value) -> Value {
+        let Some(event) = &self.event else {
+            return finding;
+        };
+        let mut event = Map::clone(event);
+        match event.get_mut("detail") {
+            Some(Value::Object(detail)) => {
+                detail.insert("findings".to_owned(), Value::Array(vec![finding]));
+            }
+            _ => {
+                event.insert("detail".to_owned(), finding);
+            }
         }
+        Value::Object(event)
     }
 }
 
@@ -193,6 +213,7 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn refuse(&mut self, problem: Problem, payload: Vec<u8>) {
+        let payload = payload.into();
         self.out.push(Incoming::Unreadable { problem, payload });
     }
 
@@ -237,36 +258,44 @@ impl Reader<'_> {
                 return;
             }
         }
-        // Lambda's SNS record, SNS's own notification, SQS's message as Lambda and as the API give it.
         if let Some(Value::Object(notification)) = map.get_mut("Sns") {
             let notification = std::mem::take(notification);
             return self.walk_object(notification, context);
         }
-        let topic = map.contains_key("TopicArn");
-        for (body, is_wrapper) in [("Message", topic), ("body", true), ("Body", true)] {
-            if is_wrapper && let Some(inner) = map.get_mut(body) {
-                let inner = inner.take();
-                return self.unwrap(inner, body, map, context);
+        if map.contains_key("TopicArn") {
+            return self.unwrap(map, "Message", context);
+        }
+        // SQS's message, as Lambda and as ReceiveMessage give it.
+        for body in ["body", "Body"] {
+            if map.contains_key(body) {
+                return self.unwrap(map, body, context);
             }
         }
         self.judge(map, context);
     }
 
-    /// Reads a message's body, which is JSON in a string (AWS's examples also show it as an object).
-    fn unwrap(&mut self, inner: Value, member: &str, map: Map<String, Value>, context: &Context) {
-        let text = match inner {
-            Value::String(text) => text,
-            other => return self.walk(other, context),
+    /// Reads what a message carries in `member`: JSON in a string (AWS's examples also show it as an
+    /// object).
+    fn unwrap(&mut self, mut message: Map<String, Value>, member: &str, context: &Context) {
+        let problem = match message.get_mut(member).map(Value::take) {
+            Some(Value::String(_)) if is_confirmation(&message) => Problem::new(
+                "an SNS topic asks to confirm its subscription",
+                "open the message's `SubscribeURL`, then publish again",
+            ),
+            Some(Value::String(text)) => match json::read(text.as_bytes(), &self.options.limits) {
+                Ok(value) => return self.walk(value, context),
+                Err(error) => {
+                    message.insert(member.to_owned(), Value::String(text));
+                    Problem::new(format!("in `{member}`: {error}"), error.hint())
+                }
+            },
+            Some(value @ (Value::Object(_) | Value::Array(_))) => return self.walk(value, context),
+            _ => Problem::new(
+                format!("the message has no `{member}`"),
+                "deliver the message as SNS or SQS gives it",
+            ),
         };
-        match json::read(text.as_bytes(), &self.options.limits) {
-            Ok(value) => self.walk(value, context),
-            Err(error) => {
-                let problem = Problem::new(format!("in `{member}`: {error}"), error.hint());
-                let mut whole = map;
-                whole.insert(member.to_owned(), Value::String(text));
-                self.refuse_value(problem, &Value::Object(whole));
-            }
-        }
+        self.refuse_value(problem, &Value::Object(message));
     }
 
     /// An EventBridge envelope,
@@ -304,14 +333,18 @@ impl Reader<'_> {
             | "GuardDuty Finding"
             | "Inspector2 Finding"
             | "Macie Finding" => {
-                let detail = with_account_and_region(map);
+                let (event, detail) = with_account_and_region(map);
+                let context = Context {
+                    event: Some(Rc::new(event)),
+                    ..context.clone()
+                };
                 let draft = match detail_type.as_str() {
                     "Config Rules Compliance Change" => config::read(detail),
                     "GuardDuty Finding" => product::guard_duty(detail),
                     "Inspector2 Finding" => product::inspector(detail),
                     _ => product::macie(detail),
                 };
-                self.settle(draft, context);
+                self.settle(draft, &context);
             }
             _ => {
                 let problem = Problem::new(
@@ -329,7 +362,12 @@ impl Reader<'_> {
             .and_then(|detail| detail.get_mut("findings"));
         match findings {
             Some(Value::Array(findings)) if !findings.is_empty() => {
-                for finding in std::mem::take(findings) {
+                let findings = std::mem::take(findings);
+                let context = &Context {
+                    event: Some(Rc::new(map)),
+                    ..context.clone()
+                };
+                for finding in findings {
                     match finding {
                         Value::Object(finding) => self.judge(finding, context),
                         other => {
@@ -389,7 +427,10 @@ impl Reader<'_> {
     fn settle(&mut self, draft: Result<Draft, Refused>, context: &Context) {
         let draft = match draft {
             Ok(draft) => draft,
-            Err((problem, map)) => return self.refuse_value(problem, &Value::Object(map)),
+            Err((problem, map)) => {
+                let event = context.deliverable(Value::Object(map));
+                return self.refuse_value(problem, &event);
+            }
         };
         if let Some(reason) = self.skip_reason(&draft) {
             return self.out.push(Incoming::Skipped {
@@ -398,8 +439,13 @@ impl Reader<'_> {
                 reason,
             });
         }
-        for problem in draft.foreign {
-            self.refuse(problem, draft.finding.raw.to_string().into_bytes());
+        let more = draft.foreign.len().saturating_sub(1);
+        if let Some(mut problem) = draft.foreign.into_iter().next() {
+            if more > 0 {
+                problem.reason += &format!(" (and {more} more such)");
+            }
+            let event = context.deliverable(Value::clone(&draft.finding.raw));
+            self.refuse_value(problem, &event);
         }
         if !draft.finding.resources.is_empty() {
             self.out.push(Incoming::Accepted {
@@ -428,19 +474,27 @@ impl Reader<'_> {
     }
 }
 
-/// The event's detail, with the event's own account and region as `account` and `region` where the
+/// The event without its detail, and the detail with the event's own account and region as `account` and `region` where the
 /// detail has none of that name. Config, GuardDuty, Inspector and Macie send each event in the region
 /// that it is about; whose account it is about, the detail says where it may be another.
-fn with_account_and_region(mut map: Map<String, Value>) -> Map<String, Value> {
-    let Some(Value::Object(mut detail)) = map.remove("detail") else {
-        return map;
+fn with_account_and_region(
+    mut event: Map<String, Value>,
+) -> (Map<String, Value>, Map<String, Value>) {
+    let mut detail = match event.get_mut("detail").map(Value::take) {
+        Some(Value::Object(detail)) => detail,
+        _ => Map::new(),
     };
     for member in ["account", "region"] {
-        if let Some(value) = map.remove(member) {
-            detail.entry(member).or_insert(value);
+        if let Some(value) = event.get(member) {
+            detail.entry(member).or_insert_with(|| value.clone());
         }
     }
-    detail
+    (event, detail)
+}
+
+/// <https://docs.aws.amazon.com/sns/latest/dg/http-subscription-confirmation-json.html>
+fn is_confirmation(message: &Map<String, Value>) -> bool {
+    message.get("Type").and_then(Value::as_str) == Some("SubscriptionConfirmation")
 }
 
 /// What is wrong with a finding, and the finding.

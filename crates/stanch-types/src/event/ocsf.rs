@@ -92,13 +92,11 @@ fn draft(map: &Map<String, Value>) -> Result<Draft, Problem> {
     })
 }
 
-/// `name_dt` in RFC 3339 if it is there, else `name` in milliseconds since 1970.
+/// `name` in milliseconds since 1970 or, where it is missing, `name_dt` in RFC 3339 (which Prowler
+/// writes without its offset).
 fn moment(members: Members<'_>, name: &str) -> Result<Option<Timestamp>, Problem> {
-    if let Some(at) = members.timestamp(&format!("{name}_dt"))? {
-        return Ok(Some(at));
-    }
     let Some(number) = members.number(name)? else {
-        return Ok(None);
+        return members.timestamp(&format!("{name}_dt"));
     };
     // Prowler and others write seconds, which the schema does not allow: as milliseconds they would
     // lie in January 1970.
@@ -153,25 +151,28 @@ fn compliance(finding: Members<'_>, class: f64) -> Result<Option<Compliance>, Pr
             Some(2.0) => Some(Compliance::Warning),
             Some(3.0) => Some(Compliance::Failed),
             Some(_) => Some(Compliance::NotAvailable),
-            None => compliance.text("status")?.map(by_word),
+            None => compliance
+                .text("status")?
+                .map(|word| by_word(word).unwrap_or(Compliance::NotAvailable)),
         },
         None => None,
     };
     // Prowler's verdict, in detection findings too.
     let stated = match stated {
         Some(stated) => Some(stated),
-        None => finding.text("status_code")?.map(by_word),
+        None => finding.text("status_code")?.and_then(by_word),
     };
     let must_have_one = (class - 2003.0).abs() < 0.5;
     Ok(stated.or(must_have_one.then_some(Compliance::NotAvailable)))
 }
 
-fn by_word(word: &str) -> Compliance {
+fn by_word(word: &str) -> Option<Compliance> {
     match word.to_ascii_lowercase().as_str() {
-        "pass" | "passed" => Compliance::Passed,
-        "warning" => Compliance::Warning,
-        "fail" | "failed" => Compliance::Failed,
-        _ => Compliance::NotAvailable,
+        "pass" | "passed" => Some(Compliance::Passed),
+        "warning" => Some(Compliance::Warning),
+        "fail" | "failed" => Some(Compliance::Failed),
+        "manual" | "unknown" => Some(Compliance::NotAvailable),
+        _ => None,
     }
 }
 
@@ -245,7 +246,10 @@ fn resources(
     let (mut own, mut foreign) = (Vec::new(), Vec::new());
     for resource in finding.objects("resources")? {
         let resource = resource?;
-        let uid = resource.required_text("uid")?;
+        let (kind, uid) = (
+            resource.required_text("type")?,
+            resource.required_text("uid")?,
+        );
         let owner = match resource.object("owner")? {
             Some(owner) => match owner.object("account")? {
                 Some(account) => account.text("uid")?,
@@ -258,11 +262,11 @@ fn resources(
         let arn = [Some(uid), other]
             .into_iter()
             .flatten()
-            .map(|id| own_resource(account, id, owner))
+            .map(|id| own_resource(account, kind, id, owner))
             .try_fold(None, |found, arn| arn.map(|arn| found.or(arn)));
         match arn {
             Ok(arn) => {
-                let mut new = new_resource(resource.required_text("type")?, uid, arn);
+                let mut new = new_resource(kind, uid, arn);
                 new.region = resource_region(resource)?;
                 new.tags = tags(resource)?;
                 new.details = resource.raw("data");

@@ -194,7 +194,7 @@ impl<'a> Resources<'a> {
     }
 
     fn add(&mut self, kind: &str, id: &str) -> Option<&mut Resource> {
-        match own_resource(self.account, id, None) {
+        match own_resource(self.account, kind, id, None) {
             Ok(arn) => self.own.push(new_resource(kind, id, arn)),
             Err(problem) => {
                 self.foreign.push(problem);
