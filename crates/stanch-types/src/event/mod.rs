@@ -88,11 +88,19 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// A problem with advice.
+    /// A problem with advice. Both become one line: what they quote may come from strangers, and
+    /// end up in a terminal.
     pub fn new(reason: impl Into<String>, hint: impl Into<String>) -> Self {
+        let one_line = |text: String| match text.contains(char::is_control) {
+            true => text
+                .chars()
+                .map(|c| if c.is_control() { ' ' } else { c })
+                .collect(),
+            false => text,
+        };
         Self {
-            reason: reason.into(),
-            hint: hint.into(),
+            reason: one_line(reason.into()),
+            hint: one_line(hint.into()),
         }
     }
 }
@@ -277,19 +285,19 @@ impl Reader<'_> {
     /// Reads what a message carries in `member`: JSON in a string (AWS's examples also show it as an
     /// object).
     fn unwrap(&mut self, mut message: Map<String, Value>, member: &str, context: &Context) {
-        let problem = match message.get_mut(member).map(Value::take) {
-            Some(Value::String(_)) if is_confirmation(&message) => Problem::new(
+        let confirmation = is_confirmation(&message);
+        let problem = match message.get_mut(member) {
+            Some(Value::String(_)) if confirmation => Problem::new(
                 "an SNS topic asks to confirm its subscription",
-                "open the message's `SubscribeURL`, then publish again",
+                "if the topic is yours, confirm it with its `SubscribeURL`, then publish again",
             ),
             Some(Value::String(text)) => match json::read(text.as_bytes(), &self.options.limits) {
                 Ok(value) => return self.walk(value, context),
-                Err(error) => {
-                    message.insert(member.to_owned(), Value::String(text));
-                    Problem::new(format!("in `{member}`: {error}"), error.hint())
-                }
+                Err(error) => Problem::new(format!("in `{member}`: {error}"), error.hint()),
             },
-            Some(value @ (Value::Object(_) | Value::Array(_))) => return self.walk(value, context),
+            Some(value @ (Value::Object(_) | Value::Array(_))) => {
+                return self.walk(value.take(), context);
+            }
             _ => Problem::new(
                 format!("the message has no `{member}`"),
                 "deliver the message as SNS or SQS gives it",
@@ -474,9 +482,9 @@ impl Reader<'_> {
     }
 }
 
-/// The event without its detail, and the detail with the event's own account and region as `account` and `region` where the
-/// detail has none of that name. Config, GuardDuty, Inspector and Macie send each event in the region
-/// that it is about; whose account it is about, the detail says where it may be another.
+/// The event without its detail, and the detail with the event's `account` and `region` where it has
+/// no member of that name. Config, GuardDuty, Inspector and Macie send each event in the region that
+/// it is about; of an account that may be another than the event's, the detail has its own member.
 fn with_account_and_region(
     mut event: Map<String, Value>,
 ) -> (Map<String, Value>, Map<String, Value>) {

@@ -44,26 +44,35 @@ pub(super) fn guard_duty(map: Map<String, Value>) -> Result<Draft, Refused> {
         let resource = finding.required_object("resource")?;
         let kind = resource.required_text("resourceType")?;
         let mut resources = Resources::new(&account);
-        for bucket in resource.objects("s3BucketDetails")? {
-            resources.add("AwsS3Bucket", bucket?.required_text("arn")?);
-        }
-        // Where a resource's id is, in the details of its type.
-        for (details, member, resource_type) in [
-            ("instanceDetails", "instanceId", "AwsEc2Instance"),
-            ("accessKeyDetails", "accessKeyId", "AwsIamAccessKey"),
-            ("eksClusterDetails", "arn", "AwsEksCluster"),
-            ("lambdaDetails", "functionArn", "AwsLambdaFunction"),
-            ("rdsDbInstanceDetails", "dbInstanceArn", "AwsRdsDbInstance"),
-            ("ecsClusterDetails", "arn", "AwsEcsCluster"),
-        ] {
-            if let Some(details) = resource.object(details)?
-                && let Some(id) = details.text(member)?
-            {
-                resources.add(resource_type, id);
+        // Where the id is, by type. `accessKeyDetails` is there for other types too: it is the actor.
+        match kind {
+            "S3Bucket" => {
+                for bucket in resource.objects("s3BucketDetails")? {
+                    resources.add("AwsS3Bucket", bucket?.required_text("arn")?);
+                }
+            }
+            _ => {
+                let (details, member, resource_type) = match kind {
+                    "Instance" => ("instanceDetails", "instanceId", "AwsEc2Instance"),
+                    "AccessKey" => ("accessKeyDetails", "accessKeyId", "AwsIamAccessKey"),
+                    "EKSCluster" => ("eksClusterDetails", "arn", "AwsEksCluster"),
+                    "ECSCluster" => ("ecsClusterDetails", "arn", "AwsEcsCluster"),
+                    "Lambda" => ("lambdaDetails", "functionArn", "AwsLambdaFunction"),
+                    "RDSDBInstance" => {
+                        ("rdsDbInstanceDetails", "dbInstanceArn", "AwsRdsDbInstance")
+                    }
+                    _ => ("", "", ""),
+                };
+                if let Some(details) = resource.object(details)?
+                    && let Some(id) = details.text(member)?
+                {
+                    resources.add(resource_type, id);
+                }
             }
         }
+        // Attack sequences and types to come: the account itself is what the finding is about.
         if resources.is_empty() {
-            resources.add(kind, kind);
+            resources.add("AwsAccount", account.as_str());
         }
         New {
             id: "arn",
