@@ -12,13 +12,13 @@ use std::{
 use async_trait::async_trait;
 use aws_credential_types::Credentials;
 use serde_json::{Map, Value, json};
-use stanch_models::{AuthScheme, Models, Operation, Resolved, Service};
+use stanch_models::{AuthScheme, Models, Operation, Resolved, Service, Severity};
 use stanch_types::{Api, Call, CallError, CallErrorKind, Clock, Region, Reply};
 use uuid::Uuid;
 
 use crate::{
     credentials::{CredentialsError, Identity, RoleSession},
-    endpoint::Endpoint,
+    endpoint::{Endpoint, Target},
     environment::Environment,
     ports::Random,
     protocol::{self, HttpRequest, HttpResponse},
@@ -96,6 +96,7 @@ struct Prepared<'c> {
     call: &'c Call,
     service: &'c Service,
     operation: &'c Operation,
+    params: Map<String, Value>,
     request: HttpRequest,
     bucket: Option<String>,
     scheme: AuthScheme,
@@ -273,20 +274,21 @@ impl Client {
             Value::Object(params) => params.clone(),
             _ => return Err(invalid("the parameters must be an object".to_owned())),
         };
+        params.retain(|_, value| !value.is_null());
         stanch_models::canonical_parameters(service, operation, &mut params);
+        let mut params = check(service, operation, params).map_err(invalid)?;
         self.fill_tokens(service, operation, &mut params);
         let scheme = sign::scheme(service, operation).ok_or_else(|| {
             invalid("its requests are signed in a way that is not supported".to_owned())
         })?;
-        let bucket = s3::bucket(service, &params)
-            .map_err(invalid)?
-            .map(str::to_owned);
+        let bucket = s3::bucket(service, &params).map(str::to_owned);
         let mut request = protocol::request(service, operation, &Value::Object(params.clone()))?;
         s3::add_checksum(&mut request, service, operation, &params).map_err(invalid)?;
         Ok(Prepared {
             call,
             service,
             operation,
+            params,
             request,
             bucket,
             scheme,
@@ -429,23 +431,33 @@ impl Client {
             ..
         } = prepared;
         let invalid = |message: String| CallError::new(CallErrorKind::Invalid, call, message);
-        let endpoint =
-            Endpoint::resolve(service, region, &self.shared.environment).map_err(invalid)?;
         let mut request = prepared.request.clone();
-        let bucket_prefix = s3::address(&mut request, prepared.bucket.as_deref(), &endpoint);
-        // Behind an endpoint of the caller's choice a longer host name seldom resolves.
-        let prefix = match &request.host_prefix {
-            Some(prefix) if !endpoint.overridden => prefix.clone(),
-            _ => bucket_prefix,
-        };
-        let url = endpoint.url(&prefix, &request.uri);
+        let endpoint = Endpoint::resolve(
+            &Target {
+                models: &self.shared.models,
+                environment: &self.shared.environment,
+                service,
+                operation,
+                params: &prepared.params,
+                region,
+            },
+            &request.uri,
+            request.host_prefix.as_deref(),
+        )
+        .map_err(invalid)?;
+        request.headers.extend(endpoint.headers.iter().cloned());
         request.set_header("User-Agent", concat!("stanch/", env!("CARGO_PKG_VERSION")));
         if let Some(credentials) = credentials {
             let signed = sign::headers(
                 *scheme,
                 operation,
                 &endpoint,
-                (&request.method, &url, &request.headers, &request.body),
+                (
+                    &request.method,
+                    &endpoint.url,
+                    &request.headers,
+                    &request.body,
+                ),
                 credentials.clone(),
                 self.signing_time(),
             )
@@ -457,7 +469,7 @@ impl Client {
             .transport
             .send(Outgoing {
                 method: &request.method,
-                url: &url,
+                url: &endpoint.url,
                 headers: request.headers,
                 body: &request.body,
             })
@@ -478,7 +490,10 @@ impl Client {
             Err(error) => Outcome::Lost(CallError::new(
                 CallErrorKind::Unanswered,
                 call,
-                format!("{error} ({})", endpoint.url(&prefix, "")),
+                format!(
+                    "{error} ({})",
+                    endpoint.url.split('?').next().unwrap_or_default()
+                ),
             )),
         })
     }
@@ -550,6 +565,27 @@ impl Client {
             .unwrap_or_else(PoisonError::into_inner)
             .insert(bucket.clone(), region.clone());
         Some(region)
+    }
+}
+
+/// Holds the parameters against the model. All that AWS is sure to refuse is one message.
+fn check(
+    service: &Service,
+    operation: &Operation,
+    params: Map<String, Value>,
+) -> Result<Map<String, Value>, String> {
+    let params = Value::Object(params);
+    let problems: Vec<String> = stanch_models::validate(service, operation, &params)
+        .into_iter()
+        .filter(|problem| problem.severity == Severity::Error)
+        .map(|problem| match &problem.hint {
+            Some(hint) => format!("{problem}: {hint}"),
+            None => problem.to_string(),
+        })
+        .collect();
+    match params {
+        Value::Object(params) if problems.is_empty() => Ok(params),
+        _ => Err(problems.join("; ")),
     }
 }
 

@@ -1,141 +1,325 @@
 //! Where a request goes, and under which names it is signed.
 
-use stanch_models::Service;
+use serde_json::{Map, Value};
+use stanch_models::{EndpointSettings, Models, Operation, Service};
 use stanch_types::Region;
 
-use crate::environment::Environment;
+use crate::{environment::Environment, protocol::percent_encode};
 
-/// The place of a service for one region.
+/// The place of one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Endpoint {
-    /// `https` or `http`.
-    pub(crate) scheme: String,
-    /// Host, and port if it is not the scheme's own.
-    pub(crate) authority: String,
-    /// What stands before every path; without a slash at its end.
-    pub(crate) base_path: String,
+    /// Scheme, host and path, with the query.
+    pub(crate) url: String,
+    /// Headers that the endpoint asks for.
+    pub(crate) headers: Vec<(String, String)>,
     /// The region in the signature's scope.
     pub(crate) signing_region: String,
     /// The service in the signature's scope.
     pub(crate) signing_name: String,
-    /// Not AWS's own: set by `AWS_ENDPOINT_URL` or in code.
-    pub(crate) overridden: bool,
+}
+
+/// What an endpoint is made from.
+pub(crate) struct Target<'t> {
+    pub(crate) models: &'t Models,
+    pub(crate) environment: &'t Environment,
+    pub(crate) service: &'t Service,
+    pub(crate) operation: &'t Operation,
+    pub(crate) params: &'t Map<String, Value>,
+    pub(crate) region: &'t Region,
 }
 
 impl Endpoint {
-    /// The endpoint of `service` in `region`.
+    /// The endpoint for a request with this path and query, and with what the model puts before the
+    /// host name.
     pub(crate) fn resolve(
-        service: &Service,
-        region: &Region,
-        environment: &Environment,
+        target: &Target<'_>,
+        uri: &str,
+        host_prefix: Option<&str>,
     ) -> Result<Self, String> {
-        let place = Place::of(service, region);
-        match environment.endpoint_url(&service.service_id) {
-            Some(url) => Self::parse(url, place.signing_region, &service.signing_name),
-            None => {
-                let fips = environment.use_fips();
-                let dualstack = environment.use_dualstack();
-                Ok(Self {
-                    scheme: "https".to_owned(),
-                    authority: place.host(service, region, fips, dualstack),
-                    base_path: String::new(),
-                    signing_region: place.signing_region,
-                    signing_name: service.signing_name.to_string(),
-                    overridden: false,
-                })
-            }
+        let Target {
+            models,
+            environment,
+            service,
+            operation,
+            params,
+            region,
+        } = target;
+        let given = environment.endpoint_url(&service.service_id);
+        let given_host = given.map(host_of).transpose()?;
+        let settings = EndpointSettings {
+            region: Some(region.as_str()),
+            fips: environment.use_fips(),
+            dual_stack: environment.use_dualstack(),
+            endpoint: given,
+            // `bucket.localhost` seldom resolves; for addresses the rules know it.
+            force_path_style: given_host.as_deref() == Some("localhost"),
+            ..EndpointSettings::default()
+        };
+        let found = models
+            .endpoint(service, operation, params, &settings)
+            .map_err(|error| error.to_string())?;
+        let auth = found
+            .auth_schemes
+            .iter()
+            .find(|auth| auth.name == "sigv4")
+            .or(found.auth_schemes.first());
+        if let Some(auth) = auth.filter(|auth| auth.name != "sigv4") {
+            return Err(format!("its endpoint asks for `{}` signatures", auth.name));
         }
-    }
-
-    fn parse(url: &str, signing_region: String, signing_name: &str) -> Result<Self, String> {
-        let uri: http::Uri = url
-            .parse()
-            .map_err(|error| format!("the endpoint `{url}` is not a URL: {error}"))?;
-        let (Some(scheme @ ("http" | "https")), Some(authority)) =
-            (uri.scheme_str(), uri.authority())
-        else {
-            return Err(format!(
-                "the endpoint `{url}` must start with `http://` or `https://` and name a host"
-            ));
+        let name = auth.and_then(|auth| auth.signing_name.clone());
+        let signing_region = auth.and_then(|auth| auth.signing_region.clone());
+        let is_s3 = &*service.name == "s3";
+        let url = match given {
+            // Behind an endpoint of the user's choice longer host names (S3 Control's account id)
+            // seldom resolve: only S3's rules, which look at the host, may change it.
+            Some(given) if !is_s3 => join(given, uri),
+            _ => {
+                let bucket = params
+                    .get("Bucket")
+                    .and_then(Value::as_str)
+                    .unwrap_or_default();
+                let in_path = format!("/{}", percent_encode(bucket, b""));
+                let uri = match uri.strip_prefix(&in_path) {
+                    Some(rest) if is_s3 && operation.uri.starts_with("/{Bucket}") => rest,
+                    _ => uri,
+                };
+                let prefix = host_prefix.filter(|_| found.host_prefix.is_some() && given.is_none());
+                join(&with_prefix(&found.url, prefix.unwrap_or_default()), uri)
+            }
         };
         Ok(Self {
-            scheme: scheme.to_owned(),
-            authority: authority.to_string(),
-            base_path: uri.path().trim_end_matches('/').to_owned(),
-            signing_region,
-            signing_name: signing_name.to_owned(),
-            overridden: true,
+            url,
+            headers: found.headers,
+            signing_region: signing_region.unwrap_or_else(|| region.to_string()),
+            signing_name: name.unwrap_or_else(|| service.signing_name.to_string()),
         })
     }
+}
 
-    /// The host without its port.
-    pub(crate) fn host(&self) -> &str {
-        match self.authority.rsplit_once(':') {
-            Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => host,
-            _ => &self.authority,
-        }
-    }
-
-    /// True if a label can be put before the host name: not for addresses and `localhost`, where the
-    /// longer name would not resolve.
-    pub(crate) fn takes_prefix(&self) -> bool {
-        let host = self.host();
-        !(host == "localhost" || host.starts_with('[') || host.parse::<std::net::IpAddr>().is_ok())
-    }
-
-    /// The URL of `uri` (path and query) at this endpoint.
-    pub(crate) fn url(&self, prefix: &str, uri: &str) -> String {
-        let Self {
-            scheme,
-            authority,
-            base_path,
-            ..
-        } = self;
-        format!("{scheme}://{prefix}{authority}{base_path}{uri}")
+/// The host of a URL that a user gave.
+fn host_of(url: &str) -> Result<String, String> {
+    let uri: http::Uri = url
+        .parse()
+        .map_err(|error| format!("the endpoint `{url}` is not a URL: {error}"))?;
+    match (uri.scheme_str(), uri.host()) {
+        (Some("http" | "https"), Some(host)) => Ok(host.to_owned()),
+        _ => Err(format!(
+            "the endpoint `{url}` must start with `http://` or `https://` and name a host"
+        )),
     }
 }
 
-/// Host and signing region of AWS's own endpoint.
-struct Place {
-    signing_region: String,
-    global: Option<String>,
+fn with_prefix(url: &str, prefix: &str) -> String {
+    match url.split_once("://") {
+        Some((scheme, rest)) => format!("{scheme}://{prefix}{rest}"),
+        None => url.to_owned(),
+    }
 }
 
-impl Place {
-    fn of(service: &Service, region: &Region) -> Self {
-        let partition = region.partition();
-        let global = match (&*service.name, partition.as_str()) {
-            ("iam", "aws") => Some(("iam.amazonaws.com", "us-east-1")),
-            ("cloudfront", "aws") => Some(("cloudfront.amazonaws.com", "us-east-1")),
-            ("route53", "aws") => Some(("route53.amazonaws.com", "us-east-1")),
-            ("organizations", "aws") => {
-                Some(("organizations.us-east-1.amazonaws.com", "us-east-1"))
-            }
-            _ => None,
-        };
-        match global {
-            Some((host, region)) => Self {
-                signing_region: region.to_owned(),
-                global: Some(host.to_owned()),
+/// A base and a path with query, with one slash between them, and with a path in any case.
+fn join(base: &str, uri: &str) -> String {
+    let base = base.trim_end_matches('/');
+    let has_path = base
+        .split_once("://")
+        .is_some_and(|(_, rest)| rest.contains('/'));
+    let (path, query) = match uri.split_once('?') {
+        Some((path, query)) => (path, Some(query)),
+        None => (uri, None),
+    };
+    let path = match path {
+        "" | "/" if has_path => "",
+        "" => "/",
+        path => path,
+    };
+    match query {
+        Some(query) => format!("{base}{path}?{query}"),
+        None => format!("{base}{path}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn url(
+        call: &str,
+        params: Value,
+        region: &str,
+        variables: &[(&str, &str)],
+    ) -> (String, String) {
+        let models = Models::embedded().unwrap();
+        let (service, operation) = call.split_once('.').unwrap();
+        let resolved = models.resolve(service, operation).unwrap();
+        let request =
+            crate::protocol::request(&resolved.service, resolved.operation(), &params).unwrap();
+        let endpoint = Endpoint::resolve(
+            &Target {
+                models: &models,
+                environment: &Environment::new(variables.iter().copied()),
+                service: &resolved.service,
+                operation: resolved.operation(),
+                params: params.as_object().unwrap(),
+                region: &region.parse().unwrap(),
             },
-            None => Self {
-                signing_region: region.to_string(),
-                global: None,
-            },
+            &request.uri,
+            request.host_prefix.as_deref(),
+        )
+        .unwrap();
+        let scope = format!("{}/{}", endpoint.signing_name, endpoint.signing_region);
+        (endpoint.url, scope)
+    }
+
+    #[test]
+    fn requests_have_whole_urls() {
+        use serde_json::json;
+        let local = [("AWS_ENDPOINT_URL", "http://127.0.0.1:4566/")];
+        let named = [("AWS_ENDPOINT_URL", "http://localhost:4566/base")];
+        let own = [("AWS_ENDPOINT_URL_S3", "https://s3.example.test")];
+        let acl = || json!({"Bucket": "demo"});
+        for (call, params, region, variables, want, scope) in [
+            (
+                "s3.GetBucketAcl",
+                acl(),
+                "eu-west-1",
+                &[][..],
+                "https://demo.s3.eu-west-1.amazonaws.com/?acl",
+                "s3/eu-west-1",
+            ),
+            (
+                "s3.GetBucketAcl",
+                acl(),
+                "eu-west-1",
+                &local,
+                "http://127.0.0.1:4566/demo?acl",
+                "s3/eu-west-1",
+            ),
+            (
+                "s3.GetBucketAcl",
+                acl(),
+                "eu-west-1",
+                &named,
+                "http://localhost:4566/base/demo?acl",
+                "s3/eu-west-1",
+            ),
+            (
+                "s3.GetBucketAcl",
+                acl(),
+                "eu-west-1",
+                &own,
+                "https://demo.s3.example.test/?acl",
+                "s3/eu-west-1",
+            ),
+            (
+                "s3.GetBucketAcl",
+                json!({"Bucket": "a.b.c"}),
+                "eu-west-1",
+                &[],
+                "https://s3.eu-west-1.amazonaws.com/a.b.c?acl",
+                "s3/eu-west-1",
+            ),
+            (
+                "s3.HeadBucket",
+                acl(),
+                "eu-west-1",
+                &[],
+                "https://demo.s3.eu-west-1.amazonaws.com/",
+                "s3/eu-west-1",
+            ),
+            (
+                "s3.HeadObject",
+                json!({"Bucket": "demo", "Key": "demo/x y"}),
+                "eu-west-1",
+                &[],
+                "https://demo.s3.eu-west-1.amazonaws.com/demo/x%20y",
+                "s3/eu-west-1",
+            ),
+            (
+                "s3.ListBuckets",
+                json!({}),
+                "us-east-1",
+                &[],
+                "https://s3.us-east-1.amazonaws.com/",
+                "s3/us-east-1",
+            ),
+            (
+                "s3control.GetPublicAccessBlock",
+                json!({"AccountId": "111111111111"}),
+                "us-east-1",
+                &[],
+                "https://111111111111.s3-control.us-east-1.amazonaws.com/v20180820/configuration/publicAccessBlock",
+                "s3/us-east-1",
+            ),
+            (
+                "s3control.GetPublicAccessBlock",
+                json!({"AccountId": "111111111111"}),
+                "us-east-1",
+                &local,
+                "http://127.0.0.1:4566/v20180820/configuration/publicAccessBlock",
+                "s3/us-east-1",
+            ),
+            (
+                "iam.ListRoles",
+                json!({}),
+                "eu-west-1",
+                &[],
+                "https://iam.amazonaws.com/",
+                "iam/us-east-1",
+            ),
+            (
+                "cloudfront.ListDistributions",
+                json!({}),
+                "eu-west-1",
+                &[],
+                "https://cloudfront.amazonaws.com/2020-05-31/distribution",
+                "cloudfront/us-east-1",
+            ),
+            (
+                "organizations.ListRoots",
+                json!({}),
+                "eu-west-1",
+                &[],
+                "https://organizations.us-east-1.amazonaws.com/",
+                "organizations/us-east-1",
+            ),
+            (
+                "iam.ListRoles",
+                json!({}),
+                "cn-north-1",
+                &[],
+                "https://iam.cn-north-1.amazonaws.com.cn/",
+                "iam/cn-north-1",
+            ),
+            (
+                "kms.ListKeys",
+                json!({}),
+                "us-east-1",
+                &[("AWS_USE_FIPS_ENDPOINT", "true")],
+                "https://kms-fips.us-east-1.amazonaws.com/",
+                "kms/us-east-1",
+            ),
+            (
+                "ec2.DescribeVpcs",
+                json!({}),
+                "us-east-1",
+                &[("AWS_USE_DUALSTACK_ENDPOINT", "true")],
+                "https://ec2.us-east-1.api.aws/",
+                "ec2/us-east-1",
+            ),
+        ] {
+            let got = url(call, params, region, variables);
+            assert_eq!(
+                got,
+                (want.to_owned(), scope.to_owned()),
+                "{call} {variables:?}"
+            );
         }
     }
 
-    fn host(&self, service: &Service, region: &Region, fips: bool, dualstack: bool) -> String {
-        if let Some(host) = &self.global {
-            return host.clone();
+    #[test]
+    fn an_endpoint_must_be_a_url() {
+        for bad in ["127.0.0.1:4566", "ftp://host", "http://", "not a url"] {
+            assert!(host_of(bad).is_err(), "{bad}");
         }
-        let fips = if fips { "-fips" } else { "" };
-        let suffix = match (region.partition().as_str(), dualstack) {
-            ("aws-cn", false) => "amazonaws.com.cn",
-            ("aws-cn", true) => "api.amazonwebservices.com.cn",
-            (_, true) => "api.aws",
-            _ => "amazonaws.com",
-        };
-        format!("{}{fips}.{region}.{suffix}", service.endpoint_prefix)
     }
 }

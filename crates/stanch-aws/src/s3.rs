@@ -1,63 +1,18 @@
-//! What only S3 does: buckets in host names, checksums, buckets in other regions.
+//! What only S3 does: checksums, and buckets in other regions.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use stanch_models::{Location, Operation, Service};
 
-use crate::{
-    endpoint::Endpoint,
-    protocol::{HttpRequest, HttpResponse},
-};
+use crate::protocol::{HttpRequest, HttpResponse};
 
-/// Moves the bucket from the path into the host name where that can be done, and returns the prefix
-/// of the host name, <https://docs.aws.amazon.com/AmazonS3/latest/userguide/VirtualHosting.html>.
-///
-/// It cannot for addresses, and for names with a dot no certificate fits.
-pub(crate) fn address(
-    request: &mut HttpRequest,
-    bucket: Option<&str>,
-    endpoint: &Endpoint,
-) -> String {
-    let Some(bucket) = bucket.filter(|name| endpoint.takes_prefix() && is_host_label(name)) else {
-        return String::new();
-    };
-    let Some(rest) = request.uri.strip_prefix(&format!("/{bucket}")) else {
-        return String::new();
-    };
-    request.uri = if rest.starts_with('/') {
-        rest.to_owned()
-    } else {
-        format!("/{rest}")
-    };
-    format!("{bucket}.")
-}
-
-fn is_host_label(name: &str) -> bool {
-    let bytes = name.as_bytes();
-    let edge = |b: Option<&u8>| b.is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
-    (3..=63).contains(&bytes.len())
-        && bytes
-            .iter()
-            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'-')
-        && edge(bytes.first())
-        && edge(bytes.last())
-}
-
-/// The bucket of a call, as a name. Access points and other ARNs have endpoints of their own.
-pub(crate) fn bucket<'p>(
-    service: &Service,
-    params: &'p Map<String, Value>,
-) -> Result<Option<&'p str>, String> {
-    if &*service.name != "s3" {
-        return Ok(None);
-    }
-    match params.get("Bucket").and_then(Value::as_str) {
-        Some(bucket) if bucket.starts_with("arn:") => Err(format!(
-            "`Bucket`: `{bucket}` is an ARN: give the name of the bucket"
-        )),
-        bucket => Ok(bucket),
-    }
+/// The bucket of a call.
+pub(crate) fn bucket<'p>(service: &Service, params: &'p Map<String, Value>) -> Option<&'p str> {
+    params
+        .get("Bucket")
+        .and_then(Value::as_str)
+        .filter(|_| &*service.name == "s3")
 }
 
 /// Adds a checksum of the body where the operation takes one: CRC-32 unless the caller chose,

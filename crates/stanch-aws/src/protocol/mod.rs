@@ -2,9 +2,9 @@
 //! an HTTP response becomes the output or a typed error.
 //!
 //! Values in JSON: member names as boto3 has them; timestamps are ISO 8601 text (numbers and HTTP
-//! dates are understood on the way in); blobs are base64 text, except where a blob is the whole
-//! HTTP body: that is plain text where it is UTF-8, and `{"base64": "…"}` where it is not. Numbers
-//! that JSON cannot write are the strings `NaN`, `Infinity` and `-Infinity`. Nulls are left out.
+//! dates are understood on the way in); blobs are base64 text, also where one is the whole HTTP body.
+//! Numbers that JSON cannot write are the strings `NaN`, `Infinity` and `-Infinity`. Nulls are left
+//! out.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Map, Number, Value};
@@ -310,24 +310,6 @@ fn blob_bytes(value: &Value) -> Result<Vec<u8>, Problem> {
         .map_err(|_| Problem::new("must be base64 text"))
 }
 
-/// The bytes of a blob that is the whole body.
-fn body_bytes(value: &Value) -> Result<Vec<u8>, Problem> {
-    match value {
-        Value::String(text) => Ok(text.clone().into_bytes()),
-        Value::Object(object) if object.len() == 1 && object.contains_key("base64") => {
-            blob_bytes(object.get("base64").unwrap_or(&Value::Null))
-        }
-        _ => Err(Problem::new("must be text or `{\"base64\": \"…\"}`")),
-    }
-}
-
-fn body_value(bytes: &[u8]) -> Value {
-    match std::str::from_utf8(bytes) {
-        Ok(text) => Value::from(text),
-        Err(_) => serde_json::json!({"base64": encode_base64(bytes)}),
-    }
-}
-
 fn encode_base64(bytes: &[u8]) -> String {
     STANDARD.encode(bytes)
 }
@@ -432,7 +414,7 @@ fn host_prefix(
 }
 
 /// Percent-encodes all but RFC 3986's unreserved characters and `keep`.
-fn percent_encode(text: &str, keep: &[u8]) -> String {
+pub(crate) fn percent_encode(text: &str, keep: &[u8]) -> String {
     const HEX: &[u8; 16] = b"0123456789ABCDEF";
     let mut out = String::with_capacity(text.len());
     for byte in text.bytes() {

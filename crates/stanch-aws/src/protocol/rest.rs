@@ -10,9 +10,9 @@ use stanch_models::{
 };
 
 use super::{
-    HttpRequest, HttpResponse, Parsed, Place, Problem, array, body_bytes, body_value,
-    encode_base64, json, members, object, outside_body, percent_encode, scalar_text, scalar_value,
-    time, unknown_union_member, xml,
+    HttpRequest, HttpResponse, Parsed, Place, Problem, array, blob_bytes, encode_base64, json,
+    members, object, outside_body, percent_encode, scalar_text, scalar_value, time,
+    unknown_union_member, xml,
 };
 
 pub(super) fn request(
@@ -74,10 +74,16 @@ pub(super) fn request(
             let value = input.get(&*member.name).filter(|value| !value.is_null());
             let under = |problem: Problem| problem.under(&member.name);
             match (place.kind(), value) {
-                (ShapeKind::Blob { .. } | ShapeKind::String { .. }, value) => {
-                    if let Some(value) = value {
-                        request.body = body_bytes(value).map_err(under)?;
-                    }
+                (ShapeKind::Blob { .. }, value) => {
+                    request.body = value.map_or(Ok(Vec::new()), blob_bytes).map_err(under)?;
+                }
+                (ShapeKind::String { .. }, value) => {
+                    request.body = value
+                        .map_or(Ok(String::new()), |value| {
+                            scalar_text(place, value, time::Format::Iso8601)
+                        })
+                        .map_err(under)?
+                        .into_bytes();
                 }
                 (ShapeKind::Structure(events), _) if events.event_stream => {
                     return Err(under(Problem::new("event streams cannot be sent")));
@@ -364,7 +370,10 @@ pub(super) fn response(
             let place = top.to(member);
             let under = |problem: Problem| problem.under(&member.name);
             let value = match place.kind() {
-                ShapeKind::Blob { .. } | ShapeKind::String { .. } => body_value(&response.body),
+                ShapeKind::Blob { .. } => Value::String(encode_base64(&response.body)),
+                ShapeKind::String { .. } => std::str::from_utf8(&response.body)
+                    .map(Value::from)
+                    .map_err(|_| under(Problem::new("is not UTF-8")))?,
                 ShapeKind::Structure(events) if events.event_stream => {
                     return Err(under(Problem::new("event streams cannot be read")));
                 }
