@@ -304,6 +304,11 @@ pub(crate) static STEP: Table = Table {
             "The ARNs that the session policy is narrowed to, where they do not follow from the input.",
         ),
         optional(
+            "allow",
+            Shape::MapOfTexts,
+            "Further IAM actions that the call needs, each with the ARNs that it is narrowed to: `ec2:CreateTags`.",
+        ),
+        optional(
             "outputs",
             Shape::MapOf(&OUTPUT),
             "What later steps and `undo` need of the answer: `steps.<name>.<Output>`.",

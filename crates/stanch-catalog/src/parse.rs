@@ -33,6 +33,10 @@ const RESERVED: [&str; 5] = ["resource", "finding", "item", "now", "steps"];
 pub fn parse(text: &str) -> (Option<Remediation>, Vec<Diagnostic>) {
     let root = match stanch_syntax::read(text, Limits::default()) {
         Ok(root) => root,
+        Err(diagnostic) if diagnostic.message.contains("mapping values") => {
+            let hint = "put text that contains `: ` in quotes";
+            return (None, vec![diagnostic.hint(hint)]);
+        }
         Err(diagnostic) => return (None, vec![diagnostic]),
     };
     let mut parser = Parser::default();
@@ -447,7 +451,23 @@ impl Parser {
             each,
             action,
             on: self.templates(node.get("on"), &inner),
+            allow: self.allow(node, &inner),
         })
+    }
+
+    fn allow(&mut self, node: &Node, names: &Names) -> Vec<(String, Vec<Template>)> {
+        let mut allowed = Vec::new();
+        for entry in entries(node, "allow") {
+            if !entry.key.contains(':') {
+                self.complain(
+                    entry.at,
+                    format!("`{}` is not an IAM action", entry.key),
+                    "write service and action: `ec2:CreateTags`",
+                );
+            }
+            allowed.push((entry.key.clone(), self.templates(Some(&entry.value), names)));
+        }
+        allowed
     }
 
     fn outputs(&mut self, node: &Node) -> Vec<Output> {

@@ -210,6 +210,9 @@ pub struct PlannedStep {
     /// The ARNs that the session policy is narrowed to, where the file says so.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub on: Vec<String>,
+    /// Further IAM actions that it needs, with their ARNs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allow: Vec<(String, Vec<String>)>,
 }
 
 /// What a planned step does. In a call's input, `{{ step.Output }}` stands for what only that step's
@@ -485,11 +488,23 @@ impl Step {
             },
             Action::Sleep { seconds } => PlannedAction::Sleep { seconds: *seconds },
         };
-        let on = arns(&self.on, scope).map_err(|error| PlanError::Render {
+        let failed = |error| PlanError::Render {
             name: name.clone(),
             error,
-        })?;
-        Ok(PlannedStep { name, action, on })
+        };
+        let on = arns(&self.on, scope).map_err(failed)?;
+        let allow = self
+            .allow
+            .iter()
+            .map(|(action, on)| Ok((action.clone(), arns(on, scope)?)))
+            .collect::<Result<_, _>>()
+            .map_err(failed)?;
+        Ok(PlannedStep {
+            name,
+            action,
+            on,
+            allow,
+        })
     }
 }
 

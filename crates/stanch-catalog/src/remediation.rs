@@ -228,6 +228,8 @@ pub struct Step {
     pub action: Action,
     /// The ARNs that the session policy is narrowed to.
     pub on: Vec<Template>,
+    /// Further IAM actions that it needs, each with its ARNs.
+    pub allow: Vec<(String, Vec<Template>)>,
 }
 
 /// What a step does.

@@ -1,3 +1,4 @@
 //! The catalog from its public side.
 
 mod files;
+mod plans;

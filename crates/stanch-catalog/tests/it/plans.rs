@@ -1,0 +1,417 @@
+//! What each remediation sends for resources in given states, and what puts them back.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use stanch_catalog::{
+    Catalog, Observed, Plan, PlanError, PlannedAction, Remediation, Stage, Target,
+};
+use stanch_types::{Call, CallError, CallErrorKind, Resource};
+
+/// A remediation with a resource that it may look at.
+struct Case {
+    remediation: Arc<Remediation>,
+    target: Target,
+}
+
+fn case(name: &str, kind: &str, id: &str, control: &str) -> Case {
+    let short = id.rsplit(['/', ':']).next().unwrap();
+    Case {
+        remediation: Catalog::embedded().get(name).unwrap(),
+        target: Target {
+            account: "123456789012".parse().unwrap(),
+            region: "eu-central-1".parse().unwrap(),
+            resource: Resource {
+                resource_type: kind.to_owned(),
+                id: id.to_owned(),
+                arn: id.parse().ok(),
+                name: short.to_owned(),
+                region: None,
+                tags: Default::default(),
+                details: Value::Null,
+            },
+            controls: vec![control.parse().unwrap()],
+            finding: Arc::default(),
+            settings: Default::default(),
+        },
+    }
+}
+
+fn refused(call: &Call, code: &str) -> CallError {
+    CallError {
+        code: code.to_owned(),
+        ..CallError::new(CallErrorKind::Rejected, call, "canned")
+    }
+}
+
+/// An answer: an output, or an error code as text.
+fn answer(call: &Call, reply: &Value) -> Result<Value, CallError> {
+    match reply {
+        Value::String(code) => Err(refused(call, code)),
+        output => Ok(output.clone()),
+    }
+}
+
+impl Case {
+    fn observe(&self, replies: &[Value]) -> Result<Observed<'_>, PlanError> {
+        let mut observation = self.remediation.observe(&self.target)?;
+        let mut replies = replies.iter();
+        while let Some(read) = observation.next_read()? {
+            let reply = replies.next().expect("a reply for each read");
+            observation.answer(answer(&read.call, reply))?;
+        }
+        assert!(replies.next().is_none(), "a read for each reply");
+        observation.finish()
+    }
+
+    fn plan(&self, replies: &[Value]) -> Plan {
+        self.observe(replies).unwrap().plan().unwrap()
+    }
+
+    /// Applies on `before`; looks at `after`, which must be compliant; and undoes.
+    fn check(&self, before: &[Value], apply: &[&str], after: &[Value], undo: &[&str]) {
+        let plan = self.plan(before);
+        assert_eq!((plan.stage, lines(&plan)), (Stage::Apply, to_lines(apply)));
+        assert!(!plan.compliant);
+        let again = self.observe(after).unwrap();
+        assert!(again.compliant());
+        assert_ne!(again.state(), &plan.state);
+        let undoing = again.undo(&plan, &json!({})).unwrap();
+        assert_eq!(
+            (undoing.stage, lines(&undoing)),
+            (Stage::Undo, to_lines(undo))
+        );
+        // Nothing to do: not twice, and not when it is as it was.
+        assert_eq!(lines(&self.plan(after)), Vec::<String>::new());
+        let restored = self
+            .observe(before)
+            .unwrap()
+            .undo(&plan, &json!({}))
+            .unwrap();
+        assert_eq!(lines(&restored), Vec::<String>::new());
+        // The hash is of what is sent, and of nothing that changes by itself.
+        assert_eq!(plan.hash(), self.plan(before).hash());
+        assert_ne!(plan.hash(), undoing.hash());
+        let stored: Plan = serde_json::from_value(json!(plan)).unwrap();
+        assert_eq!((stored.hash(), &stored), (plan.hash(), &plan));
+    }
+}
+
+fn to_lines(lines: &[&str]) -> Vec<String> {
+    lines.iter().map(|line| (*line).to_owned()).collect()
+}
+
+fn lines(plan: &Plan) -> Vec<String> {
+    let line = |step: &stanch_catalog::PlannedStep| match &step.action {
+        PlannedAction::Call { call, .. } => format!("{call} {}", call.params),
+        PlannedAction::Wait {
+            call,
+            select,
+            values,
+            ..
+        } => {
+            format!("{call} {} until {select} is {}", call.params, json!(values))
+        }
+        PlannedAction::Sleep { seconds } => format!("sleep {seconds}"),
+    };
+    plan.steps.iter().map(line).collect()
+}
+
+#[test]
+fn a_bucket_blocks_public_access() {
+    let case = case(
+        "S3BlockPublicAccess",
+        "AwsS3Bucket",
+        "arn:aws:s3:::logs",
+        "S3.8",
+    );
+    let block = |flag: bool| {
+        json!({"PublicAccessBlockConfiguration": {
+            "BlockPublicAcls": true, "IgnorePublicAcls": true, "BlockPublicPolicy": flag, "RestrictPublicBuckets": true,
+        }})
+    };
+    let put = r#"s3.PutPublicAccessBlock {"Bucket":"logs","ExpectedBucketOwner":"123456789012","PublicAccessBlockConfiguration":{"BlockPublicAcls":true,"IgnorePublicAcls":true,"BlockPublicPolicy":true,"RestrictPublicBuckets":true}}"#;
+    case.check(
+        &[json!("NoSuchPublicAccessBlockConfiguration")],
+        &[put],
+        &[block(true)],
+        &[r#"s3.DeletePublicAccessBlock {"Bucket":"logs","ExpectedBucketOwner":"123456789012"}"#],
+    );
+    case.check(
+        &[block(false)],
+        &[put],
+        &[block(true)],
+        // JMESPath gives the members of an object in the order of their names.
+        &[r#"s3.PutPublicAccessBlock {"Bucket":"logs","ExpectedBucketOwner":"123456789012","PublicAccessBlockConfiguration":{"BlockPublicAcls":true,"BlockPublicPolicy":false,"IgnorePublicAcls":true,"RestrictPublicBuckets":true}}"#],
+    );
+}
+
+#[test]
+fn an_account_blocks_public_access_once() {
+    let case = case(
+        "S3BlockPublicAccessOfAccount",
+        "AwsAccount",
+        "AWS::::Account:123456789012",
+        "S3.1",
+    );
+    let all = json!({"PublicAccessBlockConfiguration": {
+        "BlockPublicAcls": true, "IgnorePublicAcls": true, "BlockPublicPolicy": true, "RestrictPublicBuckets": true,
+    }});
+    case.check(
+        &[json!("NoSuchPublicAccessBlockConfiguration")],
+        &[r#"s3control.PutPublicAccessBlock {"AccountId":"123456789012","PublicAccessBlockConfiguration":{"BlockPublicAcls":true,"IgnorePublicAcls":true,"BlockPublicPolicy":true,"RestrictPublicBuckets":true}}"#],
+        &[all],
+        &[r#"s3control.DeletePublicAccessBlock {"AccountId":"123456789012"}"#],
+    );
+    assert_eq!(
+        case.plan(&[json!("NoSuchPublicAccessBlockConfiguration")])
+            .region
+            .as_str(),
+        "us-east-1"
+    );
+}
+
+#[test]
+fn a_bucket_refuses_plain_http() {
+    let case = case(
+        "S3DenyPlainHttp",
+        "AwsS3Bucket",
+        "arn:aws:s3:::logs",
+        "S3.5",
+    );
+    let deny = r#"{"Sid":"DenyPlainHttp","Effect":"Deny","Principal":"*","Action":"s3:*","Resource":["arn:aws:s3:::logs","arn:aws:s3:::logs/*"],"Condition":{"Bool":{"aws:SecureTransport":"false"}}}"#;
+    let put = |policy: &str| {
+        let params =
+            json!({"Bucket": "logs", "ExpectedBucketOwner": "123456789012", "Policy": policy});
+        format!("s3.PutBucketPolicy {params}")
+    };
+    let fresh = format!(r#"{{"Version":"2012-10-17","Statement":[{deny}]}}"#);
+    case.check(
+        &[json!("NoSuchBucketPolicy")],
+        &[&put(&fresh)],
+        &[json!({"Policy": fresh})],
+        &[r#"s3.DeleteBucketPolicy {"Bucket":"logs","ExpectedBucketOwner":"123456789012"}"#],
+    );
+    let former = r#"{"Statement": [ {"Sid":"z", "Effect":"Allow"} ], "Id":"b"}"#;
+    let changed =
+        format!(r#"{{"Statement": [ {{"Sid":"z", "Effect":"Allow"}},{deny} ], "Id":"b"}}"#);
+    case.check(
+        &[json!({"Policy": former})],
+        &[&put(&changed)],
+        &[json!({"Policy": changed})],
+        &[&put(former)],
+    );
+}
+
+#[test]
+fn open_ports_close_and_open_again() {
+    let group = "arn:aws:ec2:eu-central-1:123456789012:security-group/sg-0123456789abcdef0";
+    let named = json!({"SecurityGroups": [{"GroupId": "sg-0123456789abcdef0"}]});
+    let rule = |id: &str, port: i64, cidr: &str, tags: Value| {
+        json!({
+            "SecurityGroupRuleId": id, "IsEgress": false, "IpProtocol": "tcp", "FromPort": port,
+            "ToPort": port, "CidrIpv4": cidr, "Description": "from home", "Tags": tags,
+        })
+    };
+    let kept = rule("sgr-2", 22, "10.0.0.0/8", json!([]));
+    let tags = json!([{"Key": "b", "Value": "1"}]);
+    let open = rule("sgr-1", 22, "0.0.0.0/0", tags.clone());
+    let rdp = rule("sgr-3", 3389, "0.0.0.0/0", json!([]));
+    let rules = |rules: &[&Value]| json!({"SecurityGroupRules": rules});
+    let authorize = |port: i64, tags: &str| {
+        format!(
+            r#"ec2.AuthorizeSecurityGroupIngress {{"GroupId":"sg-0123456789abcdef0","IpPermissions":[{{"FromPort":{port},"IpProtocol":"tcp","IpRanges":[{{"CidrIp":"0.0.0.0/0","Description":"from home"}}],"ToPort":{port}}}]{tags}}}"#
+        )
+    };
+    let ssh_again = authorize(
+        22,
+        r#","TagSpecifications":[{"ResourceType":"security-group-rule","Tags":[{"Key":"b","Value":"1"}]}]"#,
+    );
+    let ssh = case("Ec2CloseOpenPorts", "AwsEc2SecurityGroup", group, "EC2.13");
+    ssh.check(
+        &[named.clone(), rules(&[&open, &kept, &rdp])],
+        &[r#"ec2.RevokeSecurityGroupIngress {"GroupId":"sg-0123456789abcdef0","SecurityGroupRuleIds":["sgr-1"]}"#],
+        &[named.clone(), rules(&[&kept, &rdp])],
+        &[&ssh_again],
+    );
+    let both = case("Ec2CloseOpenPorts", "AwsEc2SecurityGroup", group, "EC2.53");
+    both.check(
+        &[named.clone(), rules(&[&open, &kept, &rdp])],
+        &[r#"ec2.RevokeSecurityGroupIngress {"GroupId":"sg-0123456789abcdef0","SecurityGroupRuleIds":["sgr-1","sgr-3"]}"#],
+        &[named.clone(), rules(&[&kept])],
+        &[&ssh_again, &authorize(3389, "")],
+    );
+    // A rule that is back under another id is the same rule.
+    let before = ssh.plan(&[named.clone(), rules(&[&open, &kept])]);
+    let again = rule("sgr-9", 22, "0.0.0.0/0", tags);
+    let restored = ssh
+        .observe(&[named.clone(), rules(&[&kept, &again])])
+        .unwrap();
+    assert_eq!(restored.state(), &before.state);
+    // A user's own ports.
+    let mut own = case("Ec2CloseOpenPorts", "AwsEc2SecurityGroup", group, "EC2.13");
+    own.target
+        .settings
+        .insert("Ports".to_owned(), json!(["3389"]));
+    assert_eq!(
+        own.plan(&[named.clone(), rules(&[&open, &rdp])])
+            .steps
+            .len(),
+        1
+    );
+    assert!(own.observe(&[named, rules(&[&open])]).unwrap().compliant());
+}
+
+#[test]
+fn a_key_rotates() {
+    let key = "arn:aws:kms:eu-central-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab";
+    case("KmsRotateKey", "AwsKmsKey", key, "KMS.4").check(
+        &[json!({"KeyRotationEnabled": false})],
+        &[r#"kms.EnableKeyRotation {"KeyId":"1234abcd-12ab-34cd-56ef-1234567890ab"}"#],
+        &[json!({"KeyRotationEnabled": true, "NextRotationDate": "2027-11-22T00:00:00Z"})],
+        &[r#"kms.DisableKeyRotation {"KeyId":"1234abcd-12ab-34cd-56ef-1234567890ab"}"#],
+    );
+}
+
+#[test]
+fn an_instance_becomes_private() {
+    let instance = "arn:aws:rds:eu-central-1:123456789012:db:orders";
+    let seen = |public: bool, restorable: &str| json!({"DBInstances": [{"PubliclyAccessible": public, "LatestRestorableTime": restorable}]});
+    let case = case(
+        "RdsMakeInstancePrivate",
+        "AwsRdsDbInstance",
+        instance,
+        "RDS.2",
+    );
+    case.check(
+        &[seen(true, "1")],
+        &[
+            r#"rds.ModifyDBInstance {"DBInstanceIdentifier":"orders","PubliclyAccessible":false}"#,
+            r#"rds.DescribeDBInstances {"DBInstanceIdentifier":"orders"} until $.DBInstances[0].PubliclyAccessible is [false]"#,
+        ],
+        &[seen(false, "2")],
+        &[
+            r#"rds.ModifyDBInstance {"DBInstanceIdentifier":"orders","PubliclyAccessible":true}"#,
+            r#"rds.DescribeDBInstances {"DBInstanceIdentifier":"orders"} until $.DBInstances[0].PubliclyAccessible is [true]"#,
+        ],
+    );
+    assert_eq!(
+        case.plan(&[seen(true, "1")]).hash(),
+        case.plan(&[seen(true, "2")]).hash()
+    );
+}
+
+#[test]
+fn a_trail_validates_its_files() {
+    let trail = "arn:aws:cloudtrail:eu-central-1:123456789012:trail/main";
+    let seen = |flag: bool| json!({"Trail": {"Name": "main", "LogFileValidationEnabled": flag}});
+    case("CloudTrailValidateLogFiles", "AwsCloudTrailTrail", trail, "CloudTrail.4").check(
+        &[seen(false)],
+        &[r#"cloudtrail.UpdateTrail {"Name":"arn:aws:cloudtrail:eu-central-1:123456789012:trail/main","EnableLogFileValidation":true}"#],
+        &[seen(true)],
+        &[r#"cloudtrail.UpdateTrail {"Name":"arn:aws:cloudtrail:eu-central-1:123456789012:trail/main","EnableLogFileValidation":false}"#],
+    );
+}
+
+#[test]
+fn a_password_policy_only_becomes_stricter() {
+    let case = case(
+        "IamStrengthenPasswordPolicy",
+        "AwsAccount",
+        "AWS::::Account:123456789012",
+        "IAM.7",
+    );
+    let strong = |length: i64, age: i64| {
+        json!({"PasswordPolicy": {
+            "MinimumPasswordLength": length, "RequireSymbols": true, "RequireNumbers": true,
+            "RequireUppercaseCharacters": true, "RequireLowercaseCharacters": true,
+            "AllowUsersToChangePassword": true, "ExpirePasswords": true, "MaxPasswordAge": age,
+            "PasswordReusePrevention": 24, "HardExpiry": false,
+        }})
+    };
+    let update = |length: i64, age: i64| {
+        format!(
+            r#"iam.UpdateAccountPasswordPolicy {{"RequireSymbols":true,"RequireNumbers":true,"RequireUppercaseCharacters":true,"RequireLowercaseCharacters":true,"MinimumPasswordLength":{length},"PasswordReusePrevention":24,"MaxPasswordAge":{age},"AllowUsersToChangePassword":true,"HardExpiry":false}}"#
+        )
+    };
+    case.check(
+        &[json!("NoSuchEntity")],
+        &[&update(14, 90)],
+        &[strong(14, 90)],
+        &["iam.DeleteAccountPasswordPolicy {}"],
+    );
+    let weak = json!({"PasswordPolicy": {
+        "MinimumPasswordLength": 20, "RequireSymbols": false, "RequireNumbers": true,
+        "RequireUppercaseCharacters": false, "RequireLowercaseCharacters": false,
+        "AllowUsersToChangePassword": true, "ExpirePasswords": true, "MaxPasswordAge": 30,
+    }});
+    case.check(
+        &[weak],
+        &[&update(20, 30)],
+        &[strong(20, 30)],
+        &[r#"iam.UpdateAccountPasswordPolicy {"RequireSymbols":false,"RequireNumbers":true,"RequireUppercaseCharacters":false,"RequireLowercaseCharacters":false,"MinimumPasswordLength":20,"MaxPasswordAge":30,"AllowUsersToChangePassword":true}"#],
+    );
+}
+
+#[test]
+fn an_error_is_not_a_finding() {
+    let case = case(
+        "S3BlockPublicAccess",
+        "AwsS3Bucket",
+        "arn:aws:s3:::logs",
+        "S3.8",
+    );
+    for code in ["AccessDenied", "NoSuchBucket", "SlowDown", ""] {
+        let error = case.observe(&[json!(code)]).unwrap_err();
+        assert!(matches!(error, PlanError::Read { .. }), "{error}");
+    }
+}
+
+#[test]
+fn what_does_not_fit_is_refused() {
+    let refuse = |case: &Case, message: &str| {
+        let error = case.remediation.observe(&case.target).unwrap_err();
+        assert_eq!(error.to_string(), message);
+    };
+    refuse(
+        &case("S3BlockPublicAccess", "AwsEc2Vpc", "vpc-1", "S3.8"),
+        "`S3BlockPublicAccess` fixes `AwsS3Bucket`, but the finding is about an `AwsEc2Vpc`",
+    );
+    refuse(
+        &case("S3BlockPublicAccess", "AwsS3Bucket", "{{ x }}", "S3.8"),
+        "parameter `Bucket` cannot be `{{ x }}`: it must match `[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]`",
+    );
+    let mut set = case("S3BlockPublicAccess", "AwsS3Bucket", "logs", "S3.8");
+    set.target
+        .settings
+        .insert("Bucket".to_owned(), json!("other"));
+    refuse(
+        &set,
+        "parameter `Bucket` comes from the finding and cannot be set",
+    );
+    set.target.settings = serde_json::Map::from_iter([("Bukcet".to_owned(), json!("other"))]);
+    refuse(&set, "`S3BlockPublicAccess` has no parameter `Bukcet`");
+}
+
+#[test]
+fn a_plan_of_another_version_is_not_undone() {
+    let case = case(
+        "S3BlockPublicAccess",
+        "AwsS3Bucket",
+        "arn:aws:s3:::logs",
+        "S3.8",
+    );
+    let mut plan = case.plan(&[json!("NoSuchPublicAccessBlockConfiguration")]);
+    plan.digest = "0".repeat(64);
+    assert!(matches!(
+        case.remediation.observe_again(&plan),
+        Err(PlanError::Changed(_))
+    ));
+    let observed = case
+        .observe(&[json!("NoSuchPublicAccessBlockConfiguration")])
+        .unwrap();
+    assert!(matches!(
+        observed.undo(&plan, &json!({})),
+        Err(PlanError::Changed(_))
+    ));
+}
