@@ -21,7 +21,7 @@ pub use parameter::ParameterError;
 pub use parse::parse;
 pub use plan::{
     NextRead, Observation, Observed, Plan, PlanError, PlannedAction, PlannedRead, PlannedStep,
-    ResourceId, Stage, Target,
+    ResourceId, Stage, Subject, Target,
 };
 pub use remediation::{
     Action, Class, Computed, Control, Example, Given, Let, Output, Parameter, ParameterType, Read,

@@ -313,29 +313,34 @@ pub struct NextRead {
 #[derive(Debug)]
 pub struct Observation<'r> {
     remediation: &'r Remediation,
-    place: Place,
+    subject: Subject,
     scope: Scope,
-    parameters: Map<String, Value>,
     seen: Map<String, Value>,
     reads: Vec<PlannedRead>,
 }
 
-/// Where, and on what.
-#[derive(Debug, Clone)]
-struct Place {
-    account: AccountId,
-    region: Region,
-    partition: Partition,
-    resource: ResourceId,
+/// What a finding asks of a remediation: where to act, on what, and with which inputs. All that has
+/// to be kept of a finding until it is planned.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Subject {
+    /// The account to act in.
+    pub account: AccountId,
+    /// The region to act in.
+    pub region: Region,
+    /// The partition of the region.
+    pub partition: Partition,
+    /// The resource.
+    pub resource: ResourceId,
+    /// The remediation's inputs, checked.
+    pub parameters: Map<String, Value>,
 }
 
 /// A target, seen and judged.
 #[derive(Debug)]
 pub struct Observed<'r> {
     remediation: &'r Remediation,
-    place: Place,
+    subject: Subject,
     scope: Scope,
-    parameters: Map<String, Value>,
     seen: Map<String, Value>,
     reads: Vec<PlannedRead>,
     state: Value,
@@ -343,11 +348,11 @@ pub struct Observed<'r> {
 }
 
 impl Remediation {
-    /// Begins to look at `target`: its parameters are bound and checked.
+    /// What `target` asks of this remediation: its parameters are bound and checked.
     ///
     /// # Errors
     /// A resource of another type, or a parameter without an acceptable value.
-    pub fn observe(&self, target: &Target) -> Result<Observation<'_>, PlanError> {
+    pub fn subject(&self, target: &Target) -> Result<Subject, PlanError> {
         let kind = &target.resource.resource_type;
         if !self.resources.contains(kind) {
             return Err(PlanError::WrongResource {
@@ -356,7 +361,7 @@ impl Remediation {
                 found: kind.clone(),
             });
         }
-        let place = Place {
+        let mut subject = Subject {
             account: target.account.clone(),
             region: self.region(&target.region),
             partition: target.region.partition(),
@@ -364,12 +369,13 @@ impl Remediation {
                 kind: kind.clone(),
                 id: target.resource.id.clone(),
             },
+            parameters: Map::new(),
         };
-        let mut scope = place.scope();
+        let mut scope = subject.scope();
         scope.set("resource", &resource_value(&target.resource));
         scope.set("finding", &target.finding);
-        let parameters = self.bind(&scope, target)?;
-        Ok(self.look(place, parameters))
+        subject.parameters = self.bind(&scope, target)?;
+        Ok(subject)
     }
 
     /// Looks again at the resource of a plan: to verify, to resume or to undo.
@@ -380,13 +386,13 @@ impl Remediation {
         if plan.remediation != self.name || plan.digest != self.digest {
             return Err(PlanError::Changed(plan.remediation.clone()));
         }
-        let place = Place {
+        Ok(self.observe(Subject {
             account: plan.account.clone(),
             region: plan.region.clone(),
             partition: plan.partition.clone(),
             resource: plan.resource.clone(),
-        };
-        Ok(self.look(place, plan.parameters.clone()))
+            parameters: plan.parameters.clone(),
+        }))
     }
 
     /// The region in which it works for a finding of `region`: a global one always in the same, so
@@ -409,16 +415,13 @@ impl Remediation {
         home.parse().unwrap_or_else(|_| region.clone())
     }
 
-    fn look(&self, place: Place, parameters: Map<String, Value>) -> Observation<'_> {
-        let mut scope = place.scope();
-        for (name, value) in &parameters {
-            scope.set(name, value);
-        }
+    /// Begins to look at a resource.
+    #[must_use]
+    pub fn observe(&self, subject: Subject) -> Observation<'_> {
         Observation {
             remediation: self,
-            place,
-            scope,
-            parameters,
+            scope: subject.scope(),
+            subject,
             seen: Map::new(),
             reads: Vec::new(),
         }
@@ -519,12 +522,15 @@ fn arns(on: &[crate::template::Template], scope: &Scope) -> Result<Vec<String>, 
         .collect()
 }
 
-impl Place {
+impl Subject {
     fn scope(&self) -> Scope {
         let mut scope = Scope::new();
         scope.set("account", &json!(self.account));
         scope.set("region", &json!(self.region));
         scope.set("partition", &json!(self.partition));
+        for (name, value) in &self.parameters {
+            scope.set(name, value);
+        }
         scope
     }
 }
@@ -658,9 +664,8 @@ impl<'r> Observation<'r> {
         let compliant = truth("compliant", &self.remediation.compliant, &self.scope)?;
         Ok(Observed {
             remediation: self.remediation,
-            place: self.place,
+            subject: self.subject,
             scope: self.scope,
-            parameters: self.parameters,
             seen: self.seen,
             reads: self.reads,
             state,
@@ -741,11 +746,11 @@ impl Observed<'_> {
             remediation: self.remediation.name.clone(),
             digest: self.remediation.digest.clone(),
             stage,
-            account: self.place.account,
-            region: self.place.region,
-            partition: self.place.partition,
-            resource: self.place.resource,
-            parameters: self.parameters,
+            account: self.subject.account,
+            region: self.subject.region,
+            partition: self.subject.partition,
+            resource: self.subject.resource,
+            parameters: self.subject.parameters,
             observed: self.seen,
             state: self.state,
             compliant: self.compliant,

@@ -162,8 +162,14 @@ pub struct Received {
     /// The finding's title.
     #[serde(default)]
     pub title: String,
-    /// The catalog's name of the remediation: `S3BlockPublicAccess`.
+    /// The catalog's name of the remediation: `S3BlockPublicAccess`; `None` if there is none.
     pub remediation: String,
+    /// What the finding asks of the remediation (`stanch_catalog::Subject`).
+    #[serde(default)]
+    pub subject: Value,
+    /// Why nothing can be done about it, where the finding alone tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
     /// Who set it off.
     pub route: Route,
     /// The person or system that asked: an ARN, a user name, an event source.

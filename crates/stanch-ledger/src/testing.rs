@@ -60,6 +60,8 @@ pub fn received(n: u64) -> Received {
         severity: "HIGH".to_owned(),
         title: "S3 buckets should block public access".to_owned(),
         remediation: "S3BlockPublicAccess".to_owned(),
+        subject: json!({"parameters": {"Bucket": format!("bucket-{n}")}}),
+        problem: None,
         route: Route::Automatic,
         requester: "arn:aws:events:eu-central-1:000000000000:rule/stanch".to_owned(),
     }
