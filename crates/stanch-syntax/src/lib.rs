@@ -7,7 +7,9 @@
 mod diagnostic;
 mod read;
 mod tree;
+mod write;
 
 pub use diagnostic::{Diagnostic, Severity};
 pub use read::{Limits, read};
 pub use tree::{Entry, Kind, Node, Position};
+pub use write::to_yaml;
