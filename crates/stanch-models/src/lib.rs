@@ -6,6 +6,7 @@
 #[doc(hidden)]
 pub mod blob;
 mod endpoint;
+mod iam;
 mod models;
 mod names;
 mod parse;
@@ -15,6 +16,7 @@ mod validate;
 pub use endpoint::{
     Endpoint, EndpointAuth, EndpointError, EndpointSettings, Partition, Partitions, RuleSet,
 };
+pub use iam::{AccessLevel, Action, ActionResource, IamService, Needed, ResourceType};
 pub use models::{LookupError, Models, Resolved};
 pub use names::{canonical_parameters, nearest};
 pub use parse::ModelError;

@@ -3,10 +3,12 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::blob::{Blob, BlobError};
 use crate::endpoint::{self, Endpoint, EndpointError, EndpointSettings, Partitions, RuleSet};
+use crate::iam::IamService;
 use crate::names;
 use crate::service::{Operation, Service};
 
@@ -19,9 +21,10 @@ static DATA: &[u8] = include_bytes!("../data/models.bin");
 pub struct Models {
     blob: Blob,
     brought: BTreeMap<Box<str>, Arc<Service>>,
-    decoded: Mutex<HashMap<Box<str>, Arc<Service>>>,
+    decoded: Mutex<HashMap<Box<str>, Option<Arc<Service>>>>,
     rules: Mutex<HashMap<Box<str>, Option<Arc<RuleSet>>>>,
     partitions: OnceLock<Partitions>,
+    iam: Mutex<HashMap<Box<str>, Option<Arc<IamService>>>>,
 }
 
 /// An operation of a service.
@@ -93,6 +96,7 @@ impl Models {
             decoded: Mutex::default(),
             rules: Mutex::default(),
             partitions: OnceLock::new(),
+            iam: Mutex::default(),
         })
     }
 
@@ -122,21 +126,11 @@ impl Models {
         if let Some(service) = self.brought.get(&*wanted) {
             return Ok(service.clone());
         }
-        let mut decoded = self.decoded.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(service) = decoded.get(&*wanted) {
-            return Ok(service.clone());
-        }
-        match self.blob.get::<Service>(&format!("service/{wanted}"))? {
-            Some(service) => {
-                let service = Arc::new(service);
-                decoded.insert(wanted.into(), service.clone());
-                Ok(service)
-            }
-            None => Err(LookupError::UnknownService {
+        self.kept(&self.decoded, "service", &wanted)?
+            .ok_or_else(|| LookupError::UnknownService {
                 name: name.into(),
                 nearest: names::nearest(&wanted, self.names()),
-            }),
-        }
+            })
     }
 
     /// The operation, by the names that boto3 and Automation documents write:
@@ -194,15 +188,30 @@ impl Models {
     }
 
     fn rules(&self, service: &str) -> Result<Option<Arc<RuleSet>>, BlobError> {
-        let mut known = self.rules.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(rules) = known.get(service) {
-            return Ok(rules.clone());
+        self.kept(&self.rules, "rules", service)
+    }
+
+    /// The actions and resources behind an IAM prefix; nothing where AWS has no such.
+    ///
+    /// # Errors
+    /// When the data in the binary is damaged.
+    pub fn iam(&self, prefix: &str) -> Result<Option<Arc<IamService>>, BlobError> {
+        self.kept(&self.iam, "iam", prefix)
+    }
+
+    /// Decodes once, and remembers what is not there as well.
+    fn kept<T: DeserializeOwned>(
+        &self,
+        kept: &Mutex<HashMap<Box<str>, Option<Arc<T>>>>,
+        kind: &str,
+        name: &str,
+    ) -> Result<Option<Arc<T>>, BlobError> {
+        let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(value) = kept.get(name) {
+            return Ok(value.clone());
         }
-        let rules = self
-            .blob
-            .get::<RuleSet>(&format!("rules/{service}"))?
-            .map(Arc::new);
-        known.insert(service.into(), rules.clone());
-        Ok(rules)
+        let value = self.blob.get::<T>(&format!("{kind}/{name}"))?.map(Arc::new);
+        kept.insert(name.into(), value.clone());
+        Ok(value)
     }
 }

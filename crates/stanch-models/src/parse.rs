@@ -591,7 +591,7 @@ pub(crate) fn texts(value: Option<&Value>) -> Vec<Box<str>> {
     }
 }
 
-fn list(value: Option<&Value>) -> impl Iterator<Item = &Value> {
+pub(crate) fn list(value: Option<&Value>) -> impl Iterator<Item = &Value> {
     value.and_then(Value::as_array).into_iter().flatten()
 }
 

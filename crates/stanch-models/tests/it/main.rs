@@ -4,4 +4,5 @@
 
 mod embedded;
 mod endpoint;
+mod iam;
 mod validate;
