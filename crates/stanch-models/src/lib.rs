@@ -13,6 +13,7 @@ mod parse;
 mod service;
 mod validate;
 
+pub use blob::{BlobError, Source};
 pub use endpoint::{
     Endpoint, EndpointAuth, EndpointError, EndpointSettings, Partition, Partitions, RuleSet,
 };

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use crate::blob::{Blob, BlobError};
+use crate::blob::{Blob, BlobError, Source};
 use crate::endpoint::{self, Endpoint, EndpointError, EndpointSettings, Partitions, RuleSet};
 use crate::iam::IamService;
 use crate::names;
@@ -185,6 +185,11 @@ impl Models {
         }
         let partitions = self.blob.get("partitions")?.ok_or(BlobError::Head)?;
         Ok(self.partitions.get_or_init(|| partitions))
+    }
+
+    /// The packages that the embedded data was compiled from: name, version, digest of the archive.
+    pub fn sources(&self) -> &[Source] {
+        &self.blob.index().sources
     }
 
     fn rules(&self, service: &str) -> Result<Option<Arc<RuleSet>>, BlobError> {

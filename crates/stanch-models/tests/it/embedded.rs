@@ -104,3 +104,12 @@ fn a_wrong_name_gets_the_nearest_right_one() {
         assert!(!matches!(error, LookupError::Damaged(_)));
     }
 }
+
+/// `cargo xtask models --check` compiles the packages again; this tells a pin that was moved without.
+#[test]
+fn the_data_is_compiled_from_the_pinned_packages() {
+    let pinned: serde_json::Value =
+        serde_json::from_str(include_str!("../../data/sources.json")).unwrap();
+    let compiled = serde_json::to_value(models().sources()).unwrap();
+    assert_eq!(compiled, pinned, "run `cargo xtask models`");
+}
