@@ -6,7 +6,7 @@
 use std::{cell::Cell, fmt};
 
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde_json::{Map, Number, Value};
+use serde_json::{Map, Number, Value, map::Entry};
 
 /// How much is read before giving up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -278,12 +278,13 @@ impl<'de> Visitor<'de> for Strict<'_> {
         let inner = self.deeper()?;
         let mut map = Map::new();
         while let Some(key) = members.next_key::<String>()? {
-            if map.contains_key(&key) {
-                let key = key.chars().take(64).collect();
-                return Err(self.refuse(Refusal::DuplicateKey(key)));
+            match map.entry(key) {
+                Entry::Vacant(place) => drop(place.insert(members.next_value_seed(inner)?)),
+                Entry::Occupied(place) => {
+                    let key = place.key().chars().take(64).collect();
+                    return Err(self.refuse(Refusal::DuplicateKey(key)));
+                }
             }
-            let value = members.next_value_seed(inner)?;
-            map.insert(key, value);
         }
         Ok(Value::Object(map))
     }

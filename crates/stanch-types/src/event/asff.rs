@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use serde_json::{Map, Value};
 
-use super::{Draft, Problem, Refused, members::Members};
+use super::{Draft, Problem, Refused, members::Members, short};
 use crate::{
     AccountId, Arn, Compliance, ControlRef, Finding, Generation, RecordState, Region, Resource,
     Severity, SeverityLabel, Workflow, asff_type,
@@ -40,7 +40,7 @@ fn draft(map: &Map<String, Value>) -> Result<Draft, Problem> {
     let finding = Members::new(map, "");
     let id = id(finding, "Id")?;
     let account = finding.account("AwsAccountId")?;
-    let (resources, foreign) = resources(finding, &account)?;
+    let (resources, refused) = resources(finding, &account)?;
     // Security Hub adds `Region`; a product's own finding may have it only at its resources.
     let region = match finding.region("Region")? {
         Some(region) => region,
@@ -53,7 +53,7 @@ fn draft(map: &Map<String, Value>) -> Result<Draft, Problem> {
     let workflow = finding.object("Workflow")?;
     Ok(Draft {
         sample: finding.boolean("Sample")?.unwrap_or_default(),
-        foreign,
+        refused,
         finding: Finding {
             id,
             generation: Generation(finding.first_timestamp(&[
@@ -178,7 +178,7 @@ fn resources(
     finding: Members<'_>,
     account: &AccountId,
 ) -> Result<(Vec<Resource>, Vec<Problem>), Problem> {
-    let (mut own, mut foreign) = (Vec::new(), Vec::new());
+    let (mut own, mut refused) = (Vec::new(), Vec::new());
     for resource in finding.objects("Resources")? {
         let resource = resource?;
         let (kind, id) = (
@@ -199,13 +199,13 @@ fn resources(
                 region: resource_region(resource)?,
                 ..new_resource(kind, id, arn)
             }),
-            Err(problem) => foreign.push(problem),
+            Err(problem) => refused.push(problem),
         }
     }
-    if own.is_empty() && foreign.is_empty() {
+    if own.is_empty() && refused.is_empty() {
         return Err(finding.missing("Resources"));
     }
-    Ok((own, foreign))
+    Ok((own, refused))
 }
 
 /// Global resources come as `global`, `aws-global` or without a region.
@@ -243,13 +243,20 @@ pub(super) fn new_resource(kind: &str, id: &str, arn: Option<Arn>) -> Resource {
 }
 
 /// The resource's ARN, if its id is one, or why it must not be touched: it belongs to another
-/// account than the finding. S3 buckets and AWS-managed policies name no account.
+/// account than the finding (S3 buckets and AWS-managed policies name no account), or its id is none
+/// that AWS gives.
 pub(super) fn own_resource(
     account: &AccountId,
     kind: &str,
     id: &str,
     owner: Option<&str>,
 ) -> Result<Option<Arn>, Problem> {
+    if id.contains(char::is_control) {
+        return Err(Problem::new(
+            format!("resource `{}` has control characters in its id", short(id)),
+            "AWS gives no such id; find out who wrote the finding",
+        ));
+    }
     let arn = id.parse::<Arn>().ok();
     let of_id = match &arn {
         Some(arn) => Some(arn.account.as_str()),

@@ -50,7 +50,7 @@ fn draft(map: &Map<String, Value>) -> Result<Draft, Problem> {
                 .or_else(|missing| change.timestamp("notificationCreationTime")?.ok_or(missing))?,
         ),
     };
-    let (resources, foreign) = match own_resource(&account, kind, resource_id, None) {
+    let (resources, refused) = match own_resource(&account, kind, resource_id, None) {
         Ok(arn) => (vec![new_resource(kind, resource_id, arn)], Vec::new()),
         Err(problem) => (Vec::new(), vec![problem]),
     };
@@ -63,7 +63,7 @@ fn draft(map: &Map<String, Value>) -> Result<Draft, Problem> {
     };
     Ok(Draft {
         sample: false,
-        foreign,
+        refused,
         finding: Finding {
             id: id.parse().map_err(|error| {
                 Problem::new(

@@ -138,7 +138,8 @@ pub enum Incoming {
         /// Why.
         reason: SkipReason,
     },
-    /// Could not be understood, or must not be acted on: a dead letter.
+    /// Could not be understood, or must not be acted on: a dead letter. A finding some of whose
+    /// resources are refused gives one of these and, with its other resources, an `Accepted`.
     Unreadable {
         /// Why.
         problem: Problem,
@@ -168,12 +169,12 @@ pub fn read(bytes: &[u8], options: &Options) -> Vec<Incoming> {
     reader.out
 }
 
-/// One finding, and resources in it that are not its own.
+/// A finding, and those of its resources that must not be touched.
 struct Draft {
     finding: Finding,
     sample: bool,
-    /// Resources of other accounts, each with what is wrong.
-    foreign: Vec<Problem>,
+    /// What is wrong with each of them.
+    refused: Vec<Problem>,
 }
 
 #[derive(Clone)]
@@ -447,8 +448,8 @@ impl Reader<'_> {
                 reason,
             });
         }
-        let more = draft.foreign.len().saturating_sub(1);
-        if let Some(mut problem) = draft.foreign.into_iter().next() {
+        let more = draft.refused.len().saturating_sub(1);
+        if let Some(mut problem) = draft.refused.into_iter().next() {
             if more > 0 {
                 problem.reason += &format!(" (and {more} more such)");
             }

@@ -44,7 +44,7 @@ fn draft(map: &Map<String, Value>) -> Result<Draft, Problem> {
     let product = metadata.required_object("product")?;
     let cloud = finding.required_object("cloud")?;
     let account = cloud.required_object("account")?.account("uid")?;
-    let (resources, foreign) = resources(finding, &account)?;
+    let (resources, refused) = resources(finding, &account)?;
     let region = match cloud.region("region")? {
         Some(region) => region,
         None => resources
@@ -64,7 +64,7 @@ fn draft(map: &Map<String, Value>) -> Result<Draft, Problem> {
     }
     Ok(Draft {
         sample: title.starts_with("[SAMPLE]"),
-        foreign,
+        refused,
         finding: Finding {
             id: asff::id(info, "uid")?,
             generation: Generation(generation),
@@ -243,7 +243,7 @@ fn resources(
     finding: Members<'_>,
     account: &AccountId,
 ) -> Result<(Vec<Resource>, Vec<Problem>), Problem> {
-    let (mut own, mut foreign) = (Vec::new(), Vec::new());
+    let (mut own, mut refused) = (Vec::new(), Vec::new());
     for resource in finding.objects("resources")? {
         let resource = resource?;
         let (kind, uid) = (
@@ -272,13 +272,13 @@ fn resources(
                 new.details = resource.raw("data");
                 own.push(new);
             }
-            Err(problem) => foreign.push(problem),
+            Err(problem) => refused.push(problem),
         }
     }
-    if own.is_empty() && foreign.is_empty() {
+    if own.is_empty() && refused.is_empty() {
         return Err(finding.missing("resources"));
     }
-    Ok((own, foreign))
+    Ok((own, refused))
 }
 
 fn tags(resource: Members<'_>) -> Result<BTreeMap<String, String>, Problem> {

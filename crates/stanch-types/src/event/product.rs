@@ -186,7 +186,7 @@ fn region(finding: Members<'_>) -> Result<Region, Problem> {
 struct Resources<'a> {
     account: &'a AccountId,
     own: Vec<Resource>,
-    foreign: Vec<Problem>,
+    refused: Vec<Problem>,
 }
 
 impl<'a> Resources<'a> {
@@ -194,19 +194,19 @@ impl<'a> Resources<'a> {
         Self {
             account,
             own: Vec::new(),
-            foreign: Vec::new(),
+            refused: Vec::new(),
         }
     }
 
     fn is_empty(&self) -> bool {
-        self.own.is_empty() && self.foreign.is_empty()
+        self.own.is_empty() && self.refused.is_empty()
     }
 
     fn add(&mut self, kind: &str, id: &str) -> Option<&mut Resource> {
         match own_resource(self.account, kind, id, None) {
             Ok(arn) => self.own.push(new_resource(kind, id, arn)),
             Err(problem) => {
-                self.foreign.push(problem);
+                self.refused.push(problem);
                 return None;
             }
         }
@@ -235,7 +235,7 @@ impl New<'_> {
         }
         Ok(Draft {
             sample: self.sample,
-            foreign: self.resources.foreign,
+            refused: self.resources.refused,
             finding: Finding {
                 id: asff::id(finding, self.id)?,
                 generation: Generation(finding.first_timestamp(self.updated)?),

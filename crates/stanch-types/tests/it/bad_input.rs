@@ -212,6 +212,10 @@ fn members_missing_or_of_the_wrong_type() {
         "`Resources[31].Id` is missing",
     );
     check_finding(
+        |f| f["Resources"] = json!([{"Type": "AwsS3Bucket", "Id": "b\u{1b}[2J"}]),
+        "resource `b [2J` has control characters in its id",
+    );
+    check_finding(
         |f| f["Resources"][0]["Tags"] = json!([1]),
         "`Resources[0].Tags` must be an object, is an array",
     );
