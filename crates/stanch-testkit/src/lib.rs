@@ -4,20 +4,24 @@
 //! Nothing here is on the product's own path.
 
 mod clock;
+mod emulated;
 mod emulator;
 mod fake;
 mod finding;
 mod generated;
 pub mod organization;
+mod plant;
 mod script;
 mod tap;
 
 pub use clock::FakeClock;
+pub use emulated::{Emulated, models};
 pub use emulator::{Emulator, EmulatorError};
 pub use fake::FakeAws;
 pub use finding::Misconfiguration;
 pub use generated::assert_generated;
 pub use organization::Organization;
+pub use plant::{PlantError, Planted, also, plant};
 pub use script::FakeApi;
 pub use tap::{Aim, Fault, Seen, Tap};
 

@@ -6,3 +6,4 @@
 
 mod emulator;
 mod fake;
+mod organization;
