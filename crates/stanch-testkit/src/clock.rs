@@ -1,67 +1,47 @@
-//! Time that passes only when someone waits.
+//! Clocks for tests.
 
-use std::{
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use stanch_types::Clock;
+use tokio::sync::watch;
 
-/// A clock whose `sleep` returns at once, having moved the time on.
+/// A clock that follows tokio's: in a test with `start_paused = true` time stands still while anyone
+/// works, and moves on to the next deadline when all wait.
 ///
-/// Waits of several tasks add up, as they would if the tasks ran one after another.
+/// For code that does no IO of its own: waiting for a socket counts as waiting.
 #[derive(Debug)]
-pub struct FakeClock(Mutex<State>);
-
-#[derive(Debug, Clone, Copy)]
-struct State {
-    now: Timestamp,
-    monotonic: Duration,
+pub struct FakeClock {
+    start: tokio::time::Instant,
+    /// What the wall clock showed at the start; changes when it is set.
+    epoch: watch::Sender<Timestamp>,
 }
 
 impl FakeClock {
-    /// A clock that stands at `now`.
+    /// A clock that shows `now`.
     #[must_use]
     pub fn at(now: Timestamp) -> Self {
-        Self(Mutex::new(State {
-            now,
-            monotonic: Duration::ZERO,
-        }))
-    }
-
-    /// Lets time pass.
-    pub fn advance(&self, duration: Duration) {
-        self.change(|state| {
-            state.monotonic += duration;
-            state.now = state.now.saturating_add(duration).unwrap_or(Timestamp::MAX);
-        });
+        Self {
+            start: tokio::time::Instant::now(),
+            epoch: watch::Sender::new(now),
+        }
     }
 
     /// Sets the wall clock forward or back, as an operator or NTP does; the monotonic clock goes on.
     pub fn jump(&self, by: SignedDuration) {
-        self.change(|state| {
-            let limit = if by.is_negative() {
-                Timestamp::MIN
-            } else {
-                Timestamp::MAX
-            };
-            state.now = state.now.saturating_add(by).unwrap_or(limit);
-        });
-    }
-
-    fn change(&self, change: impl FnOnce(&mut State)) {
-        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
-    }
-
-    fn state(&self) -> State {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        let limit = if by.is_negative() {
+            Timestamp::MIN
+        } else {
+            Timestamp::MAX
+        };
+        self.epoch
+            .send_modify(|epoch| *epoch = epoch.saturating_add(by).unwrap_or(limit));
     }
 }
 
 impl Default for FakeClock {
-    /// Stands at 2026-01-01T00:00:00Z.
+    /// Shows 2026-01-01T00:00:00Z.
     fn default() -> Self {
         Self::at(Timestamp::constant(1_767_225_600, 0))
     }
@@ -70,17 +50,61 @@ impl Default for FakeClock {
 #[async_trait]
 impl Clock for FakeClock {
     fn now(&self) -> Timestamp {
-        self.state().now
+        let epoch = *self.epoch.borrow();
+        epoch
+            .saturating_add(self.monotonic())
+            .unwrap_or(Timestamp::MAX)
     }
 
     fn monotonic(&self) -> Duration {
-        self.state().monotonic
+        self.start.elapsed()
     }
 
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "tokio's clock is the one that stands still"
+    )]
     async fn sleep(&self, duration: Duration) {
-        self.advance(duration);
-        // Whoever waits lets the others run.
-        tokio::task::yield_now().await;
+        tokio::time::sleep(duration).await;
+    }
+}
+
+/// A clock that runs as many times as fast as the real one, for tests that wait for processes and
+/// sockets and yet must not wait minutes.
+#[derive(Debug)]
+pub struct FastClock {
+    start: Instant,
+    epoch: Timestamp,
+    speed: u32,
+}
+
+impl FastClock {
+    /// A clock that shows `now` and runs `speed` times as fast.
+    #[must_use]
+    pub fn new(now: Timestamp, speed: u32) -> Self {
+        Self {
+            start: Instant::now(),
+            epoch: now,
+            speed: speed.max(1),
+        }
+    }
+}
+
+#[async_trait]
+impl Clock for FastClock {
+    fn now(&self) -> Timestamp {
+        self.epoch
+            .saturating_add(self.monotonic())
+            .unwrap_or(Timestamp::MAX)
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.start.elapsed().saturating_mul(self.speed)
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "real time, only less of it")]
+    async fn sleep(&self, duration: Duration) {
+        tokio::time::sleep(duration / self.speed).await;
     }
 }
 
@@ -88,11 +112,15 @@ impl Clock for FakeClock {
 mod tests {
     use super::*;
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn waiting_moves_time_and_takes_none() {
         let clock = FakeClock::default();
         assert_eq!(clock.now().to_string(), "2026-01-01T00:00:00Z");
-        clock.sleep(Duration::from_secs(86_400)).await;
+        let (day, hour) = (
+            clock.sleep(Duration::from_secs(86_400)),
+            clock.sleep(Duration::from_secs(3_600)),
+        );
+        tokio::join!(day, hour);
         assert_eq!(clock.now().to_string(), "2026-01-02T00:00:00Z");
         clock.jump(SignedDuration::from_hours(-48));
         assert_eq!(clock.now().to_string(), "2025-12-31T00:00:00Z");

@@ -16,6 +16,8 @@ use stanch_types::{
     Access, AccountId, Api, Call, CallError, CallErrorKind, Region, Reply, Scope, Sessions,
 };
 
+use crate::organization::MEMBER_ROLE;
+
 /// The accounts of an organization, in memory.
 #[derive(Clone)]
 pub struct FakeAws(Arc<Inner>);
@@ -71,7 +73,7 @@ impl Sessions for FakeAws {
 
     fn role_arn(&self, scope: &Scope) -> String {
         let (partition, account) = (scope.region.partition(), &scope.account);
-        format!("arn:{partition}:iam::{account}:role/SecurityRemediationCrossAccountRole")
+        format!("arn:{partition}:iam::{account}:role/{MEMBER_ROLE}")
     }
 }
 

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use stanch_types::{AccountId, Region};
+use stanch_types::{AccountId, ControlRef, Region};
 
 /// What is wrong with one resource.
 #[derive(Debug, Clone)]
@@ -11,19 +11,29 @@ pub struct Misconfiguration {
     pub account: AccountId,
     /// The region of the resource; for global ones, where Security Hub found it.
     pub region: Region,
-    /// The Security Hub control or the Config rule: `S3.8`, `s3-bucket-public-read-prohibited`.
-    pub control: String,
-    /// As the finding format names it: `AwsS3Bucket`; or as Config does: `AWS::S3::Bucket`.
+    /// What found it.
+    pub control: ControlRef,
+    /// As the finding format names it: `AwsS3Bucket`.
     pub resource_type: String,
-    /// As the finding format or Config has it.
+    /// The ARN; for resources without one, the id.
     pub resource_id: String,
-    /// `Resources[].Details` of the finding format; may be null.
+    /// What the finding format has under `Resources[].Details.<type>`; may be null.
     pub details: Value,
     /// When it was seen.
     pub at: Timestamp,
 }
 
 impl Misconfiguration {
+    /// The event in which AWS delivers it: Config's own if a Config rule found it, Security Hub's
+    /// otherwise.
+    #[must_use]
+    pub fn event(&self) -> Value {
+        match &self.control {
+            ControlRef::ConfigRule(rule) => self.config_event(rule),
+            _ => self.security_hub_event(),
+        }
+    }
+
     /// The finding in the AWS Security Finding Format, with consolidated controls,
     /// <https://docs.aws.amazon.com/securityhub/latest/userguide/securityhub-findings-format.html>.
     #[must_use]
@@ -36,9 +46,25 @@ impl Misconfiguration {
             ..
         } = self;
         let partition = region.partition();
+        let generator = match control {
+            ControlRef::Prowler(check) => format!("prowler-{check}"),
+            ControlRef::Cis { version, id } => {
+                format!("cis-aws-foundations-benchmark/v/{version}/{id}")
+            }
+            ControlRef::Pci { version, id } => format!("pci-dss/v/{version}/{id}"),
+            other => format!("security-control/{other}"),
+        };
+        let compliance = match control {
+            ControlRef::SecurityHub(id) => json!({"Status": "FAILED", "SecurityControlId": id,
+                "AssociatedStandards": [{"StandardsId": "standards/aws-foundational-security-best-practices/v/1.0.0"}]}),
+            _ => json!({"Status": "FAILED"}),
+        };
         let mut resource = json!({"Type": self.resource_type, "Id": self.resource_id, "Partition": partition, "Region": region});
         if let (Some(resource), false) = (resource.as_object_mut(), self.details.is_null()) {
-            resource.insert("Details".to_owned(), self.details.clone());
+            resource.insert(
+                "Details".to_owned(),
+                json!({&self.resource_type: self.details}),
+            );
         }
         json!({
             "SchemaVersion": "2018-10-08",
@@ -47,7 +73,7 @@ impl Misconfiguration {
             "ProductName": "Security Hub",
             "CompanyName": "AWS",
             "Region": region,
-            "GeneratorId": format!("security-control/{control}"),
+            "GeneratorId": generator,
             "AwsAccountId": account,
             "Types": ["Software and Configuration Checks/Industry and Regulatory Standards"],
             "FirstObservedAt": at, "LastObservedAt": at, "CreatedAt": at, "UpdatedAt": at,
@@ -55,8 +81,7 @@ impl Misconfiguration {
             "Title": format!("{control} on {}", self.resource_id),
             "Description": format!("The resource does not meet {control}."),
             "Resources": [resource],
-            "Compliance": {"Status": "FAILED", "SecurityControlId": control,
-                "AssociatedStandards": [{"StandardsId": "standards/aws-foundational-security-best-practices/v/1.0.0"}]},
+            "Compliance": compliance,
             "WorkflowState": "NEW",
             "Workflow": {"Status": "NEW"},
             "RecordState": "ACTIVE",
@@ -79,11 +104,10 @@ impl Misconfiguration {
     /// `Config Rules Compliance Change`,
     /// <https://docs.aws.amazon.com/config/latest/developerguide/monitor-config-with-cloudwatchevents.html>.
     #[must_use]
-    pub fn config_event(&self) -> Value {
+    pub fn config_event(&self, rule: &str) -> Value {
         let Self {
             account,
             region,
-            control,
             at,
             ..
         } = self;
@@ -91,11 +115,11 @@ impl Misconfiguration {
         let detail = json!({
             "recordVersion": "1.0", "messageType": "ComplianceChangeNotification",
             "configRuleARN": format!("arn:{}:config:{region}:{account}:config-rule/config-rule-stanch", region.partition()),
-            "configRuleName": control, "awsAccountId": account, "awsRegion": region,
+            "configRuleName": rule, "awsAccountId": account, "awsRegion": region,
             "resourceType": self.resource_type, "resourceId": self.resource_id,
             "newEvaluationResult": {
                 "evaluationResultIdentifier": {
-                    "evaluationResultQualifier": {"configRuleName": control, "resourceType": self.resource_type, "resourceId": self.resource_id},
+                    "evaluationResultQualifier": {"configRuleName": rule, "resourceType": self.resource_type, "resourceId": self.resource_id},
                     "orderingTimestamp": at},
                 "complianceType": "NON_COMPLIANT", "resultRecordedTime": at, "configRuleInvokedTime": at},
             "notificationCreationTime": at,

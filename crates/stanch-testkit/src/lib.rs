@@ -14,7 +14,7 @@ mod plant;
 mod script;
 mod tap;
 
-pub use clock::FakeClock;
+pub use clock::{FakeClock, FastClock};
 pub use emulated::{Emulated, models};
 pub use emulator::{Emulator, EmulatorError};
 pub use fake::FakeAws;

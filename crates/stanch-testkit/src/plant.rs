@@ -1,8 +1,11 @@
 //! Misconfigurations, planted as the catalog's examples say.
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
-use stanch_catalog::{Example, ExpressionError, Given, Remediation, Scope, Target, TemplateError};
+use stanch_catalog::{Example, ExpressionError, Given, Remediation, Scope, TemplateError};
 use stanch_types::{AccountId, Api, Call, CallError, Region};
+
+use crate::Misconfiguration;
 
 /// Why an example could not be planted.
 #[derive(Debug, thiserror::Error)]
@@ -31,8 +34,8 @@ pub enum PlantError {
 /// An example whose resources are there.
 #[derive(Debug, Clone)]
 pub struct Planted {
-    /// What a finding about it asks to be fixed.
-    pub target: Target,
+    /// What its finding says.
+    pub misconfiguration: Misconfiguration,
     /// The names that its templates may use: `account`, `region`, `partition` and those of `given`.
     pub scope: Scope,
 }
@@ -43,6 +46,7 @@ pub async fn plant(
     remediation: &Remediation,
     example: &Example,
     (account, region): (&AccountId, &Region),
+    at: Timestamp,
 ) -> Result<Planted, PlantError> {
     let mut scope = Scope::new();
     scope.set("account", &json!(account));
@@ -66,22 +70,22 @@ pub async fn plant(
         .resource_type
         .as_ref()
         .or(remediation.resources.first());
-    let target = Target {
+    let misconfiguration = Misconfiguration {
         account: account.clone(),
         region: region.clone(),
-        resource: stanch_catalog::Resource {
-            kind: kind.cloned().unwrap_or_default(),
-            id: match render("finding.resource", &example.resource)? {
-                Value::String(id) => id,
-                other => other.to_string(),
-            },
+        control: example.control.clone(),
+        resource_type: kind.cloned().unwrap_or_default(),
+        resource_id: match render("finding.resource", &example.resource)? {
+            Value::String(id) => id,
+            other => other.to_string(),
         },
         details: render("finding.details", &example.details)?,
-        control: example.control.clone(),
-        finding: Value::Null,
-        settings: example.settings.clone(),
+        at,
     };
-    Ok(Planted { target, scope })
+    Ok(Planted {
+        misconfiguration,
+        scope,
+    })
 }
 
 /// What the reads of `example.also` answer.

@@ -5,7 +5,7 @@ use stanch_types::{Access, AccountId, Call, CallErrorKind, Region, Scope, Sessio
 #[tokio::test]
 async fn the_hub_may_do_in_a_member_account_what_its_session_allows_and_nothing_else() {
     let emulator = Emulator::start().unwrap();
-    let region: Region = "eu-central-1".parse().unwrap();
+    let region: Region = "us-east-1".parse().unwrap();
     let aws = Emulated::at(&emulator.endpoint(), region.clone());
     let statement = |action: &str| json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": action, "Resource": "*"}]});
     let role_policy = statement("s3:*");
