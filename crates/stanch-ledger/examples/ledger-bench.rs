@@ -1,4 +1,4 @@
-//! Measures the SQLite ledger: `ledger-bench <new file> [findings] [at once]`.
+//! Measures the SQLite ledger: `ledger-bench <file> [findings] [at once]`.
 //!
 //! Each finding is admitted, planned and finished by three durable writes of four events in all, and
 //! every thousandth lives its whole life; then pages of fifty are asked for by account, by resource
@@ -33,7 +33,9 @@ async fn main() {
     let at_once: u64 = number(arguments.next(), 256);
     let ledger = Arc::new(SqliteLedger::open(&path).unwrap());
 
-    let next = Arc::new(AtomicU64::new(0));
+    // A file that is filled already is only asked.
+    let last = ledger.record(key(findings - 1).remediation_id()).await;
+    let next = Arc::new(AtomicU64::new(if last.is_ok() { findings } else { 0 }));
     let begin = Instant::now();
     let workers: Vec<_> = (0..at_once)
         .map(|_| {
@@ -106,6 +108,13 @@ async fn main() {
     }
     let each: Duration = begin.elapsed() / u32::try_from(checked).unwrap();
     println!("verify: {each:?} a remediation");
+    if let Some(line) = std::fs::read_to_string("/proc/self/status")
+        .unwrap_or_default()
+        .lines()
+        .find(|line| line.starts_with("VmHWM"))
+    {
+        println!("most memory: {}", line.trim_start_matches("VmHWM:").trim());
+    }
     println!("{figures}");
 }
 
@@ -113,7 +122,7 @@ async fn fix(ledger: &dyn Ledger, n: u64) {
     let at = noon_and(n);
     let id = key(n).remediation_id();
     ledger.admit(key(n), received(n), at).await.unwrap();
-    if n % 1_000 == 0 {
+    if n.is_multiple_of(1_000) {
         ledger.append(id, 1, success(), at).await.unwrap();
         return;
     }

@@ -7,12 +7,14 @@ use stanch_types::{AccountId, Arn, Call, CallErrorKind, Region};
 
 /// Something that happened. As JSON, `{"event": "step-started", …}`.
 ///
-/// Members are only ever added, and each added one has a default, so that old ledgers stay readable.
+/// Once there are ledgers to keep: members are only ever added, and an added one has a default and is
+/// left out while it has it. So an old event reads, and is written again, as the same bytes, which is
+/// what its hash needs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum Event {
     /// The finding was admitted. Always the first event, and only that.
-    Received(Received),
+    Received(Box<Received>),
     /// The resource was observed and a plan made from it.
     Planned(Planned),
     /// The guard spoke.
@@ -162,7 +164,7 @@ pub struct Received {
     /// The finding's title.
     #[serde(default)]
     pub title: String,
-    /// The catalog's name of the remediation: `S3BlockPublicAccess`; `None` if there is none.
+    /// The catalog's name of the remediation: `S3BlockPublicAccess`; empty if there is none.
     pub remediation: String,
     /// What the finding asks of the remediation (`stanch_catalog::Subject`).
     #[serde(default)]

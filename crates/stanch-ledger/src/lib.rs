@@ -10,6 +10,7 @@
 mod chain;
 mod error;
 mod event;
+mod export;
 mod ids;
 mod ledger;
 mod memory;
@@ -25,6 +26,7 @@ pub use event::{
     Decided, Event, Phase, Planned, Received, Route, Started, StepFinished, StepOutcome,
     StepStarted, UndoPlanned, Verdict, Verified,
 };
+pub use export::{ExportError, ExportFault, Exported, verify_export};
 pub use ids::{Digest, IdempotencyKey, InvalidHex, RemediationId};
 pub use ledger::{
     Admission, Attempts, Cursor, DeadLetter, Head, Lease, Ledger, Letter, Lock, Order, Page, Query,

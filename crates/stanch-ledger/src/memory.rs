@@ -114,7 +114,7 @@ impl Ledger for MemoryLedger {
         let id = key.remediation_id();
         let at = to_millisecond(at);
         let state = State::admitted(received.clone(), at);
-        let first = entry(id, 0, at, Digest::ZERO, Event::Received(received))?;
+        let first = entry(id, 0, at, Digest::ZERO, Event::Received(received.into()))?;
         let mut inner = self.inner();
         if inner.by_id.contains_key(&id) {
             return Ok(Admission::Duplicate(id));

@@ -9,7 +9,7 @@ use stanch_types::Call;
 
 use crate::{
     Decided, Event, Phase, Planned, Received, Started, StepFinished, StepOutcome, StepStarted,
-    UndoPlanned, Verdict, Verified,
+    UndoPlanned, Verdict, Verified, chain::to_millisecond,
 };
 
 /// Where a remediation stands.
@@ -244,11 +244,11 @@ pub struct State {
 impl State {
     /// The state after the first event.
     #[must_use]
-    pub const fn admitted(received: Received, at: Timestamp) -> Self {
+    pub fn admitted(received: Received, at: Timestamp) -> Self {
         Self {
             status: Status::Received,
             received,
-            at,
+            at: to_millisecond(at),
             plan: None,
             decision: None,
             approval: None,
@@ -262,6 +262,18 @@ impl State {
         }
     }
 
+    /// [`State::admitted`] by an event.
+    pub(crate) fn first(event: &Event, at: Timestamp) -> Result<Self, IllegalTransition> {
+        match event {
+            Event::Received(received) => Ok(Self::admitted(Received::clone(received), at)),
+            _ => Err(IllegalTransition {
+                status: Status::Received,
+                event: event.name(),
+                reason: "a remediation starts with `received`",
+            }),
+        }
+    }
+
     /// The state after all of `events`; `None` if there are none.
     ///
     /// # Errors
@@ -270,17 +282,10 @@ impl State {
         events: impl IntoIterator<Item = (&'a Event, Timestamp)>,
     ) -> Result<Option<Self>, IllegalTransition> {
         let mut events = events.into_iter();
-        let mut state = match events.next() {
-            None => return Ok(None),
-            Some((Event::Received(received), at)) => Self::admitted(received.clone(), at),
-            Some((event, _)) => {
-                return Err(IllegalTransition {
-                    status: Status::Received,
-                    event: event.name(),
-                    reason: "a remediation starts with `received`",
-                });
-            }
+        let Some((event, at)) = events.next() else {
+            return Ok(None);
         };
+        let mut state = Self::first(event, at)?;
         for (event, at) in events {
             state = state.apply(event, at)?;
         }
@@ -289,12 +294,14 @@ impl State {
 
     /// The one transition function: the state after `event`, which happened at `at`.
     ///
-    /// It is total: every event in every state gives a state or an error.
+    /// It is total: every event in every state gives a state or an error. Of `at`, the milliseconds
+    /// count, as they are what is stored.
     ///
     /// # Errors
     /// The event cannot happen here.
     pub fn apply(mut self, event: &Event, at: Timestamp) -> Result<Self, IllegalTransition> {
         use Status::*;
+        let at = to_millisecond(at);
         let status = self.status;
         let illegal = |reason| {
             Err(IllegalTransition {

@@ -228,7 +228,7 @@ async fn admits_a_key_once(ledger: Arc<dyn Ledger>) {
     assert_eq!(new, 1);
     let entries = ledger.entries(key(7).remediation_id()).await.unwrap();
     assert_eq!(entries.len(), 1);
-    assert_eq!(entries[0].event, Event::Received(received(7)));
+    assert_eq!(entries[0].event, Event::Received(received(7).into()));
 }
 
 async fn one_of_many_appends_wins(ledger: Arc<dyn Ledger>) {
@@ -274,7 +274,7 @@ async fn appends_all_or_nothing(ledger: &dyn Ledger) {
     events.push(planned(false));
     let error = ledger.append(id, 1, events, NOON).await.unwrap_err();
     assert!(matches!(error, LedgerError::Illegal { .. }), "{error}");
-    let again = Event::Received(received(1));
+    let again = Event::Received(received(1).into());
     assert!(ledger.append(id, 1, vec![again], NOON).await.is_err());
     assert_eq!(ledger.entries(id).await.unwrap().len(), 1);
     let head = ledger.append(id, 1, Vec::new(), NOON).await.unwrap();

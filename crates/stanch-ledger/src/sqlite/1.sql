@@ -29,8 +29,10 @@ CREATE TABLE remediation (
     events       INTEGER NOT NULL
 ) STRICT;
 
-CREATE INDEX remediation_by_time     ON remediation (at);
-CREATE INDEX remediation_by_account  ON remediation (account, at);
+-- `n` is the order of those admitted in one millisecond; with `status` the rows need not be read to be
+-- counted.
+CREATE INDEX remediation_by_time     ON remediation (at, n, status);
+CREATE INDEX remediation_by_account  ON remediation (account, at, n, status);
 CREATE INDEX remediation_by_resource ON remediation (resource_id, at);
 CREATE INDEX remediation_by_finding  ON remediation (finding_id, at);
 CREATE INDEX remediation_unfinished  ON remediation (at) WHERE open = 1;

@@ -217,7 +217,7 @@ impl Ledger for SqliteLedger {
         received: Received,
         at: Timestamp,
     ) -> Result<Admission, LedgerError> {
-        let first = Sealed::new(Event::Received(received.clone()))?;
+        let first = Sealed::new(Event::Received(received.clone().into()))?;
         let (id, at) = (key.remediation_id(), to_millisecond(at));
         self.write(move |writer| writer.admit(id, received, first, at))
             .await

@@ -1,10 +1,13 @@
 //! A chain finds every change of what it holds.
 
+use std::{error::Error as _, sync::LazyLock};
+
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use stanch_ledger::{
-    Digest, Entry, Event, Ledger, MemoryLedger,
-    testing::{NOON, key, noon_and, received, success},
+    Digest, Entry, Event, Ledger, MemoryLedger, Status,
+    testing::{NOON, finished, key, noon_and, received, success},
+    verify_export,
 };
 
 async fn entries() -> Vec<Entry> {
@@ -57,7 +60,12 @@ async fn every_kind_of_damage_is_named() {
         1,
         "belongs to another remediation",
     );
-    check(&entries, |e| e[0].v = 9, 0, "has an unknown format version");
+    check(
+        &entries,
+        |e| e[0].v = 9,
+        0,
+        "was written by a version that is not known here",
+    );
     // Someone who writes the event and its own hashes anew is found by the next one.
     check(
         &entries,
@@ -119,6 +127,101 @@ fn any_json() -> impl Strategy<Value = Value> {
                 .prop_map(|members| Value::Object(members.into_iter().collect())),
         ]
     })
+}
+
+/// An export of `count` findings, all fixed.
+async fn export(count: u64) -> String {
+    let ledger = MemoryLedger::new();
+    for n in 0..count {
+        let id = key(n).remediation_id();
+        ledger.admit(key(n), received(n), NOON).await.unwrap();
+        ledger.append(id, 1, success(), noon_and(n)).await.unwrap();
+    }
+    let mut text = Vec::new();
+    ledger.export(&mut text).await.unwrap();
+    String::from_utf8(text).unwrap()
+}
+
+#[tokio::test]
+async fn an_export_is_checked_without_the_ledger() {
+    let text = export(3).await;
+    let exported = verify_export(text.as_bytes()).unwrap();
+    assert_eq!((exported.remediations, exported.events), (3, 24));
+    let lines: Vec<&str> = text.lines().collect();
+    let check = |lines: Vec<&str>, line: u64, message: &str| {
+        let error = verify_export(lines.join("\n").as_bytes()).unwrap_err();
+        assert!(
+            error.to_string().contains(&format!("line {line} ")),
+            "{error}"
+        );
+        let cause = error.source().unwrap().to_string();
+        assert!(cause.contains(message), "{cause}");
+    };
+    let without = |n: usize| [&lines[..n], &lines[n + 1..]].concat();
+    check(without(0), 1, "is missing or out of order");
+    check(without(10), 11, "is missing or out of order");
+    check([&lines[..], &lines[..8]].concat(), 25, "stands there twice");
+    let mut swapped = lines.clone();
+    swapped.swap(3, 12);
+    check(swapped, 4, "is missing or out of order");
+    let illegal = Entry::verify(key(0).remediation_id(), &forged()).is_ok();
+    assert!(illegal, "its hashes hold");
+    let forged: Vec<String> = forged()
+        .iter()
+        .map(|e| serde_json::to_string(e).unwrap())
+        .collect();
+    check(
+        forged.iter().map(String::as_str).collect(),
+        2,
+        "cannot follow",
+    );
+}
+
+/// A chain whose hashes hold, of events that cannot have happened.
+fn forged() -> Vec<Entry> {
+    let id = key(0).remediation_id();
+    let mut prev = Digest::ZERO;
+    let events = [
+        Event::Received(received(0).into()),
+        finished(Status::Success),
+    ];
+    let entries = (0..).zip(events).map(|(seq, event)| {
+        let body = Digest::of(&event).unwrap();
+        let at = NOON.as_millisecond();
+        let link = json!({"v": 1, "id": id, "seq": seq, "at": at, "prev": prev, "body": body});
+        let hash = Digest::of(&link).unwrap();
+        let entry = Entry {
+            v: 1,
+            id,
+            seq,
+            at: NOON,
+            prev,
+            body,
+            hash,
+            event,
+        };
+        prev = hash;
+        entry
+    });
+    entries.collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    /// Any other byte at any place of an export is found.
+    #[test]
+    fn no_byte_can_be_changed(place in any::<prop::sample::Index>(), with in 0x20..0x7fu8) {
+        static EXPORT: LazyLock<String> = LazyLock::new(|| {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            runtime.block_on(export(2))
+        });
+        let mut bytes = EXPORT.as_bytes().to_vec();
+        let place = place.index(bytes.len() - 1);
+        prop_assume!(bytes[place] != with);
+        bytes[place] = with;
+        prop_assert!(verify_export(&*bytes).is_err());
+    }
 }
 
 proptest! {

@@ -166,6 +166,11 @@ async fn events_cannot_be_changed_by_hand() {
             "event 1 of remediation",
         ),
         (
+            "UPDATE event SET event = replace(event, '{\"event\"', '{\"x\":1,\"event\"') WHERE position = 1 << 20",
+            "UPDATE event SET event = replace(event, '{\"x\":1,\"event\"', '{\"event\"') WHERE position = 1 << 20",
+            "event 0 of remediation",
+        ),
+        (
             "CREATE TABLE saved AS SELECT * FROM event WHERE position = 1 << 20 | 7;
              DELETE FROM event WHERE position = 1 << 20 | 7",
             "INSERT INTO event SELECT * FROM saved",
