@@ -197,8 +197,6 @@ impl Writer {
         events: Vec<Sealed>,
         at: Timestamp,
     ) -> Result<Head, LedgerError> {
-        // Taken out: whatever goes wrong below, the next append reads the events again. A row that
-        // this transaction has still to write is written from what is put back here.
         let live = match self.live.get(&id) {
             Some(live) => live,
             None => {
@@ -215,6 +213,10 @@ impl Writer {
             });
         }
         let (n, mut head) = (live.n, live.head);
+        if events.is_empty() {
+            let events = found;
+            return Ok(Head { events, hash: head });
+        }
         // All are checked before the first is written.
         let mut state = live.state.clone();
         for sealed in &events {

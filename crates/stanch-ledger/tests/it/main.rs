@@ -8,6 +8,8 @@ mod crash;
 mod sqlite;
 #[cfg(test)]
 mod transitions;
+#[cfg(test)]
+mod twins;
 
 use stanch_ledger::{MemoryLedger, testing::conformance};
 

@@ -267,7 +267,7 @@ fn a_record_has_the_names_of_the_audit_log() {
     assert_eq!(json["ExecutionStatus"], "Failed");
 }
 
-fn any_event() -> impl Strategy<Value = Event> {
+pub fn any_event() -> impl Strategy<Value = Event> {
     let phase = prop_oneof![Just(Phase::Apply), Just(Phase::Undo)];
     let outcome = prop_oneof![
         Just(StepOutcome::Ok),
