@@ -1,9 +1,8 @@
 //! The keys of a catalog file: one table for the loader, for the JSON Schema of editors and for the
 //! reference page.
 
+use stanch_models::nearest;
 use stanch_syntax::{Diagnostic, Kind, Node};
-
-use crate::nearest::nearest;
 
 /// A mapping with known keys.
 pub(crate) struct Table {
@@ -456,7 +455,7 @@ pub(crate) fn check(node: &Node, table: &'static Table, found: &mut Vec<Diagnost
             Some(key) => check_shape(&entry.value, &entry.key, &key.shape, found),
             None => {
                 let known = || table.keys.iter().map(|key| key.name);
-                let hint = match nearest(&entry.key, known()) {
+                let hint = match nearest(&entry.key, known()).first() {
                     Some(name) => format!("write `{name}`"),
                     None => format!("the keys of {} are {}", table.what, list(known())),
                 };

@@ -5,10 +5,10 @@
 //! next, and takes the answer.
 
 mod catalog;
+mod document;
 mod expression;
 pub mod function;
 mod keys;
-mod nearest;
 mod parameter;
 mod parse;
 mod plan;

@@ -5,13 +5,13 @@ use std::collections::HashSet;
 
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
+use stanch_models::nearest;
 use stanch_syntax::{Diagnostic, Entry, Kind, Limits, Node, Position};
 
 use crate::{
     expression::Expression,
     function,
     keys::{self, count},
-    nearest::nearest,
     parameter::WHOLE,
     plan::hex,
     remediation::{
@@ -298,7 +298,7 @@ impl Parser {
                 let name = called.as_str()?.to_owned();
                 if function::find(&name).is_none() {
                     let known = || function::FUNCTIONS.iter().map(|function| function.name);
-                    let hint = match nearest(&name, known()) {
+                    let hint = match nearest(&name, known()).first() {
                         Some(near) => format!("write `{near}`"),
                         None => format!("the functions are {}", keys::list(known())),
                     };
@@ -774,7 +774,7 @@ impl Parser {
                         .map(String::as_str)
                         .filter(|name| !name.is_empty())
                 };
-                let hint = match nearest(name, known()) {
+                let hint = match nearest(name, known()).first() {
                     Some(near) => format!("write `{near}`"),
                     None => format!("known here are {}", keys::list(known())),
                 };

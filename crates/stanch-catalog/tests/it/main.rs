@@ -1,4 +1,11 @@
 //! The catalog from its public side.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "helpers of tests fail by panicking"
+)]
+
 mod files;
 mod plans;

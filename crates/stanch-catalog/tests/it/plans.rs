@@ -54,7 +54,9 @@ fn answer(call: &Call, reply: &Value) -> Result<Value, CallError> {
 
 impl Case {
     fn observe(&self, replies: &[Value]) -> Result<Observed<'_>, PlanError> {
-        let mut observation = self.remediation.observe(&self.target)?;
+        let mut observation = self
+            .remediation
+            .observe(self.remediation.subject(&self.target)?);
         let mut replies = replies.iter();
         while let Some(read) = observation.next_read()? {
             let reply = replies.next().expect("a reply for each read");
@@ -73,6 +75,20 @@ impl Case {
         let plan = self.plan(before);
         assert_eq!((plan.stage, lines(&plan)), (Stage::Apply, to_lines(apply)));
         assert!(!plan.compliant);
+        let document = plan.document().unwrap();
+        let names = |plan: &Plan| {
+            plan.steps
+                .iter()
+                .map(|s| s.name.clone())
+                .collect::<Vec<_>>()
+        };
+        let steps: Vec<String> = document
+            .steps
+            .iter()
+            .map(|step| step.name.clone())
+            .collect();
+        assert_eq!(steps, names(&plan));
+        assert!(document.steps.last().unwrap().is_end);
         let again = self.observe(after).unwrap();
         assert!(again.compliant());
         assert_ne!(again.state(), &plan.state);
@@ -370,7 +386,7 @@ fn an_error_is_not_a_finding() {
 #[test]
 fn what_does_not_fit_is_refused() {
     let refuse = |case: &Case, message: &str| {
-        let error = case.remediation.observe(&case.target).unwrap_err();
+        let error = case.remediation.subject(&case.target).unwrap_err();
         assert_eq!(error.to_string(), message);
     };
     refuse(
