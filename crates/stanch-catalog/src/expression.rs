@@ -28,9 +28,14 @@ pub struct ExpressionError {
 impl ExpressionError {
     fn new(source: &str, error: &JmespathError) -> Self {
         let reason = match &error.reason {
-            ErrorReason::Parse(text) => {
-                format!("{} at character {}", text.trim(), error.offset + 1)
-            }
+            // "Unexpected nud token -- found Eof", of the library's parser.
+            ErrorReason::Parse(text) => match text.split_once("-- found ") {
+                Some((_, "Eof")) => "it ends too early".to_owned(),
+                Some((_, token)) => {
+                    format!("unexpected {token} at character {}", error.offset + 1)
+                }
+                None => format!("{} at character {}", text.trim(), error.offset + 1),
+            },
             ErrorReason::Runtime(error) => error.to_string(),
         };
         let mut reason = reason.replace('\n', " ");

@@ -5,6 +5,7 @@
 //! next, and takes the answer.
 
 mod catalog;
+mod check;
 mod document;
 mod expression;
 pub mod function;
@@ -12,10 +13,13 @@ mod keys;
 mod parameter;
 mod parse;
 mod plan;
+mod policy;
 mod remediation;
+mod schema;
 mod template;
 
 pub use catalog::{Catalog, FileDiagnostic};
+pub use check::check;
 pub use expression::{Expression, ExpressionError, Scope};
 pub use parameter::ParameterError;
 pub use parse::parse;
@@ -23,8 +27,10 @@ pub use plan::{
     NextRead, Observation, Observed, Plan, PlanError, PlannedAction, PlannedRead, PlannedStep,
     ResourceId, Stage, Subject, Target,
 };
+pub use policy::{Permission, PolicyError, SESSION_POLICY_LIMIT, policy_document};
 pub use remediation::{
     Action, Class, Computed, Control, Example, Given, Let, Output, Parameter, ParameterType, Read,
     Remediation, Safety, Step, Undo, Verify,
 };
+pub use schema::schema;
 pub use template::{Part, Template, TemplateError};

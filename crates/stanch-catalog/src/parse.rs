@@ -108,20 +108,18 @@ impl Parser {
         let mut names = Names::given().with(parameters.iter().map(|p| p.name.as_str()));
         let mut reads = Vec::new();
         for node in items(root, "read") {
-            if let Some(read) = self.read(node, &names) {
-                self.take(&mut taken, &read.name, at(node, "name"));
-                names = names.with([read.name.as_str()]);
-                reads.push(read);
-            }
+            let name = text(node, "name").unwrap_or_default();
+            self.take(&mut taken, &name, at(node, "name"));
+            reads.extend(self.read(node, &names));
+            names = names.with([name.as_str()]);
         }
         let read_names: Vec<String> = reads.iter().map(|read| read.name.clone()).collect();
         let mut lets = Vec::new();
         for node in items(root, "let") {
-            if let Some(computed) = self.computed(node, &names) {
-                self.take(&mut taken, &computed.name, at(node, "name"));
-                names = names.with([computed.name.as_str()]);
-                lets.push(computed);
-            }
+            let name = text(node, "name").unwrap_or_default();
+            self.take(&mut taken, &name, at(node, "name"));
+            lets.extend(self.computed(node, &names));
+            names = names.with([name.as_str()]);
         }
         let compliant = self.expression(root.get("compliant")?, &names);
         let state = root
@@ -136,7 +134,7 @@ impl Parser {
         };
         let undo = self.steps(root, "undo", &mut undoing, &mut step_names);
         let controls = self.controls(root);
-        let safety = self.safety(root.get("safety")?, &undo);
+        let safety = self.safety(root.get("safety")?, items(root, "undo").is_empty());
         let verify = root.get("verify").map_or_else(Verify::default, |node| {
             let default = Verify::default();
             let number = |key: &str| node.get(key).and_then(count);
@@ -210,7 +208,8 @@ impl Parser {
                 Ok(regex) => Some(regex),
                 Err(error) => {
                     let reason = error.to_string();
-                    let reason = reason.lines().last().unwrap_or_default().to_owned();
+                    let reason = reason.lines().last().unwrap_or_default();
+                    let reason = reason.trim_start_matches("error: ").to_owned();
                     self.complain(pattern.at, format!("`{source}` is not a pattern"), reason);
                     None
                 }
@@ -252,14 +251,17 @@ impl Parser {
                 );
             }
         }
-        for value in items(node, "rejects") {
+        let broken = parameter.pattern.is_none() && node.get("pattern").is_some();
+        for value in items(node, "rejects").iter().filter(|_| !broken) {
             if parameter.check(&value.to_json()).is_ok() {
                 self.complain(
                     value.at,
                     format!(
                         "parameter `{}` takes `{}`, which it should refuse",
                         entry.key,
-                        value.to_json()
+                        value
+                            .as_str()
+                            .map_or_else(|| value.to_json().to_string(), str::to_owned)
                     ),
                     "tighten `pattern`",
                 );
@@ -490,7 +492,7 @@ impl Parser {
             .collect()
     }
 
-    fn safety(&mut self, node: &Node, undo: &[Step]) -> Option<Safety> {
+    fn safety(&mut self, node: &Node, no_steps: bool) -> Option<Safety> {
         let class = match text(node, "class")?.as_str() {
             "safe" => Class::Safe,
             "guarded" => Class::Guarded,
@@ -511,7 +513,7 @@ impl Parser {
             ),
             _ => {}
         }
-        if exact == undo.is_empty() {
+        if exact == no_steps {
             let (message, hint) = if exact {
                 (
                     "`undo: exact`, but there are no steps under `undo`",
@@ -606,22 +608,20 @@ impl Parser {
         let mut calls = |parser: &mut Self, key: &str| {
             let mut calls = Vec::new();
             for node in items(node, key) {
-                let Some((service, operation)) =
-                    node.get("call").and_then(|call| parser.call(call))
-                else {
-                    continue;
-                };
-                let Some(with) = parser.template(node.get("with"), &names) else {
-                    continue;
-                };
                 let name = text(node, "name").unwrap_or_default();
+                let call = node.get("call").and_then(|call| parser.call(call));
+                let with = parser.template(node.get("with"), &names);
+                let pick = parser.pick(node);
                 names = names.with([name.as_str()]);
+                let (Some((service, operation)), Some(with)) = (call, with) else {
+                    continue;
+                };
                 calls.push(Given {
                     name,
                     service,
                     operation,
                     with,
-                    pick: parser.pick(node),
+                    pick,
                 });
             }
             calls

@@ -35,3 +35,13 @@ fn embedded_files_are_found_as_loaded_ones_are() {
             .is_empty()
     );
 }
+
+#[test]
+fn every_call_fits_the_api_models() {
+    let models = stanch_models::Models::embedded().unwrap();
+    for (path, text) in Catalog::embedded_files() {
+        let found = stanch_catalog::check(text, &models);
+        let shown: Vec<String> = found.iter().map(ToString::to_string).collect();
+        assert!(found.is_empty(), "{path}: {}", shown.join("\n"));
+    }
+}

@@ -7,5 +7,8 @@
     reason = "helpers of tests fail by panicking"
 )]
 
+mod diagnostics;
 mod files;
+mod generated;
 mod plans;
+mod policies;

@@ -9,12 +9,12 @@ use stanch_catalog::{
 use stanch_types::{Call, CallError, CallErrorKind, Resource};
 
 /// A remediation with a resource that it may look at.
-struct Case {
-    remediation: Arc<Remediation>,
-    target: Target,
+pub(crate) struct Case {
+    pub(crate) remediation: Arc<Remediation>,
+    pub(crate) target: Target,
 }
 
-fn case(name: &str, kind: &str, id: &str, control: &str) -> Case {
+pub(crate) fn case(name: &str, kind: &str, id: &str, control: &str) -> Case {
     let short = id.rsplit(['/', ':']).next().unwrap();
     Case {
         remediation: Catalog::embedded().get(name).unwrap(),
@@ -53,7 +53,7 @@ fn answer(call: &Call, reply: &Value) -> Result<Value, CallError> {
 }
 
 impl Case {
-    fn observe(&self, replies: &[Value]) -> Result<Observed<'_>, PlanError> {
+    pub(crate) fn observe(&self, replies: &[Value]) -> Result<Observed<'_>, PlanError> {
         let mut observation = self
             .remediation
             .observe(self.remediation.subject(&self.target)?);
@@ -66,7 +66,7 @@ impl Case {
         observation.finish()
     }
 
-    fn plan(&self, replies: &[Value]) -> Plan {
+    pub(crate) fn plan(&self, replies: &[Value]) -> Plan {
         self.observe(replies).unwrap().plan().unwrap()
     }
 

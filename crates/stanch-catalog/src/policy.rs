@@ -1,0 +1,449 @@
+//! What a run may do: IAM policies that follow from the calls.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
+use stanch_models::{Models, Needed};
+use stanch_types::Call;
+
+use crate::{
+    expression::Scope,
+    plan::Plan,
+    remediation::{Action, Read, Remediation, Step},
+    template::Template,
+};
+
+/// An inline session policy's limit, in characters:
+/// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html>.
+pub const SESSION_POLICY_LIMIT: usize = 2048;
+
+/// Why no policy can be written. Nothing may be run then.
+#[derive(Debug, thiserror::Error)]
+pub enum PolicyError {
+    /// The API model does not have the call.
+    #[error(transparent)]
+    Lookup(#[from] stanch_models::LookupError),
+    /// The models cannot be read.
+    #[error(transparent)]
+    Damaged(#[from] stanch_models::blob::BlobError),
+    /// It does not follow from the call which resources its action works on.
+    #[error(
+        "`{call}` needs `{action}`, and its input does not tell on which resource; say so with `on`"
+    )]
+    NoResource {
+        /// The call.
+        call: String,
+        /// The IAM action.
+        action: String,
+    },
+    /// A value would widen the policy.
+    #[error("`{value}` cannot stand in an ARN of a policy: it holds a wildcard or a variable")]
+    Wildcard {
+        /// The value.
+        value: String,
+    },
+    /// The policy is longer than AWS takes.
+    #[error(
+        "the session policy has {length} characters, and AWS takes {SESSION_POLICY_LIMIT}; split the remediation"
+    )]
+    TooLong {
+        /// Its length.
+        length: usize,
+    },
+}
+
+/// An IAM action and what it may be used on.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Permission {
+    /// `s3:PutBucketPolicy`.
+    pub action: String,
+    /// ARNs; `*` where the action has no resources.
+    pub resources: BTreeSet<String>,
+    /// It changes nothing.
+    pub read: bool,
+}
+
+/// Where a call is made: what ARN formats leave open besides its input.
+struct Place<'a> {
+    partition: &'a str,
+    region: &'a str,
+    account: &'a str,
+}
+
+impl Plan {
+    /// The policy of the session that carries the plan out and verifies it: just the actions of its
+    /// requests and reads, each on its own resources. Compact JSON.
+    ///
+    /// # Errors
+    /// The resources of a call are not known, or the policy is too long.
+    pub fn session_policy(&self, models: &Models) -> Result<String, PolicyError> {
+        let mut wanted = self.read_permissions(models)?;
+        let place = self.place();
+        for step in &self.steps {
+            if let Some(call) = step.action.call() {
+                wanted.extend(permissions(models, call, &step.on, &place)?);
+            }
+            wanted.extend(step.allow.iter().map(|(action, on)| Permission {
+                action: action.clone(),
+                resources: on.iter().cloned().collect(),
+                read: false,
+            }));
+        }
+        limited(&wanted)
+    }
+
+    /// The policy of a session that only looks: the reads that the plan was made from.
+    ///
+    /// # Errors
+    /// As [`Self::session_policy`].
+    pub fn read_policy(&self, models: &Models) -> Result<String, PolicyError> {
+        limited(&self.read_permissions(models)?)
+    }
+
+    fn read_permissions(&self, models: &Models) -> Result<Vec<Permission>, PolicyError> {
+        let mut wanted = Vec::new();
+        for read in &self.reads {
+            wanted.extend(permissions(models, &read.call, &read.on, &self.place())?);
+        }
+        Ok(wanted)
+    }
+
+    fn place(&self) -> Place<'_> {
+        Place {
+            partition: self.partition.as_str(),
+            region: self.region.as_str(),
+            account: self.account.as_str(),
+        }
+    }
+}
+
+fn limited(wanted: &[Permission]) -> Result<String, PolicyError> {
+    let policy = policy_document(wanted);
+    match policy.chars().count() {
+        length if length > SESSION_POLICY_LIMIT => Err(PolicyError::TooLong { length }),
+        _ => Ok(policy),
+    }
+}
+
+/// A policy document that allows just this, as compact JSON: one statement for each set of
+/// resources.
+#[must_use]
+pub fn policy_document(permissions: &[Permission]) -> String {
+    let mut on: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for permission in permissions {
+        let resources = permission.resources.iter().map(String::as_str);
+        on.entry(&permission.action).or_default().extend(resources);
+    }
+    let mut statements: BTreeMap<BTreeSet<&str>, Vec<&str>> = BTreeMap::new();
+    for (action, resources) in on {
+        statements.entry(resources).or_default().push(action);
+    }
+    let one_or_all = |texts: Vec<&str>| match texts[..] {
+        [one] => json!(one),
+        _ => json!(texts),
+    };
+    let statements: Vec<Value> = statements
+        .into_iter()
+        .map(|(resources, actions)| {
+            json!({
+                "Effect": "Allow",
+                "Action": one_or_all(actions),
+                "Resource": one_or_all(resources.into_iter().collect()),
+            })
+        })
+        .collect();
+    json!({"Version": "2012-10-17", "Statement": statements}).to_string()
+}
+
+impl Remediation {
+    /// Everything that any run of it may need, in any account and region: what a finding tells
+    /// stands as `*`, partition, region and account as CloudFormation's pseudo parameters
+    /// (`${AWS::Partition}`).
+    ///
+    /// # Errors
+    /// The resources of a call are not known.
+    pub fn permissions(&self, models: &Models) -> Result<Vec<Permission>, PolicyError> {
+        let place = Place {
+            partition: "${AWS::Partition}",
+            region: "${AWS::Region}",
+            account: "${AWS::AccountId}",
+        };
+        let mut scope = Scope::new();
+        scope.set("partition", &json!(place.partition));
+        scope.set("region", &json!(place.region));
+        scope.set("account", &json!(place.account));
+        let mut wanted = Vec::new();
+        for Read {
+            service,
+            operation,
+            with,
+            on,
+            ..
+        } in &self.reads
+        {
+            let call = Call::new(service, operation, outline(with, &scope));
+            wanted.extend(permissions(models, &call, &outlines(on, &scope), &place)?);
+        }
+        for step in self.apply.iter().chain(&self.undo) {
+            wanted.extend(step_permissions(models, step, &scope, &place)?);
+        }
+        let mut merged: BTreeMap<String, Permission> = BTreeMap::new();
+        for permission in wanted {
+            match merged.get_mut(&permission.action) {
+                Some(known) => known.resources.extend(permission.resources),
+                None => {
+                    merged.insert(permission.action.clone(), permission);
+                }
+            }
+        }
+        Ok(merged.into_values().collect())
+    }
+}
+
+fn step_permissions(
+    models: &Models,
+    step: &Step,
+    scope: &Scope,
+    place: &Place<'_>,
+) -> Result<Vec<Permission>, PolicyError> {
+    let mut wanted: Vec<Permission> = step
+        .allow
+        .iter()
+        .map(|(action, on)| Permission {
+            action: action.clone(),
+            resources: outlines(on, scope).into_iter().collect(),
+            read: false,
+        })
+        .collect();
+    if let Action::Call {
+        service,
+        operation,
+        with,
+        ..
+    }
+    | Action::Wait {
+        service,
+        operation,
+        with,
+        ..
+    } = &step.action
+    {
+        let call = Call::new(service, operation, outline(with, scope));
+        wanted.extend(permissions(
+            models,
+            &call,
+            &outlines(&step.on, scope),
+            place,
+        )?);
+    }
+    Ok(wanted)
+}
+
+/// A template with `*` for whatever is not known before a finding arrives.
+pub(crate) fn outline(template: &Template, scope: &Scope) -> Value {
+    match template {
+        Template::Literal(value) => value.clone(),
+        Template::Whole { .. } => template.render(scope).unwrap_or_else(|_| json!("*")),
+        Template::Text(parts) => {
+            let text = parts.iter().map(|part| match part {
+                crate::template::Part::Text(text) => text.clone(),
+                crate::template::Part::Expression(expression) => match expression.evaluate(scope) {
+                    Ok(Value::String(text)) => text,
+                    _ => "*".to_owned(),
+                },
+            });
+            Value::String(text.collect())
+        }
+        Template::List(items) => items.iter().map(|item| outline(item, scope)).collect(),
+        Template::Map(members) => members
+            .iter()
+            .map(|(name, member)| (name.clone(), outline(member, scope)))
+            .collect(),
+    }
+}
+
+fn outlines(templates: &[Template], scope: &Scope) -> Vec<String> {
+    let outline = |template| match outline(template, scope) {
+        Value::String(arn) => arn,
+        other => other.to_string(),
+    };
+    templates.iter().map(outline).collect()
+}
+
+/// The permissions of one call.
+fn permissions(
+    models: &Models,
+    call: &Call,
+    on: &[String],
+    place: &Place<'_>,
+) -> Result<Vec<Permission>, PolicyError> {
+    let resolved = models.resolve(&call.service, &call.operation)?;
+    let read = models.is_read(&resolved.service, resolved.operation())? == Some(true);
+    let needed = models.actions_for(&resolved.service, resolved.operation())?;
+    let mut wanted = Vec::new();
+    for action in needed.iter().filter(|action| !action.optional) {
+        wanted.push(Permission {
+            action: action.qualified(),
+            resources: resources(action, call, on, place)?,
+            read,
+        });
+    }
+    Ok(wanted)
+}
+
+fn resources(
+    needed: &Needed,
+    call: &Call,
+    on: &[String],
+    place: &Place<'_>,
+) -> Result<BTreeSet<String>, PolicyError> {
+    if !on.is_empty() {
+        return Ok(on.iter().cloned().collect());
+    }
+    let unknown = || PolicyError::NoResource {
+        call: call.to_string(),
+        action: needed.qualified(),
+    };
+    // Where AWS's reference does not list the action, its resources are not known either.
+    let action = needed.action.as_ref().ok_or_else(unknown)?;
+    if action.resources.is_empty() {
+        return Ok(BTreeSet::from(["*".to_owned()]));
+    }
+    let mut found = BTreeSet::new();
+    for (resource, format) in action.resources.iter().zip(&needed.arns) {
+        let arns = fill(format, &call.params, place)?;
+        if arns.is_empty() && resource.required {
+            return Err(unknown());
+        }
+        found.extend(arns);
+    }
+    if found.is_empty() {
+        Err(unknown())
+    } else {
+        Ok(found)
+    }
+}
+
+/// The ARNs of a format such as `arn:${Partition}:s3:::${BucketName}` that a call's input names;
+/// none if it names no such resource.
+fn fill(format: &str, params: &Value, place: &Place<'_>) -> Result<Vec<String>, PolicyError> {
+    let mut open = Vec::new();
+    let mut arn = String::new();
+    let mut rest = format;
+    while let Some((before, after)) = rest.split_once("${") {
+        let (name, after) = after.split_once('}').unwrap_or((after, ""));
+        arn.push_str(before);
+        match name {
+            "Partition" => arn.push_str(place.partition),
+            "Region" => arn.push_str(place.region),
+            "Account" => arn.push_str(place.account),
+            name => {
+                open.push(name);
+                arn.push('\u{0}');
+            }
+        }
+        rest = after;
+    }
+    arn.push_str(rest);
+    let given = whole_arns(&arn, params);
+    if !given.is_empty() {
+        return given
+            .iter()
+            .map(|arn| checked(arn, place).map(str::to_owned))
+            .collect();
+    }
+    let mut arns = vec![arn];
+    for name in open {
+        let values = named(name, params);
+        if values.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut filled = Vec::new();
+        for value in values {
+            let value = checked(value, place)?;
+            filled.extend(arns.iter().map(|arn| arn.replacen('\u{0}', value, 1)));
+        }
+        arns = filled;
+    }
+    Ok(arns)
+}
+
+/// Parameters whose values are ARNs of this format.
+fn whole_arns<'p>(format: &str, params: &'p Value) -> Vec<&'p str> {
+    let fits = |text: &str| {
+        let mut rest = text;
+        let mut parts = format.split('\u{0}').peekable();
+        let Some(first) = parts.next() else {
+            return false;
+        };
+        let Some(after) = rest.strip_prefix(first) else {
+            return false;
+        };
+        rest = after;
+        while let Some(part) = parts.next() {
+            let found = if parts.peek().is_none() {
+                rest.strip_suffix(part).map(|value| (value, ""))
+            } else {
+                rest.split_once(part)
+            };
+            match found {
+                Some((value, after)) if !value.is_empty() => rest = after,
+                _ => return false,
+            }
+        }
+        rest.is_empty()
+    };
+    let members = params
+        .as_object()
+        .into_iter()
+        .flat_map(|members| members.values());
+    members
+        .flat_map(texts)
+        .filter(|text| text.starts_with("arn:") && fits(text))
+        .collect()
+}
+
+/// The values of the parameter that a placeholder means: `${BucketName}` is `Bucket`,
+/// `${InstanceId}` is `InstanceIds`.
+fn named<'p>(placeholder: &str, params: &'p Value) -> Vec<&'p str> {
+    let wanted = stem(placeholder);
+    params
+        .as_object()
+        .into_iter()
+        .flatten()
+        .filter(|(name, _)| stem(name) == wanted || stem(name.trim_end_matches('s')) == wanted)
+        .flat_map(|(_, value)| texts(value))
+        .collect()
+}
+
+/// A name without case and without what says in which way it names.
+fn stem(name: &str) -> String {
+    let name = name.to_ascii_lowercase();
+    ["identifier", "name", "id", "arn"]
+        .iter()
+        .find_map(|suffix| name.strip_suffix(suffix).filter(|stem| !stem.is_empty()))
+        .unwrap_or(&name)
+        .to_owned()
+}
+
+fn texts(value: &Value) -> Vec<&str> {
+    match value {
+        Value::Array(items) => items.iter().filter_map(Value::as_str).collect(),
+        _ => value.as_str().into_iter().collect(),
+    }
+}
+
+/// A value that may stand in an ARN. What an earlier step's answer will tell is any value; what comes
+/// from a finding must not be.
+fn checked<'v>(value: &'v str, place: &Place<'_>) -> Result<&'v str, PolicyError> {
+    if value.starts_with("{{ ") {
+        return Ok("*");
+    }
+    let outlined = place.account.starts_with("${");
+    if !outlined && (value.contains(['*', '?']) || value.contains("${")) {
+        return Err(PolicyError::Wildcard {
+            value: value.to_owned(),
+        });
+    }
+    Ok(value)
+}
