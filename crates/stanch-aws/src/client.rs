@@ -20,6 +20,7 @@ use crate::{
     credentials::{CredentialsError, Identity, RoleSession},
     endpoint::{Endpoint, Target},
     environment::Environment,
+    pages,
     ports::Random,
     protocol::{self, HttpRequest, HttpResponse},
     s3, sign,
@@ -240,25 +241,12 @@ impl Client {
         }
     }
 
-    fn resolve(&self, call: &Call) -> Result<Resolved, CallError> {
-        self.shared
-            .models
-            .resolve(&call.service, &call.operation)
-            .map_err(|error| {
-                let hint = error
-                    .hint()
-                    .map(|hint| format!(": {hint}"))
-                    .unwrap_or_default();
-                CallError::new(CallErrorKind::Invalid, call, format!("{error}{hint}"))
-            })
-    }
-
     /// The request for a call as it would be sent, without endpoint and signature.
     ///
     /// # Errors
     /// [`CallErrorKind::Invalid`] when the call does not fit the API model.
     pub fn render(&self, call: &Call) -> Result<HttpRequest, CallError> {
-        let resolved = self.resolve(call)?;
+        let resolved = pages::resolve(&self.shared.models, call)?;
         Ok(self.prepare(call, &resolved)?.request)
     }
 
@@ -606,7 +594,7 @@ fn is_transient(error: &CallError) -> bool {
 #[async_trait]
 impl Api for Client {
     async fn call(&self, call: &Call) -> Result<Reply, CallError> {
-        let resolved = self.resolve(call)?;
+        let resolved = pages::resolve(&self.shared.models, call)?;
         let prepared = self.prepare(call, &resolved)?;
         let limit = self.shared.call_timeout;
         match tokio::time::timeout(limit, self.send_until_answered(&prepared)).await {

@@ -30,7 +30,7 @@ pub(super) fn request(
         uri: operation.uri.to_string(),
         headers: vec![(
             "Content-Type".to_owned(),
-            "application/x-www-form-urlencoded; charset=utf-8".to_owned(),
+            "application/x-www-form-urlencoded".to_owned(),
         )],
         body: form.text.into_bytes(),
         ..HttpRequest::default()

@@ -35,12 +35,16 @@ pub(super) fn request(
     };
     let payload = structure.payload_member();
     let mut query: Vec<(String, String)> = Vec::new();
+    let mut free_query: Vec<(String, String)> = Vec::new();
     let mut body = Map::new();
     for entry in members(top, structure, input) {
         let (member, place, value) = entry?;
         let under = |problem: Problem| problem.under(&member.name);
         match member.location {
             Location::Uri => put_label(&mut path, place, member, value).map_err(under)?,
+            Location::QueryString if matches!(place.kind(), ShapeKind::Map { .. }) => {
+                put_free_query(&mut free_query, place, value).map_err(under)?;
+            }
             Location::QueryString => put_query(&mut query, place, member, value).map_err(under)?,
             Location::Header => {
                 if let Some(text) = header_text(place, value).map_err(under)? {
@@ -66,6 +70,9 @@ pub(super) fn request(
             Problem::new("is part of the path and must not be absent or empty").under(label),
         );
     }
+    // Parameters with members of their own win over those of a map.
+    free_query.retain(|(name, _)| query.iter().all(|(taken, _)| taken != name));
+    query.append(&mut free_query);
     request.uri = with_query(path, &query);
     let json = service.protocol == Protocol::RestJson;
     match payload {
@@ -74,17 +81,17 @@ pub(super) fn request(
             let value = input.get(&*member.name).filter(|value| !value.is_null());
             let under = |problem: Problem| problem.under(&member.name);
             match (place.kind(), value) {
-                (ShapeKind::Blob { .. }, value) => {
-                    request.body = value.map_or(Ok(Vec::new()), blob_bytes).map_err(under)?;
+                (ShapeKind::Blob { .. }, Some(value)) => {
+                    request.body = blob_bytes(value).map_err(under)?;
+                    content_type(&mut request, "application/octet-stream");
                 }
-                (ShapeKind::String { .. }, value) => {
-                    request.body = value
-                        .map_or(Ok(String::new()), |value| {
-                            scalar_text(place, value, time::Format::Iso8601)
-                        })
+                (ShapeKind::String { .. }, Some(value)) => {
+                    request.body = scalar_text(place, value, time::Format::Iso8601)
                         .map_err(under)?
                         .into_bytes();
+                    content_type(&mut request, "text/plain");
                 }
+                (ShapeKind::Blob { .. } | ShapeKind::String { .. }, None) => {}
                 (ShapeKind::Structure(events), _) if events.event_stream => {
                     return Err(under(Problem::new("event streams cannot be sent")));
                 }
@@ -188,23 +195,33 @@ fn put_query(
                 query.push((name.to_owned(), text(place.to(item), value)?));
             }
         }
-        // A map is many parameters; those of members of their own win.
-        ShapeKind::Map { value: item, .. } => {
-            for (key, value) in object(value)? {
-                let values = match value {
-                    Value::Array(values) => values.as_slice(),
-                    one => std::slice::from_ref(one),
-                };
-                let place = match place.to(item).kind() {
-                    ShapeKind::List { member, .. } => place.to(member),
-                    _ => place.to(item),
-                };
-                for value in values {
-                    query.push((key.clone(), text(place, value)?));
-                }
-            }
-        }
         _ => query.push((name.to_owned(), text(place, value)?)),
+    }
+    Ok(())
+}
+
+/// A map of parameters, each with one value or several.
+fn put_free_query(
+    query: &mut Vec<(String, String)>,
+    place: Place<'_>,
+    value: &Value,
+) -> Result<(), Problem> {
+    let ShapeKind::Map { value: member, .. } = place.kind() else {
+        return Ok(());
+    };
+    let place = match place.to(member).kind() {
+        ShapeKind::List { member, .. } => place.to(member),
+        _ => place.to(member),
+    };
+    for (name, value) in object(value)? {
+        let values = match value {
+            Value::Array(values) => values.as_slice(),
+            one => std::slice::from_ref(one),
+        };
+        for value in values {
+            let text = scalar_text(place, value, time::Format::Iso8601)?;
+            query.push((name.clone(), text));
+        }
     }
     Ok(())
 }
