@@ -2,4 +2,12 @@
 //! misbehaves.
 
 #[cfg(test)]
+mod client;
+#[cfg(test)]
+mod pages;
+#[cfg(test)]
 mod protocols;
+#[cfg(test)]
+mod server;
+#[cfg(test)]
+mod sessions;
