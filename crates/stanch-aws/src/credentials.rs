@@ -2,7 +2,9 @@
 
 use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 
-use aws_config::default_provider::credentials::DefaultCredentialsChain;
+use aws_config::{
+    default_provider::credentials::DefaultCredentialsChain, provider_config::ProviderConfig,
+};
 use aws_credential_types::{
     Credentials,
     provider::{ProvideCredentials, SharedCredentialsProvider},
@@ -12,7 +14,11 @@ use jiff::Timestamp;
 use stanch_types::{CallError, Clock, Region};
 use tokio::sync::{Mutex, OnceCell};
 
-use crate::{Client, environment::Environment, transport::chain};
+use crate::{
+    Client,
+    environment::Environment,
+    transport::{chain, http_client},
+};
 
 /// Credentials are renewed when they have less than this left.
 const MARGIN: Duration = Duration::from_secs(120);
@@ -124,14 +130,11 @@ impl Identity {
             Source::Chain { region, provider } => {
                 let provider = provider
                     .get_or_init(|| async {
-                        let region = region
-                            .as_ref()
-                            .map(|r| AwsRegion::new(r.as_str().to_owned()));
-                        let chain = DefaultCredentialsChain::builder();
-                        let chain = match region {
-                            Some(region) => chain.region(region),
-                            None => chain,
-                        };
+                        let region = region.as_ref().map(|r| AwsRegion::new(r.to_string()));
+                        let config = ProviderConfig::without_region()
+                            .with_region(region)
+                            .with_http_client(http_client());
+                        let chain = DefaultCredentialsChain::builder().configure(config);
                         SharedCredentialsProvider::new(chain.build().await)
                     })
                     .await;

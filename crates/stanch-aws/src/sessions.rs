@@ -107,3 +107,75 @@ impl Sessions for MemberSessions {
         )
     }
 }
+
+/// A session policy that is longer than AWS allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "a read-only session policy for {services} services has {length} characters and AWS allows \
+     {POLICY_LIMIT}: name fewer services"
+)]
+pub struct PolicyTooLong {
+    /// How many services were named.
+    pub services: usize,
+    /// How long the policy would be.
+    pub length: usize,
+}
+
+/// A session policy that allows to read the configuration of these services, by the names that IAM
+/// has for them (`s3`, `elasticloadbalancing`), and nothing else.
+///
+/// IAM has no wildcard for the service, so each is named. Reads that hand out secrets or other
+/// credentials are left out, although they are called `Get`.
+///
+/// # Errors
+/// [`PolicyTooLong`]: about thirty services fit.
+pub fn read_only_policy<'s>(
+    services: impl IntoIterator<Item = &'s str>,
+) -> Result<String, PolicyTooLong> {
+    let mut services: Vec<&str> = services.into_iter().collect();
+    services.sort_unstable();
+    services.dedup();
+    let mut allowed = Vec::new();
+    for service in &services {
+        let patterns: &[&str] = match *service {
+            "secretsmanager" => &["Describe*", "GetResourcePolicy", "List*"],
+            "sts" => &["GetCallerIdentity"],
+            "codebuild" => &["BatchGet*", "List*", "GetResourcePolicy"],
+            "dynamodb" => &["Describe*", "GetResourcePolicy", "List*"],
+            "ecr" => &[
+                "Describe*",
+                "GetLifecyclePolicy",
+                "GetRepositoryPolicy",
+                "List*",
+            ],
+            "rds"
+            | "cloudformation"
+            | "elasticloadbalancing"
+            | "autoscaling"
+            | "redshift"
+            | "elasticache"
+            | "elasticfilesystem" => &["Describe*", "List*"],
+            "iam" | "sns" | "sqs" | "cloudfront" | "route53" => &["Get*", "List*"],
+            // Its actions are HTTP's.
+            "apigateway" => &["GET"],
+            _ => &["Describe*", "Get*", "List*"],
+        };
+        allowed.extend(
+            patterns
+                .iter()
+                .map(|pattern| format!("{service}:{pattern}")),
+        );
+    }
+    let policy = serde_json::json!({
+        "Version": "2012-10-17",
+        "Statement": [{"Effect": "Allow", "Action": allowed, "Resource": "*"}],
+    })
+    .to_string();
+    match policy.len() {
+        0..=POLICY_LIMIT => Ok(policy),
+        length => Err(PolicyTooLong {
+            services: services.len(),
+            length,
+        }),
+    }
+}

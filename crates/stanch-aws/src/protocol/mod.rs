@@ -13,6 +13,7 @@ use stanch_models::{
 };
 use stanch_types::{Call, CallError, CallErrorKind, Reply};
 
+mod as_boto3;
 mod cbor;
 mod error;
 mod json;
@@ -98,6 +99,7 @@ pub fn request(
     if operation.input.is_none() && !input.is_empty() {
         return Err(invalid(Problem::new("the operation takes no input")));
     }
+    let input = &as_boto3::input(service, operation, input);
     let mut request = match service.protocol {
         Protocol::Query | Protocol::Ec2 => query::request(service, operation, input),
         Protocol::Json => json::request(service, operation, input),
@@ -106,6 +108,10 @@ pub fn request(
     }
     .map_err(invalid)?;
     request.host_prefix = host_prefix(service, operation, input).map_err(invalid)?;
+    if &*service.name == "apigateway" {
+        // Without it, the answers are in another format.
+        request.set_header("Accept", "application/json");
+    }
     for (name, value) in &request.headers {
         let sound = |text: &str| !text.bytes().any(|b| (b < b' ' && b != b'\t') || b == 0x7f);
         if !sound(value) || name.is_empty() || !name.bytes().all(is_token) {
@@ -137,10 +143,13 @@ pub fn response(
     };
     let request_id = error::request_id(response);
     match parsed {
-        Ok((output, id)) => Ok(Reply {
-            output: Value::Object(output),
-            request_id: request_id.or(id),
-        }),
+        Ok((mut output, id)) => {
+            as_boto3::output(service, operation, response, &mut output);
+            Ok(Reply {
+                output: Value::Object(output),
+                request_id: request_id.or(id),
+            })
+        }
         Err(problem) => {
             let call = Call::new(&*service.name, &*operation.name, Value::Null);
             let message = format!("the answer is not what the API model describes: {problem}");
@@ -356,7 +365,7 @@ fn scalar_value(place: Place<'_>, text: &str) -> Result<Value, Problem> {
             let bytes = STANDARD.decode(compact).map_err(|_| number("base64"))?;
             Value::String(encode_base64(&bytes))
         }
-        ShapeKind::String { .. } => Value::from(text),
+        ShapeKind::String { .. } => as_boto3::text(place.service, place.shape, text),
         ShapeKind::Structure(_) | ShapeKind::List { .. } | ShapeKind::Map { .. } => {
             return Err(Problem::new("text where the model has structure"));
         }

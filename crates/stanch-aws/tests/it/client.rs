@@ -368,3 +368,25 @@ async fn no_credentials_no_request() {
     assert_eq!(error.kind, CallErrorKind::Unreadable);
     assert_eq!(server.seen()[2].header("authorization"), "");
 }
+
+#[tokio::test]
+async fn https_is_not_spoken_to_a_server_without_it() {
+    // It hangs up on what is no request of HTTP.
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move { while listener.accept().await.is_ok() {} });
+    let server = Server::start(|_, _| Answer::Close).await;
+    let (client, _) = client_with(&server, |setup| {
+        setup.environment = Environment::new([
+            ("AWS_ACCESS_KEY_ID", "a"),
+            ("AWS_SECRET_ACCESS_KEY", "b"),
+            ("AWS_ENDPOINT_URL", &url),
+        ]);
+        setup.attempts = 1;
+    });
+    let error = call(&client, "s3.ListBuckets", json!({}))
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind, CallErrorKind::Unanswered, "{error}");
+    assert!(error.message.starts_with("no answer: "), "{error}");
+}

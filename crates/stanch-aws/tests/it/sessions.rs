@@ -253,3 +253,49 @@ async fn roles_chain() {
     assert!(seen[2].header("authorization").contains("ASIA1/"));
     assert!(!format!("{:?}", session("a")).contains("external_id"));
 }
+
+#[test]
+fn a_read_only_policy_names_reads() {
+    use stanch_aws::read_only_policy;
+    let policy = read_only_policy(["s3", "rds", "s3"]).unwrap();
+    assert_eq!(
+        policy,
+        r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":["rds:Describe*","rds:List*","s3:Describe*","s3:Get*","s3:List*"],"Resource":"*"}]}"#
+    );
+    let catalog = [
+        "apigateway",
+        "autoscaling",
+        "backup",
+        "cloudfront",
+        "cloudtrail",
+        "codebuild",
+        "config",
+        "dynamodb",
+        "ec2",
+        "ecr",
+        "ecs",
+        "eks",
+        "elasticache",
+        "elasticfilesystem",
+        "elasticloadbalancing",
+        "es",
+        "guardduty",
+        "iam",
+        "kms",
+        "lambda",
+        "logs",
+        "rds",
+        "redshift",
+        "s3",
+        "secretsmanager",
+        "sns",
+        "sqs",
+        "ssm",
+        "states",
+        "sts",
+    ];
+    assert!(read_only_policy(catalog).unwrap().len() <= 2048);
+    let many: Vec<String> = (0..50).map(|n| format!("service{n}")).collect();
+    let error = read_only_policy(many.iter().map(String::as_str)).unwrap_err();
+    assert_eq!(error.services, 50);
+}
