@@ -9,9 +9,11 @@
 
 mod action;
 mod actions;
+mod check;
 mod document;
 mod engine;
 mod error;
+mod operations;
 mod parameters;
 mod parse;
 mod pattern;
@@ -22,6 +24,7 @@ mod selector;
 mod serialize;
 
 pub use action::{ActionName, InputSpec};
+pub use check::check;
 pub use document::{
     Action, Branch, Choice, Condition, Document, Iteration, Loop, OnCancel, OnFailure, Operator,
     Output, Parameter, Places, ResourceType, Setting, Step, Type, Variable,

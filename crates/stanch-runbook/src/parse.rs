@@ -1,6 +1,7 @@
 //! From text to a document, with everything that is wrong on the way.
 
 use serde_json::{Map, Value};
+use stanch_models::nearest;
 use stanch_syntax::{Diagnostic, Entry, Kind, Limits, Node, Position, Severity, read};
 
 use crate::{
@@ -382,7 +383,7 @@ impl Reader {
         let Ok(name) = text.parse::<ActionName>() else {
             let known = ActionName::ALL.iter().map(|a| a.as_str());
             let diagnostic = Diagnostic::error(node.at, format!("`{text}` is not an action"));
-            self.report(match nearest(text, known) {
+            self.report(match nearest(text, known).first() {
                 Some(near) => diagnostic.hint(format!("did you mean `{near}`?")),
                 None => {
                     diagnostic.hint("see the list of actions in the Systems Manager user guide")
@@ -518,7 +519,7 @@ impl Reader {
                             "StringNotEquals" => {
                                 diagnostic.hint("write `Not:` with `StringEquals` below it")
                             }
-                            _ => match nearest(name, known) {
+                            _ => match nearest(name, known).first() {
                                 Some(near) => diagnostic.hint(format!("did you mean `{near}`?")),
                                 None => diagnostic
                                     .hint("one of StringEquals, BooleanEquals, NumericEquals, …"),
@@ -791,45 +792,9 @@ impl Reader {
 
     fn unknown_key(&mut self, at: Position, key: &str, known: &[&str], what: &str) {
         let diagnostic = Diagnostic::error(at, format!("`{key}` is not a key of {what}"));
-        self.report(match nearest(key, known.iter().copied()) {
+        self.report(match nearest(key, known.iter().copied()).first() {
             Some(near) => diagnostic.hint(format!("did you mean `{near}`?")),
             None => diagnostic.hint(format!("one of {}", known.join(", "))),
         });
     }
-}
-
-/// The known word that `word` is most probably a slip of.
-pub(crate) fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
-    let limit = 1 + word.chars().count() / 4;
-    known
-        .into_iter()
-        .map(|candidate| {
-            (
-                distance(&word.to_lowercase(), &candidate.to_lowercase()),
-                candidate,
-            )
-        })
-        .filter(|(distance, _)| *distance <= limit)
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, candidate)| candidate)
-}
-
-/// Levenshtein's distance, over at most 64 characters of each.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().take(64).collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().take(64).enumerate() {
-        let mut diagonal = i;
-        let mut left = i + 1;
-        for (y, cell) in b.iter().zip(row.iter_mut().skip(1)) {
-            let substituted = diagonal + usize::from(x != *y);
-            diagonal = *cell;
-            left = substituted.min(left + 1).min(diagonal + 1);
-            *cell = left;
-        }
-        if let Some(first) = row.first_mut() {
-            *first = i + 1;
-        }
-    }
-    row.last().copied().unwrap_or_default()
 }

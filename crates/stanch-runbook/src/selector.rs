@@ -16,7 +16,7 @@ pub struct Selector {
 }
 
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Part {
+enum Part {
     Member(String),
     Deep(String),
     Index(usize),
@@ -25,7 +25,7 @@ pub(crate) enum Part {
 }
 
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Filter {
+struct Filter {
     path: Vec<String>,
     test: Option<(Comparison, Value)>,
 }
@@ -275,10 +275,6 @@ impl Filter {
 }
 
 impl Selector {
-    pub(crate) fn parts(&self) -> &[Part] {
-        &self.steps
-    }
-
     /// The value that the path leads to; none if it leads nowhere or to null. A path with a deep
     /// scan, a filter or `[*]` leads to a list, which may be empty.
     #[must_use]

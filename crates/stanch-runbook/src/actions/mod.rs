@@ -16,6 +16,8 @@ mod tags;
 mod variable;
 mod webhook;
 
+pub(crate) use sleep::duration;
+
 use crate::{
     ActionName, StepError,
     engine::{Answer, Context, Inputs},
