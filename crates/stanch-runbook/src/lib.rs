@@ -23,6 +23,9 @@ mod reference;
 mod selector;
 mod serialize;
 
+#[cfg(feature = "script-host")]
+pub mod script_host;
+
 pub use action::{ActionName, InputSpec};
 pub use check::check;
 pub use document::{

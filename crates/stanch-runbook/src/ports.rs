@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use stanch_types::{Api, Call, CallError, Clock};
 
 use crate::{Document, StepExecution};
@@ -90,7 +90,7 @@ pub trait Documents: Send + Sync {
 }
 
 /// A script to run.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Script {
     /// As the document names it: `python3.11`.
     pub runtime: String,
@@ -98,6 +98,9 @@ pub struct Script {
     pub handler: String,
     /// The source.
     pub source: String,
+    /// The second argument of the handler: the globals and the execution's id, by the names that
+    /// references have for them.
+    pub context: Map<String, Value>,
 }
 
 /// Why a script gave no answer.

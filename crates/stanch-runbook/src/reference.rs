@@ -44,7 +44,7 @@ pub enum Global {
 }
 
 impl Global {
-    const ALL: [Self; 5] = [
+    pub(crate) const ALL: [Self; 5] = [
         Self::AccountId,
         Self::Date,
         Self::DateTime,

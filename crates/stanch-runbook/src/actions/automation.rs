@@ -45,12 +45,7 @@ pub(super) async fn execute(context: &Context<'_>, inputs: &Inputs) -> Result<An
     };
     let parent = Parent {
         id: context.execution.to_owned(),
-        depth: context
-            .options
-            .parent
-            .as_ref()
-            .map_or(0, |parent| parent.depth)
-            + 1,
+        depth: context.depth + 1,
         unknown: parameters
             .iter()
             .filter(|(_, value)| {
@@ -66,14 +61,15 @@ pub(super) async fn execute(context: &Context<'_>, inputs: &Inputs) -> Result<An
         document_name: name.clone(),
         document_version: version,
         id: None,
-        parent: Some(parent),
         ..context.options.clone()
     };
     let engine = Engine::new(context.ports.clone());
     // Boxed: the child runs the same code one level down.
-    let child = Box::pin(engine.run(document, &parameters, options))
+    let child = Box::pin(engine.admit(document, &parameters, options, Some(parent)))
         .await
-        .map_err(|error| StepError::Input(format!("`{name}` does not start: {error}")))?;
+        .map_err(|error| StepError::Input(format!("`{name}` does not start: {error}")))?
+        .finish()
+        .await;
     if let Some(dry) = child.dry_run {
         let writes = !dry.calls.is_empty();
         absorb(context, dry);

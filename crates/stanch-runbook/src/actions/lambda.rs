@@ -50,7 +50,10 @@ pub(super) async fn invoke(context: &Context<'_>, inputs: &Inputs) -> Result<Ans
         ("ClientContext", "ClientContext"),
         ("Qualifier", "Qualifier"),
     ]);
-    params.insert("Payload".into(), BASE64_STANDARD.encode(payload.to_string()).into());
+    params.insert(
+        "Payload".into(),
+        BASE64_STANDARD.encode(payload.to_string()).into(),
+    );
     let Some(answer) = context.call("lambda", "Invoke", params.into()).await? else {
         return Ok(Answer::unknown());
     };

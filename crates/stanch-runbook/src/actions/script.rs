@@ -1,10 +1,11 @@
 //! `aws:executeScript`
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::{
-    Script, ScriptError, StepError,
+    Reference, Script, ScriptError, StepError,
     engine::{Answer, Context, Inputs},
+    reference::{Found, Global, Lookup},
 };
 
 /// Bytes of a payload: <https://docs.aws.amazon.com/general/latest/gr/ssm.html>
@@ -34,6 +35,7 @@ pub(super) async fn execute(context: &Context<'_>, inputs: &Inputs) -> Result<An
         runtime,
         handler: inputs.text("Handler")?,
         source: source.to_owned(),
+        context: globals(context),
     };
     let payload = inputs
         .get("InputPayload")
@@ -52,4 +54,16 @@ pub(super) async fn execute(context: &Context<'_>, inputs: &Inputs) -> Result<An
         )));
     }
     Ok(Answer::of(json!({ "Payload": returned.clone() })).output("Payload", returned))
+}
+
+/// What scripts find in their second argument.
+fn globals(context: &Context<'_>) -> Map<String, Value> {
+    let globals = Global::ALL.into_iter().map(Reference::Global);
+    globals
+        .chain([Reference::ExecutionId])
+        .filter_map(|reference| match context.scope.find(&reference) {
+            Found::Value(value) => Some((reference.to_string(), value)),
+            _ => None,
+        })
+        .collect()
 }

@@ -30,7 +30,11 @@ fn jumps(step: &Step) -> Vec<(String, &str, bool)> {
     }
     if let Action::Branch(branch) = &step.action {
         for (index, choice) in branch.choices.iter().enumerate() {
-            jumps.push((format!("inputs/Choices/{index}/NextStep"), &choice.next_step, false));
+            jumps.push((
+                format!("inputs/Choices/{index}/NextStep"),
+                &choice.next_step,
+                false,
+            ));
         }
         if let Some(default) = &branch.default {
             jumps.push(("inputs/Default".to_owned(), default, false));
@@ -41,22 +45,36 @@ fn jumps(step: &Step) -> Vec<(String, &str, bool)> {
 
 /// Checks one list of steps; `outside` are those that a loop's body may jump to.
 fn list(steps: &[Step], pointer: &str, outside: &[Step], report: &mut Report<'_>) {
-    let place: HashMap<&str, usize> = steps.iter().enumerate().map(|(i, s)| (s.name.as_str(), i)).collect();
+    let place: HashMap<&str, usize> = steps
+        .iter()
+        .enumerate()
+        .map(|(i, s)| (s.name.as_str(), i))
+        .collect();
     for (index, step) in steps.iter().enumerate() {
         for (key, target, _) in jumps(step) {
-            let known = place.contains_key(target) || outside.iter().any(|other| other.name == target);
+            let known =
+                place.contains_key(target) || outside.iter().any(|other| other.name == target);
             if !known {
                 report.error(
                     &format!("{pointer}/{index}/{key}"),
-                    format!("step `{}` leads to `{target}`, which does not exist", step.name),
+                    format!(
+                        "step `{}` leads to `{target}`, which does not exist",
+                        step.name
+                    ),
                     suggest(target, place.keys().copied()),
                 );
             }
         }
     }
-    let edges: Vec<Vec<usize>> = (0..steps.len()).map(|i| edges(steps, i, &place, false)).collect();
+    let edges: Vec<Vec<usize>> = (0..steps.len())
+        .map(|i| edges(steps, i, &place, false))
+        .collect();
     if let Some(circle) = circle(&edges) {
-        let names: Vec<&str> = circle.iter().filter_map(|i| steps.get(*i)).map(|s| s.name.as_str()).collect();
+        let names: Vec<&str> = circle
+            .iter()
+            .filter_map(|i| steps.get(*i))
+            .map(|s| s.name.as_str())
+            .collect();
         let at = circle.first().copied().unwrap_or_default();
         report.error(
             &format!("{pointer}/{at}"),
@@ -71,11 +89,19 @@ fn list(steps: &[Step], pointer: &str, outside: &[Step], report: &mut Report<'_>
             open.extend(self::edges(steps, index, &place, true));
             // What a loop's body jumps to is reached through the loop.
             for inner in steps.get(index).map(Step::body).unwrap_or_default() {
-                open.extend(jumps(inner).iter().filter_map(|(_, target, _)| place.get(target)));
+                open.extend(
+                    jumps(inner)
+                        .iter()
+                        .filter_map(|(_, target, _)| place.get(target)),
+                );
             }
         }
     }
-    for (index, step) in steps.iter().enumerate().filter(|(index, _)| !reached.contains(index)) {
+    for (index, step) in steps
+        .iter()
+        .enumerate()
+        .filter(|(index, _)| !reached.contains(index))
+    {
         report.warning(
             &format!("{pointer}/{index}"),
             format!("no step leads to `{}`", step.name),
@@ -85,11 +111,20 @@ fn list(steps: &[Step], pointer: &str, outside: &[Step], report: &mut Report<'_>
 }
 
 /// The steps of the same list that may come after one.
-pub(super) fn edges(steps: &[Step], index: usize, place: &HashMap<&str, usize>, cancelled: bool) -> Vec<usize> {
-    let Some(step) = steps.get(index) else { return Vec::new() };
+pub(super) fn edges(
+    steps: &[Step],
+    index: usize,
+    place: &HashMap<&str, usize>,
+    cancelled: bool,
+) -> Vec<usize> {
+    let Some(step) = steps.get(index) else {
+        return Vec::new();
+    };
     let mut targets: Vec<usize> = jumps(step)
         .into_iter()
-        .filter(|(key, _, on_cancel)| (cancelled || !on_cancel) && !(key == "nextStep" && step.is_end))
+        .filter(|(key, _, on_cancel)| {
+            (cancelled || !on_cancel) && !(key == "nextStep" && step.is_end)
+        })
         .filter_map(|(_, target, _)| place.get(target).copied())
         .collect();
     let decided = matches!(&step.action, Action::Branch(branch) if branch.default.is_some());
@@ -112,7 +147,9 @@ fn circle(edges: &[Vec<usize>]) -> Option<Vec<usize>> {
         // A stack of its own: a long document must not exhaust the thread's.
         let mut path: Vec<(usize, usize)> = vec![(start, 0)];
         while let Some((node, next)) = path.pop() {
-            let Some(mark) = marks.get_mut(node) else { continue };
+            let Some(mark) = marks.get_mut(node) else {
+                continue;
+            };
             if *mark == Mark::Closed || (next == 0 && *mark == Mark::Open) {
                 continue;
             }
@@ -123,8 +160,11 @@ fn circle(edges: &[Vec<usize>]) -> Option<Vec<usize>> {
                     path.push((node, next + 1));
                     match marks.get(target) {
                         Some(Mark::Open) => {
-                            let mut circle: Vec<usize> =
-                                path.iter().map(|(node, _)| *node).skip_while(|node| *node != target).collect();
+                            let mut circle: Vec<usize> = path
+                                .iter()
+                                .map(|(node, _)| *node)
+                                .skip_while(|node| *node != target)
+                                .collect();
                             circle.push(target);
                             return Some(circle);
                         }

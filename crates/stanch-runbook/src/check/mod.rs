@@ -15,7 +15,10 @@ use crate::{Document, Step};
 /// document built in Rust stand at line 0.
 #[must_use]
 pub fn check(document: &Document, models: &Models) -> Vec<Diagnostic> {
-    let mut report = Report { document, diagnostics: Vec::new() };
+    let mut report = Report {
+        document,
+        diagnostics: Vec::new(),
+    };
     let steps = placed(document);
     parameters::check(document, &mut report);
     inputs::check(&steps, &mut report);
@@ -39,9 +42,17 @@ fn placed(document: &Document) -> Vec<Placed<'_>> {
         let pointer = format!("/mainSteps/{index}");
         for (inner, body) in step.body().iter().enumerate() {
             let pointer = format!("{pointer}/inputs/Steps/{inner}");
-            all.push(Placed { step: body, pointer, within: Some(step) });
+            all.push(Placed {
+                step: body,
+                pointer,
+                within: Some(step),
+            });
         }
-        all.push(Placed { step, pointer, within: None });
+        all.push(Placed {
+            step,
+            pointer,
+            within: None,
+        });
     }
     all
 }
@@ -60,17 +71,36 @@ impl Report<'_> {
         });
     }
 
-    pub fn error(&mut self, pointer: &str, message: impl Into<String>, hint: impl Into<Option<String>>) {
-        self.put(Diagnostic::error(self.document.places.find(pointer), message), hint.into());
+    pub fn error(
+        &mut self,
+        pointer: &str,
+        message: impl Into<String>,
+        hint: impl Into<Option<String>>,
+    ) {
+        self.put(
+            Diagnostic::error(self.document.places.find(pointer), message),
+            hint.into(),
+        );
     }
 
-    pub fn warning(&mut self, pointer: &str, message: impl Into<String>, hint: impl Into<Option<String>>) {
-        self.put(Diagnostic::warning(self.document.places.find(pointer), message), hint.into());
+    pub fn warning(
+        &mut self,
+        pointer: &str,
+        message: impl Into<String>,
+        hint: impl Into<Option<String>>,
+    ) {
+        self.put(
+            Diagnostic::warning(self.document.places.find(pointer), message),
+            hint.into(),
+        );
     }
 }
 
 /// "did you mean …?", or the names there are.
-pub(crate) fn suggest<'n>(wanted: &str, names: impl IntoIterator<Item = &'n str>) -> Option<String> {
+pub(crate) fn suggest<'n>(
+    wanted: &str,
+    names: impl IntoIterator<Item = &'n str>,
+) -> Option<String> {
     let names: Vec<&str> = names.into_iter().collect();
     match stanch_models::nearest(wanted, names.iter().copied()).first() {
         Some(near) => Some(format!("did you mean `{near}`?")),

@@ -15,7 +15,11 @@ const NAME: usize = 50;
 
 pub(super) fn check(document: &Document, report: &mut Report<'_>) {
     if document.parameters.len() > PARAMETERS {
-        report.error("/parameters", format!("more than {PARAMETERS} parameters"), None);
+        report.error(
+            "/parameters",
+            format!("more than {PARAMETERS} parameters"),
+            None,
+        );
     }
     for (name, parameter) in &document.parameters {
         let pointer = format!("/parameters/{name}");
@@ -28,7 +32,10 @@ pub(super) fn check(document: &Document, report: &mut Report<'_>) {
         if let Some(default) = &variable.default
             && convert(default, variable.kind).is_none()
         {
-            let message = format!("the default of variable `{name}` is not of type {}", variable.kind);
+            let message = format!(
+                "the default of variable `{name}` is not of type {}",
+                variable.kind
+            );
             report.error(&format!("{pointer}/default"), message, None);
         }
     }
@@ -38,7 +45,8 @@ pub(super) fn check(document: &Document, report: &mut Report<'_>) {
             report.error(
                 "/assumeRole",
                 format!("`assumeRole` is `{role}`, which is neither an ARN nor one reference"),
-                "write `assumeRole: '{{ AutomationAssumeRole }}'` and declare that parameter".to_owned(),
+                "write `assumeRole: '{{ AutomationAssumeRole }}'` and declare that parameter"
+                    .to_owned(),
             );
         }
     }
@@ -60,9 +68,17 @@ fn limits(name: &str, parameter: &Parameter, pointer: &str, report: &mut Report<
     if let Some(java) = &parameter.allowed_pattern {
         let pointer = format!("{pointer}/allowedPattern");
         if let Err(error) = Pattern::new(java) {
-            report.error(&pointer, error.to_string(), "a Java regular expression, matched as a whole".to_owned());
+            report.error(
+                &pointer,
+                error.to_string(),
+                "a Java regular expression, matched as a whole".to_owned(),
+            );
         } else if matches!(kind, Type::StringMap | Type::MapList) {
-            report.warning(&pointer, format!("a parameter of type {kind} is not matched against a pattern"), None);
+            report.warning(
+                &pointer,
+                format!("a parameter of type {kind} is not matched against a pattern"),
+                None,
+            );
         }
     }
     for (least, most, what) in [
@@ -70,7 +86,11 @@ fn limits(name: &str, parameter: &Parameter, pointer: &str, report: &mut Report<
         (parameter.min_chars, parameter.max_chars, "Chars"),
     ] {
         if least > most && most.is_some() {
-            report.error(pointer, format!("`min{what}` is more than `max{what}`"), None);
+            report.error(
+                pointer,
+                format!("`min{what}` is more than `max{what}`"),
+                None,
+            );
         }
     }
     let element = match kind.base() {
@@ -84,7 +104,9 @@ fn limits(name: &str, parameter: &Parameter, pointer: &str, report: &mut Report<
             report.error(&format!("{pointer}/allowedValues/{index}"), message, None);
         }
     }
-    let Some(default) = &parameter.default else { return };
+    let Some(default) = &parameter.default else {
+        return;
+    };
     let pointer = format!("{pointer}/default");
     if default.as_str().is_some_and(|text| text.contains("{{")) {
         let stored = default.as_str().is_some_and(|text| text.contains("ssm:"));
@@ -98,7 +120,11 @@ fn limits(name: &str, parameter: &Parameter, pointer: &str, report: &mut Report<
         return;
     }
     match convert(default, kind) {
-        None => report.error(&pointer, format!("the default of `{name}` is not of type {kind}"), example(kind)),
+        None => report.error(
+            &pointer,
+            format!("the default of `{name}` is not of type {kind}"),
+            example(kind),
+        ),
         Some(value) => {
             // A default is not matched against the pattern, but must be one of the allowed values.
             let values = Parameter {
@@ -110,7 +136,11 @@ fn limits(name: &str, parameter: &Parameter, pointer: &str, report: &mut Report<
                 report.error(&pointer, format!("the default of `{name}` {problem}"), None);
             }
             if !kind.admits(default) && !matches!(default, Value::String(_)) {
-                report.warning(&pointer, format!("the default of `{name}` is not written as {kind}"), example(kind));
+                report.warning(
+                    &pointer,
+                    format!("the default of `{name}` is not written as {kind}"),
+                    example(kind),
+                );
             }
         }
     }

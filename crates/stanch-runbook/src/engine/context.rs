@@ -19,6 +19,8 @@ const POLL: [u64; 5] = [1, 2, 4, 8, 15];
 pub(crate) struct Context<'r> {
     pub ports: &'r Ports,
     pub options: &'r Options,
+    /// Documents above this one.
+    pub depth: usize,
     pub execution: &'r str,
     pub step: &'r str,
     pub scope: &'r Scope,

@@ -63,7 +63,6 @@ pub struct Options {
     pub send_braces: bool,
     /// The id of the execution, where the caller has made one; else the port makes it.
     pub id: Option<String>,
-    pub(crate) parent: Option<Parent>,
 }
 
 /// The execution that starts another, as far as the other needs it.
@@ -192,21 +191,33 @@ impl Engine {
         parameters: &Map<String, Value>,
         options: Options,
     ) -> Result<Execution, StartError> {
+        self.admit(document, parameters, options, None).await
+    }
+
+    /// As [`Engine::start`], perhaps for a document that another one runs.
+    pub(crate) async fn admit(
+        &self,
+        document: Arc<Document>,
+        parameters: &Map<String, Value>,
+        options: Options,
+        parent: Option<Parent>,
+    ) -> Result<Execution, StartError> {
         if document.steps.is_empty() {
             return Err(StartError::NoSteps);
         }
-        let depth = options.parent.as_ref().map_or(0, |parent| parent.depth);
+        let depth = parent.as_ref().map_or(0, |parent| parent.depth);
         if depth >= NESTING {
             return Err(StartError::Nesting);
         }
-        let parameters = self.parameters(&document, parameters, &options).await?;
+        let unknown = parent.as_ref().map_or(&[][..], |parent| &parent.unknown);
+        let parameters = self.parameters(&document, parameters, unknown).await?;
         let id = options.id.clone().unwrap_or_else(|| self.ports.ids.next());
         let mut record = AutomationExecution {
             automation_execution_id: id.clone(),
             document_name: options.document_name.clone(),
             document_version: options.document_version.clone(),
             mode: "Auto".to_owned(),
-            parent_automation_execution_id: options.parent.as_ref().map(|parent| parent.id.clone()),
+            parent_automation_execution_id: parent.as_ref().map(|parent| parent.id.clone()),
             executed_by: options.executed_by.clone(),
             step_executions: document.steps.iter().map(run::pending).collect(),
             ..AutomationExecution::default()
@@ -228,7 +239,7 @@ impl Engine {
             id,
             record: Arc::clone(&record),
         };
-        let run = Run::new(self.ports.clone(), document, options, scope, record);
+        let run = Run::new(self.ports.clone(), document, options, depth, scope, record);
         Ok(Execution {
             handle,
             driver: Box::pin(run.drive()),
@@ -256,12 +267,8 @@ impl Engine {
         &self,
         document: &Document,
         given: &Map<String, Value>,
-        options: &Options,
+        unknown: &[String],
     ) -> Result<Values, StartError> {
-        let unknown: &[String] = options
-            .parent
-            .as_ref()
-            .map_or(&[], |parent| &parent.unknown);
         let mut declared = document.clone();
         for (name, parameter) in &mut declared.parameters {
             if given.contains_key(name) {

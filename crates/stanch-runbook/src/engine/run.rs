@@ -45,6 +45,8 @@ pub(super) struct Run {
     ports: Ports,
     document: Arc<Document>,
     options: Options,
+    /// Documents above this one.
+    depth: usize,
     scope: Scope,
     record: Arc<Mutex<AutomationExecution>>,
     traces: Vec<StepTrace>,
@@ -184,6 +186,7 @@ impl Run {
         ports: Ports,
         document: Arc<Document>,
         options: Options,
+        depth: usize,
         scope: Scope,
         record: Arc<Mutex<AutomationExecution>>,
     ) -> Self {
@@ -191,6 +194,7 @@ impl Run {
             ports,
             document,
             options,
+            depth,
             scope,
             record,
             traces: Vec::new(),
@@ -833,6 +837,7 @@ impl Run {
         let context = Context {
             ports: &self.ports,
             options: &self.options,
+            depth: self.depth,
             execution: &id,
             step: &step.name,
             scope: &self.scope,
