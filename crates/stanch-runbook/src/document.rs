@@ -497,11 +497,24 @@ pub enum Iteration {
 
 /// Where the parts of a document stood in its text: JSON pointers to positions.
 #[derive(Debug, Clone, Default)]
-pub struct Places(HashMap<String, Position>);
+pub struct Places {
+    pointers: HashMap<String, Position>,
+    misread: Vec<String>,
+}
 
 impl Places {
     pub(crate) fn insert(&mut self, pointer: String, at: Position) {
-        self.0.insert(pointer, at);
+        self.pointers.insert(pointer, at);
+    }
+
+    /// Notes the name of a step that is in the text and was not understood.
+    pub(crate) fn misread(&mut self, step: Option<&str>) {
+        self.misread.extend(step.map(|name| name.trim().to_owned()));
+    }
+
+    /// Whether a step of this name is in the text, though not in the document.
+    pub(crate) fn was_misread(&self, step: &str) -> bool {
+        self.misread.iter().any(|name| name == step)
     }
 
     /// Where the value under a JSON pointer (such as `/mainSteps/2/inputs/Service`) stood, or the
@@ -510,7 +523,7 @@ impl Places {
     pub fn find(&self, pointer: &str) -> Position {
         let mut pointer = pointer;
         loop {
-            match (self.0.get(pointer), pointer.rfind('/')) {
+            match (self.pointers.get(pointer), pointer.rfind('/')) {
                 (Some(at), _) => return *at,
                 (None, Some(slash)) => pointer = pointer.split_at(slash).0,
                 (None, None) => return Position::default(),

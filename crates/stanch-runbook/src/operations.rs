@@ -22,11 +22,8 @@ impl Operations for Models {
     fn is_read(&self, call: &Call) -> bool {
         self.resolve(&call.service, &call.operation)
             .is_ok_and(|resolved| {
-                let operation = resolved.operation();
-                operation.read_only
-                    || ["Describe", "Get", "List", "Head"]
-                        .iter()
-                        .any(|verb| operation.name.starts_with(verb))
+                let read = Models::is_read(self, &resolved.service, resolved.operation());
+                read.is_ok_and(|read| read == Some(true))
             })
     }
 }

@@ -160,7 +160,10 @@ pub(crate) fn allowed(parameter: &Parameter, value: &Value) -> Result<(), String
             .map(|e| plain(e))
             .find(|word| !words.contains(word))
         {
-            return Err(format!("is `{other}`; allowed are {}", words.join(", ")));
+            return Err(format!(
+                "is `{other}`, which is none of {}",
+                words.join(", ")
+            ));
         }
     }
     let resource = match parameter.kind {
@@ -274,7 +277,7 @@ mod tests {
             ..Parameter::required(Type::StringList)
         };
         allows(&parameter, json!(["a", "b"]), None);
-        allows(&parameter, json!(["c"]), Some("allowed are a, b"));
+        allows(&parameter, json!(["c"]), Some("none of a, b"));
         allows(&parameter, json!([]), Some("at least 1"));
         let instance = Parameter::required("AWS::EC2::Instance::Id".parse().unwrap());
         allows(&instance, json!("i-12345678"), None);

@@ -137,7 +137,7 @@ impl Reader {
                 }
                 "mainSteps" => {
                     steps = true;
-                    document.steps = self.steps(value, "mainSteps", true);
+                    document.steps = self.steps(value, "/mainSteps", true);
                 }
                 "outputs" => document.outputs = self.texts(value, "outputs"),
                 "files" => {
@@ -301,7 +301,10 @@ impl Reader {
         })
     }
 
-    fn steps(&mut self, node: &Node, what: &str, outermost: bool) -> Vec<Step> {
+    /// The steps of a list. One that cannot be understood is left out, and the places of those after
+    /// it are told by where they are in the document, not in the text.
+    fn steps(&mut self, node: &Node, pointer: &str, outermost: bool) -> Vec<Step> {
+        let what = pointer.rsplit('/').next().unwrap_or_default();
         let Some(items) = node.as_list() else {
             self.error(
                 node.at,
@@ -312,13 +315,19 @@ impl Reader {
         if items.is_empty() {
             self.error(node.at, format!("`{what}` has no steps"));
         }
-        items
-            .iter()
-            .filter_map(|item| self.step(item, outermost))
-            .collect()
+        let mut steps = Vec::new();
+        for item in items {
+            let pointer = format!("{pointer}/{}", steps.len());
+            self.place(item, &pointer);
+            match self.step(item, &pointer, outermost) {
+                Some(step) => steps.push(step),
+                None => self.places.misread(item.get("name").and_then(Node::as_str)),
+            }
+        }
+        steps
     }
 
-    fn step(&mut self, node: &Node, outermost: bool) -> Option<Step> {
+    fn step(&mut self, node: &Node, pointer: &str, outermost: bool) -> Option<Step> {
         let Some(entries) = node.as_map() else {
             self.error(
                 node.at,
@@ -333,7 +342,7 @@ impl Reader {
                     .hint("write `name: describeInstance`"),
             );
         }
-        let action = self.action(node, outermost);
+        let action = self.action(node, pointer, outermost);
         let mut step = Step::new(name.unwrap_or_default(), action?);
         for Entry { at, key, value } in entries {
             match key.as_str() {
@@ -346,7 +355,7 @@ impl Reader {
                 "isEnd" => step.is_end = self.boolean(value, key).unwrap_or(false),
                 "isCritical" => step.is_critical = self.boolean(value, key),
                 "nextStep" => step.next_step = self.text(value, key),
-                "outputs" => step.outputs = self.outputs(value),
+                "outputs" => step.outputs = self.outputs(value, pointer),
                 other => self.unknown_key(
                     *at,
                     other,
@@ -371,7 +380,7 @@ impl Reader {
         Some(step)
     }
 
-    fn action(&mut self, step: &Node, outermost: bool) -> Option<Action> {
+    fn action(&mut self, step: &Node, pointer: &str, outermost: bool) -> Option<Action> {
         let Some(node) = step.get("action") else {
             self.report(
                 Diagnostic::error(step.at, "the step has no `action`")
@@ -410,8 +419,8 @@ impl Reader {
             }
         };
         match name {
-            ActionName::Branch => Some(Action::Branch(self.branch(inputs))),
-            ActionName::Loop if outermost => self.repeat(inputs).map(Action::Loop),
+            ActionName::Branch => Some(Action::Branch(self.branch(inputs, pointer))),
+            ActionName::Loop if outermost => self.repeat(inputs, pointer).map(Action::Loop),
             ActionName::Loop => {
                 self.report(
                     Diagnostic::error(node.at, "a loop cannot stand inside a loop")
@@ -429,16 +438,17 @@ impl Reader {
         }
     }
 
-    fn branch(&mut self, inputs: &Node) -> Branch {
+    fn branch(&mut self, inputs: &Node, pointer: &str) -> Branch {
         let mut branch = Branch::default();
         for Entry { at, key, value } in inputs.as_map().unwrap_or_default() {
             match key.as_str() {
                 "Choices" => match value.as_list() {
                     Some(choices) => {
-                        branch.choices = choices
-                            .iter()
-                            .filter_map(|choice| self.choice(choice))
-                            .collect();
+                        for node in choices {
+                            let kept = branch.choices.len();
+                            self.place(node, &format!("{pointer}/inputs/Choices/{kept}"));
+                            branch.choices.extend(self.choice(node));
+                        }
                     }
                     None => self.error(
                         value.at,
@@ -464,6 +474,13 @@ impl Reader {
     }
 
     fn choice(&mut self, node: &Node) -> Option<Choice> {
+        if node.as_map().is_none() {
+            self.error(
+                node.at,
+                format!("a choice is a mapping, this is {}", node.describe()),
+            );
+            return None;
+        }
         let next_step = match node.get("NextStep") {
             Some(next) => self.text(next, "NextStep"),
             None => {
@@ -575,12 +592,12 @@ impl Reader {
             .collect()
     }
 
-    fn repeat(&mut self, inputs: &Node) -> Option<Loop> {
+    fn repeat(&mut self, inputs: &Node, pointer: &str) -> Option<Loop> {
         let (mut steps, mut iterators, mut kind, mut condition, mut max) =
             (Vec::new(), None, Type::String, None, None);
         for Entry { at, key, value } in inputs.as_map().unwrap_or_default() {
             match key.as_str() {
-                "Steps" => steps = self.steps(value, "Steps", false),
+                "Steps" => steps = self.steps(value, &format!("{pointer}/inputs/Steps"), false),
                 "Iterators" => iterators = Some(value.to_json()),
                 "IteratorDataType" => {
                     kind = self.kind(value);
@@ -631,7 +648,7 @@ impl Reader {
         })
     }
 
-    fn outputs(&mut self, node: &Node) -> Vec<Output> {
+    fn outputs(&mut self, node: &Node, pointer: &str) -> Vec<Output> {
         let Some(items) = node.as_list() else {
             self.error(
                 node.at,
@@ -641,6 +658,7 @@ impl Reader {
         };
         let mut outputs = Vec::new();
         for item in items {
+            self.place(item, &format!("{pointer}/outputs/{}", outputs.len()));
             let (mut name, mut selector, mut kind) = (None, None, Type::String);
             for Entry { at, key, value } in self.members(item, "an output") {
                 match key.as_str() {

@@ -30,7 +30,7 @@ impl Pattern {
             .map(Self)
             .map_err(|error| PatternError {
                 pattern: java.to_owned(),
-                problem: error.to_string(),
+                problem: problem(&error),
             })
     }
 
@@ -39,6 +39,13 @@ impl Pattern {
     pub fn matches(&self, text: &str) -> bool {
         self.0.is_match(text).unwrap_or(false)
     }
+}
+
+/// The error without its position, which is that in the rewritten pattern.
+fn problem(error: &fancy_regex::Error) -> String {
+    let text = error.to_string();
+    text.split_once(": ")
+        .map_or(text.clone(), |(_, problem)| problem.to_lowercase())
 }
 
 /// Rewrites what Java reads otherwise: `\w`, `\d` and `\s` are ASCII, a `-` beside a class escape

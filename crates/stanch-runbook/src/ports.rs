@@ -78,8 +78,14 @@ pub trait Ids: Send + Sync {
 /// also called in a dry run: they change nothing.
 #[async_trait]
 pub trait Functions: Send + Sync {
-    /// The function's answer, or its error as text; none if there is no function of this name.
-    async fn call(&self, name: &str, payload: &Value) -> Option<Result<Value, String>>;
+    /// Whether there is a function of this name.
+    fn knows(&self, name: &str) -> bool;
+
+    /// Calls a function that is known.
+    ///
+    /// # Errors
+    /// One line on why it has no answer.
+    async fn call(&self, name: &str, payload: &Value) -> Result<Value, String>;
 }
 
 /// Finds documents.
@@ -215,8 +221,12 @@ pub struct NoFunctions;
 
 #[async_trait]
 impl Functions for NoFunctions {
-    async fn call(&self, _: &str, _: &Value) -> Option<Result<Value, String>> {
-        None
+    fn knows(&self, _: &str) -> bool {
+        false
+    }
+
+    async fn call(&self, _: &str, _: &Value) -> Result<Value, String> {
+        Err("there are no functions here".to_owned())
     }
 }
 

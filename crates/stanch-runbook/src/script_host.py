@@ -30,7 +30,7 @@ def call(request):
             value = handler(request["payload"], request["context"])
         return {"returns": json.loads(json.dumps(value, default=str))}
     except BaseException as error:  # a script may also exit, or raise what is no Exception
-        message = "".join(traceback.format_exception_only(type(error), error)).strip()
+        message = traceback.format_exception_only(type(error), error)[-1].strip()
         trace = traceback.format_exc()
         return {"raises": message, "output": (printed.getvalue() + trace)[-OUTPUT:]}
 

@@ -62,7 +62,10 @@ async fn available(context: &Context<'_>, made: Option<Value>) -> Result<Answer,
                 Ok(answer) => match state(answer).as_str() {
                     "available" => Verdict::Done,
                     state @ ("failed" | "error" | "invalid" | "deregistered" | "disabled") => {
-                        Verdict::Failed(StepError::State(format!("the image {id} is {state}")))
+                        Verdict::Failed(StepError::State(format!(
+                            "the image `{}` is {state}",
+                            id.as_str().unwrap_or_default()
+                        )))
                     }
                     _ => Verdict::Again,
                 },

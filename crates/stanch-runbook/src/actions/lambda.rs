@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 
 use crate::{
     StepError,
-    engine::{Answer, Context, Inputs},
+    engine::{Answer, Context, Inputs, names},
+    reference::has_braces,
 };
 
 /// Calls a function: in process if the port knows it, else through Lambda. A function that fails
@@ -21,15 +22,17 @@ pub(super) async fn invoke(context: &Context<'_>, inputs: &Inputs) -> Result<Ans
         (None, Some(other)) => other.clone(),
         (None, None) => json!({}),
     };
-    // A payload that is not known yet has no answer yet either.
-    if context.unknown.is_empty()
-        && let Some(answer) = context
-            .ports
-            .functions
-            .call(short(&function), &payload)
-            .await
-    {
-        return match answer {
+    let known = short(&function);
+    if context.ports.functions.knows(known) {
+        // Only in a dry run is anything unknown.
+        if !context.unknown.is_empty() {
+            context.doubt(format!(
+                "`{known}` is called with {}",
+                names(context.unknown)
+            ));
+            return Ok(Answer::unknown());
+        }
+        return match context.ports.functions.call(known, &payload).await {
             Ok(value) => Ok(answered(
                 json!(200),
                 None,
@@ -42,6 +45,14 @@ pub(super) async fn invoke(context: &Context<'_>, inputs: &Inputs) -> Result<Ans
                 message,
             }),
         };
+    }
+    // The payload is sent in base64, in which no braces can be seen.
+    let open = !context.unset.is_empty() || context.unknown.is_empty();
+    if open && has_braces(&payload) && !context.options.send_braces {
+        return Err(StepError::Unresolved {
+            call: format!("lambda.Invoke of {function}"),
+            references: context.unset.to_vec(),
+        });
     }
     let mut params = inputs.pick(&[
         ("FunctionName", "FunctionName"),

@@ -4,7 +4,7 @@ use serde_json::Value;
 use stanch_models::{At, Models, Resolved, Service, ShapeId, ShapeKind, validate_template};
 
 use super::{Placed, Report, references::outputs};
-use crate::{Action, ActionName, Document, Reference, Template, Type, engine::Inputs};
+use crate::{Action, ActionName, Document, Reference, Selector, Template, Type, engine::Inputs};
 
 const RESERVED: [&str; 4] = ["Service", "Api", "PropertySelector", "DesiredValues"];
 
@@ -139,6 +139,9 @@ fn leads(
         return report.error(pointer, message, None);
     };
     let path = selector.trim();
+    if path.parse::<Selector>().is_err() {
+        return;
+    }
     // What follows a count, a filter or a wildcard has no one type.
     if path.ends_with(".length")
         || path.ends_with(".length()")

@@ -224,6 +224,7 @@ impl<'d> Names<'d> {
                     suggest(name, self.document.variables.keys().map(String::as_str)),
                 ),
             Reference::Output { step, name } => match self.steps.get(step.as_str()) {
+                None if self.document.places.was_misread(step) => {}
                 None => report.error(
                     pointer,
                     format!("there is no step `{step}`"),

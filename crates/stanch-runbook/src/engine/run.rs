@@ -610,7 +610,11 @@ impl Run {
                     return self.undecided(step, possible, &why);
                 }
                 Ok(Truth::Unknown(references)) => {
-                    why.extend(references);
+                    for reference in references {
+                        if !why.contains(&reference) {
+                            why.push(reference);
+                        }
+                    }
                     possible.push(Target::Step(choice.next_step.clone()));
                 }
             }
@@ -731,6 +735,13 @@ impl Run {
                         exited: true,
                         ..Ended::well()
                     });
+                }
+                Leave::Abort { .. }
+                    if self
+                        .until
+                        .is_some_and(|until| self.ports.clock.monotonic() >= until) =>
+                {
+                    return Err(StepError::TimedOut(limit.unwrap_or(CANCELLATION)));
                 }
                 Leave::Abort { step, message } => {
                     // The message begins with the step's name already.

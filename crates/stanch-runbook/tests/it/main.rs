@@ -4,4 +4,8 @@
 mod broken;
 mod clock;
 mod documents;
+mod plan;
+mod properties;
 mod scenario;
+#[cfg(feature = "script-host")]
+mod script_host;

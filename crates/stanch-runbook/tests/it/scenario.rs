@@ -208,16 +208,20 @@ impl Ids for World {
 
 #[async_trait]
 impl Functions for World {
-    async fn call(&self, name: &str, payload: &Value) -> Option<Result<Value, String>> {
-        let answer = self.input.lock().unwrap().functions.get(name).cloned()?;
+    fn knows(&self, name: &str) -> bool {
+        self.input.lock().unwrap().functions.contains_key(name)
+    }
+
+    async fn call(&self, name: &str, payload: &Value) -> Result<Value, String> {
+        let answer = self.input.lock().unwrap().functions[name].clone();
         self.notes
             .lock()
             .unwrap()
             .push(format!("function {name} {payload}"));
-        Some(match answer.get("error") {
+        match answer.get("error") {
             Some(error) => Err(error.as_str().unwrap().to_owned()),
             None => Ok(answer),
-        })
+        }
     }
 }
 
