@@ -181,10 +181,9 @@ pub(crate) fn allowed(parameter: &Parameter, value: &Value) -> Result<(), String
         let pattern = pattern(java)?;
         for element in elements.iter().filter(|e| !e.is_object()) {
             let word = plain(element);
-            // A resource-typed parameter that may be left empty says so with an empty value.
-            if !pattern.matches(&word)
-                && !(resource == Some(java) && word.is_empty() && parameter.default.is_some())
-            {
+            // A resource-typed parameter that may be left empty says so with an empty default.
+            let left_out = resource == Some(java) && word.is_empty() && parameter.default.is_some();
+            if !left_out && !pattern.matches(&word) {
                 return Err(format!("is `{word}`, which does not match `{java}`"));
             }
         }

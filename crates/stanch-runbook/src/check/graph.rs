@@ -61,7 +61,7 @@ fn list(steps: &[Step], pointer: &str, outside: &[Step], report: &mut Report<'_>
                         "step `{}` leads to `{target}`, which does not exist",
                         step.name
                     ),
-                    suggest(target, place.keys().copied()),
+                    suggest(target, steps.iter().map(|step| step.name.as_str())),
                 );
             }
         }

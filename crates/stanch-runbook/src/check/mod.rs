@@ -25,7 +25,7 @@ pub fn check(document: &Document, models: &Models) -> Vec<Diagnostic> {
     graph::check(document, &mut report);
     references::check(document, &steps, &mut report);
     api::check(document, &steps, models, &mut report);
-    report.diagnostics.sort_by(|a, b| a.at.cmp(&b.at));
+    report.diagnostics.sort_by_key(|d| d.at);
     report.diagnostics
 }
 

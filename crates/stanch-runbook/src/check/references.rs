@@ -228,7 +228,10 @@ impl<'d> Names<'d> {
                 None => report.error(
                     pointer,
                     format!("there is no step `{step}`"),
-                    suggest(step, self.steps.keys().copied()),
+                    suggest(
+                        step,
+                        self.document.steps.iter().map(|step| step.name.as_str()),
+                    ),
                 ),
                 Some(placed) => {
                     let outputs = outputs(placed.step);

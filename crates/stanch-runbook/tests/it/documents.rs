@@ -121,8 +121,8 @@ fn trace(outcome: &Outcome, world: &World) -> Value {
                         let texts = &step.outputs[name];
                         match value {
                             Value::Array(items) => items.len() == texts.len(),
-                            Value::String(text) => texts == &[text.clone()],
-                            other => texts == &[other.to_string()],
+                            Value::String(text) => texts == std::slice::from_ref(text),
+                            other => *texts == [other.to_string()],
                         }
                     })
             });

@@ -1,5 +1,12 @@
 //! Documents carried out against scripted answers, in virtual time.
-#![allow(missing_docs)]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that fails stops"
+)]
 
 mod broken;
 mod clock;
