@@ -121,7 +121,11 @@ impl Client {
             region,
             token_seed: None,
             shared: Arc::new(Shared {
-                transport: Transport::new(setup.connect_timeout, setup.body_limit),
+                transport: Transport::new(
+                    setup.environment.clone(),
+                    setup.connect_timeout,
+                    setup.body_limit,
+                ),
                 environment: setup.environment,
                 models: setup.models,
                 clock: setup.clock,

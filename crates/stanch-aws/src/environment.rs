@@ -12,6 +12,7 @@ pub struct Environment {
     variables: HashMap<String, String>,
     /// `section name -> key -> value`; a nested key (`s3 =\n  endpoint_url = …`) is `s3.endpoint_url`.
     config: HashMap<String, HashMap<String, String>>,
+    ca_bundle: Option<Vec<u8>>,
 }
 
 /// Names only: values may be secrets.
@@ -45,6 +46,11 @@ impl Environment {
         if let Some(text) = path.and_then(|path| std::fs::read_to_string(path).ok()) {
             environment = environment.with_config(&text);
         }
+        let bundle = environment
+            .get("AWS_CA_BUNDLE")
+            .or_else(|| environment.profile_value("ca_bundle"));
+        // A bundle that cannot be read trusts nobody, instead of everybody that the system trusts.
+        environment.ca_bundle = bundle.map(|path| std::fs::read(path).unwrap_or_default());
         environment
     }
 
@@ -60,6 +66,7 @@ impl Environment {
                 .map(|(name, value)| (name.into(), value.into()))
                 .collect(),
             config: HashMap::new(),
+            ca_bundle: None,
         }
     }
 
@@ -109,6 +116,18 @@ impl Environment {
                     .map(String::as_str)
             })
             .or_else(|| self.profile_value("endpoint_url"))
+    }
+
+    /// The certificates (PEM) to trust instead of the system's: those in the file `AWS_CA_BUNDLE`.
+    pub(crate) fn ca_bundle(&self) -> Option<&[u8]> {
+        self.ca_bundle.as_deref()
+    }
+
+    /// The proxy for `https`, and the hosts that are reached without it.
+    pub(crate) fn https_proxy(&self) -> Option<(&str, &str)> {
+        let either = |upper, lower| self.get(upper).or_else(|| self.get(lower));
+        let proxy = either("HTTPS_PROXY", "https_proxy")?;
+        Some((proxy, either("NO_PROXY", "no_proxy").unwrap_or_default()))
     }
 
     pub(crate) fn use_fips(&self) -> bool {

@@ -6,7 +6,8 @@ use std::{sync::OnceLock, time::Duration};
 use aws_smithy_async::rt::sleep::TokioSleep;
 use aws_smithy_http_client::{
     Builder, Connector,
-    tls::{Provider, rustls_provider::CryptoMode},
+    proxy::ProxyConfig,
+    tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode},
 };
 use aws_smithy_runtime_api::client::http::{
     HttpConnector, HttpConnectorSettings, SharedHttpClient, SharedHttpConnector,
@@ -14,7 +15,12 @@ use aws_smithy_runtime_api::client::http::{
 use aws_smithy_runtime_api::http::Request;
 use aws_smithy_types::{body::SdkBody, byte_stream::ByteStream};
 
-use crate::protocol::HttpResponse;
+use rustls::{
+    RootCertStore,
+    pki_types::{CertificateDer, pem::PemObject},
+};
+
+use crate::{environment::Environment, protocol::HttpResponse};
 
 /// An exchange that gave no whole response.
 #[derive(Debug, thiserror::Error)]
@@ -32,7 +38,8 @@ pub(crate) enum TransportError {
 #[derive(Debug)]
 pub(crate) struct Transport {
     plain: OnceLock<SharedHttpConnector>,
-    tls: OnceLock<SharedHttpConnector>,
+    tls: OnceLock<Result<SharedHttpConnector, String>>,
+    environment: Environment,
     connect_timeout: Duration,
     body_limit: usize,
 }
@@ -46,10 +53,15 @@ pub(crate) struct Outgoing<'r> {
 }
 
 impl Transport {
-    pub(crate) const fn new(connect_timeout: Duration, body_limit: usize) -> Self {
+    pub(crate) const fn new(
+        environment: Environment,
+        connect_timeout: Duration,
+        body_limit: usize,
+    ) -> Self {
         Self {
             plain: OnceLock::new(),
             tls: OnceLock::new(),
+            environment,
             connect_timeout,
             body_limit,
         }
@@ -67,7 +79,7 @@ impl Transport {
                 .map_err(|e| unsendable(&e))?;
         }
         let response = self
-            .connector(request.url)
+            .connector(request.url)?
             .call(out)
             .await
             .map_err(|error| TransportError::NoAnswer(chain(&error)))?;
@@ -93,7 +105,7 @@ impl Transport {
         })
     }
 
-    fn connector(&self, url: &str) -> &SharedHttpConnector {
+    fn connector(&self, url: &str) -> Result<&SharedHttpConnector, TransportError> {
         let settings = HttpConnectorSettings::builder()
             .connect_timeout(self.connect_timeout)
             .build();
@@ -102,16 +114,50 @@ impl Transport {
                 .connector_settings(settings)
                 .sleep_impl(TokioSleep::new())
         };
-        if url.starts_with("https:") {
-            self.tls.get_or_init(|| {
-                let provider = Provider::Rustls(CryptoMode::Ring);
-                SharedHttpConnector::new(builder().tls_provider(provider).build())
-            })
-        } else {
-            self.plain
-                .get_or_init(|| SharedHttpConnector::new(builder().build_http()))
+        if !url.starts_with("https:") {
+            let connector = || SharedHttpConnector::new(builder().build_http());
+            return Ok(self.plain.get_or_init(connector));
+        }
+        let connector = || {
+            let context = TlsContext::builder()
+                .with_trust_store(match self.environment.ca_bundle() {
+                    Some(bundle) => {
+                        check_bundle(bundle).map_err(|why| format!("`AWS_CA_BUNDLE`: {why}"))?;
+                        TrustStore::empty().with_pem_certificate(bundle)
+                    }
+                    None => TrustStore::default(),
+                })
+                .build()
+                .map_err(|error| chain(&error))?;
+            let mut builder = builder().tls_provider(Provider::Rustls(CryptoMode::Ring));
+            if let Some((proxy, except)) = self.environment.https_proxy() {
+                let proxy = ProxyConfig::https(proxy).map_err(|error| {
+                    format!("`HTTPS_PROXY`: `{proxy}` is not a proxy's URL: {error}")
+                })?;
+                builder = builder.proxy_config(proxy.no_proxy(except));
+            }
+            Ok(SharedHttpConnector::new(
+                builder.tls_context(context).build(),
+            ))
+        };
+        match self.tls.get_or_init(connector) {
+            Ok(connector) => Ok(connector),
+            Err(why) => Err(TransportError::Unsendable(why.clone())),
         }
     }
+}
+
+/// The trust store panics on what is not a certificate.
+fn check_bundle(pem: &[u8]) -> Result<(), String> {
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(pem) {
+        let certificate = certificate.map_err(|error| error.to_string())?;
+        roots.add(certificate).map_err(|error| error.to_string())?;
+    }
+    if roots.is_empty() {
+        return Err("the file has no certificate, or cannot be read".to_owned());
+    }
+    Ok(())
 }
 
 /// What the credential chain speaks to STS, SSO and metadata services with.
