@@ -338,6 +338,7 @@ impl ActionName {
                 | Self::Pause
                 | Self::RunInstances
                 | Self::Sleep
+                | Self::UpdateVariable
         )
     }
 

@@ -1,6 +1,6 @@
 //! What the engine needs from outside.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use serde_json::{Map, Value};
@@ -237,6 +237,14 @@ pub struct NoDocuments;
 impl Documents for NoDocuments {
     async fn find(&self, _: &str, _: Option<&str>) -> Option<Arc<Document>> {
         None
+    }
+}
+
+/// Documents by name, whichever version is asked for.
+#[async_trait]
+impl Documents for BTreeMap<String, Arc<Document>> {
+    async fn find(&self, name: &str, _: Option<&str>) -> Option<Arc<Document>> {
+        self.get(name).cloned()
     }
 }
 

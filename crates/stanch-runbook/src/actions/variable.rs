@@ -1,5 +1,7 @@
 //! `aws:updateVariable`
 
+use serde_json::Value;
+
 use crate::{
     StepError,
     engine::{Answer, Context, Inputs},
@@ -23,6 +25,11 @@ pub(super) fn update(context: &Context<'_>, inputs: &Inputs) -> Result<Answer, S
                 "variable `{name}` is of type {kind}; {value} is not"
             )));
         }
+        if let Some(problem) = too_large(value) {
+            return Err(StepError::Input(format!(
+                "the value of variable `{name}` has {problem}"
+            )));
+        }
         Found::Value(value.clone())
     } else {
         Found::Unknown
@@ -31,4 +38,22 @@ pub(super) fn update(context: &Context<'_>, inputs: &Inputs) -> Result<Answer, S
         assign: Some((name.to_owned(), found)),
         ..Answer::default()
     })
+}
+
+/// What is too large of a value, by AWS's limits for variables.
+fn too_large(value: &Value) -> Option<&'static str> {
+    let long = |text: &str, most: usize| text.chars().count() > most;
+    match value {
+        Value::String(text) if long(text, 512) => Some("more than 512 characters"),
+        Value::Array(items) if items.len() > 200 => Some("more than 200 elements"),
+        Value::Array(items) if items.len() > 50 && items.iter().all(Value::is_string) => {
+            Some("more than 50 elements")
+        }
+        Value::Array(items) => items.iter().find_map(too_large),
+        Value::Object(members) if members.keys().any(|key| long(key, 50)) => {
+            Some("a key of more than 50 characters")
+        }
+        Value::Object(members) => members.values().find_map(too_large),
+        _ => None,
+    }
 }

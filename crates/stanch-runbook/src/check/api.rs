@@ -4,7 +4,10 @@ use serde_json::Value;
 use stanch_models::{At, Models, Resolved, Service, ShapeId, ShapeKind, validate_template};
 
 use super::{Placed, Report, references::outputs};
-use crate::{Action, ActionName, Document, Reference, Selector, Template, Type, engine::Inputs};
+use crate::{
+    Action, ActionName, Document, Reference, Selector, Template, Type, engine::Inputs,
+    operations::fit,
+};
 
 const RESERVED: [&str; 4] = ["Service", "Api", "PropertySelector", "DesiredValues"];
 
@@ -55,7 +58,10 @@ pub(super) fn check(
         } else {
             &["Service", "Api"]
         };
-        let params = Inputs(inputs.clone()).without(reserved);
+        let mut params = Inputs(inputs.clone()).without(reserved);
+        if let Some(input) = resolved.operation().input {
+            fit(&resolved.service, input, &mut params);
+        }
         let open = |value: &Value| {
             value
                 .as_str()
@@ -131,6 +137,18 @@ fn leads(
     pointer: &str,
     report: &mut Report<'_>,
 ) {
+    let path = selector.trim();
+    if path.parse::<Selector>().is_err() {
+        return;
+    }
+    // What boto3 adds to every answer is in no model.
+    if matches!(path, "$" | "$.")
+        || path
+            .trim_start_matches(['$', '.'])
+            .starts_with("ResponseMetadata")
+    {
+        return;
+    }
     let Some(output) = resolved.operation().output else {
         let message = format!(
             "`{}` answers nothing that could be selected",
@@ -138,10 +156,6 @@ fn leads(
         );
         return report.error(pointer, message, None);
     };
-    let path = selector.trim();
-    if path.parse::<Selector>().is_err() {
-        return;
-    }
     // What follows a count, a filter or a wildcard has no one type.
     if path.ends_with(".length")
         || path.ends_with(".length()")

@@ -5,8 +5,8 @@ use std::{
     time::Duration,
 };
 
-use serde_json::{Map, Value};
-use stanch_types::{Call, CallError, CallErrorKind};
+use serde_json::{Map, Value, json};
+use stanch_types::{Call, CallError, CallErrorKind, Reply};
 
 use super::{DryRun, Mode, Options, PlannedCall, Scope, names};
 use crate::{AutomationStatus, Ports, Reference, Sent, Signal, StepError, reference::has_braces};
@@ -211,7 +211,7 @@ impl Context<'_> {
                 Err(error) => Err(error.clone()),
             };
         }
-        result.map(|reply| reply.output)
+        result.map(answered)
     }
 
     /// Waits for a signal, and shows that it does.
@@ -222,6 +222,17 @@ impl Context<'_> {
             signal => Ok(signal),
         }
     }
+}
+
+/// The answer as boto3 gives it, which documents select from: with metadata, even if empty.
+fn answered(reply: Reply) -> Value {
+    let mut members = match reply.output {
+        Value::Object(members) => members,
+        _ => Map::new(),
+    };
+    let metadata = json!({ "RequestId": reply.request_id, "HTTPStatusCode": 200 });
+    members.entry("ResponseMetadata").or_insert(metadata);
+    Value::Object(members)
 }
 
 /// The inputs of a step, references replaced.

@@ -20,8 +20,8 @@ use super::{
 };
 use crate::{
     Action, ActionName, AutomationExecution, AutomationStatus, Branch, Document, Iteration, Loop,
-    OnCancel, OnFailure, Output, ParentStepDetails, Ports, Reference, Selector, Sent, Setting,
-    Signal, Step, StepError, StepExecution, Type, actions,
+    OnCancel, OnFailure, Output, ParentStepDetails, Ports, Reference, ScriptError, Selector, Sent,
+    Setting, Signal, Step, StepError, StepExecution, Type, actions,
     parameters::convert,
     record::texts,
     reference::{Found, Lookup, in_text, render},
@@ -463,6 +463,9 @@ impl Run {
         execution.execution_end_time = Some(self.ports.clock.now());
         if let Some(error) = &ended.error {
             fail(&mut execution, error);
+            if let StepError::Script(ScriptError::Raised { output, .. }) = error {
+                execution.response = Some(output.clone());
+            }
         }
         for (name, value) in &ended.outputs {
             if let Found::Value(value) = value {
