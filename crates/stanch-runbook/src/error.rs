@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use stanch_types::CallError;
+use stanch_types::{CallError, CallErrorKind};
 
 use crate::{AutomationStatus, Reference, ScriptError};
 
@@ -107,6 +107,16 @@ impl StepError {
             Self::Call(error) => Some(error),
             _ => None,
         }
+    }
+
+    /// Whether the execution stops with this, whatever the document says about failures: who watches
+    /// over it has refused.
+    #[must_use]
+    pub fn stops_everything(&self) -> bool {
+        matches!(self, Self::Stopped(_))
+            || self
+                .call()
+                .is_some_and(|call| call.kind == CallErrorKind::Forbidden)
     }
 
     /// The message with those of its sources.

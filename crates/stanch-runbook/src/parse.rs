@@ -231,7 +231,7 @@ impl Reader {
                     parameter.kind = self.kind(value);
                 }
                 "description" => parameter.description = self.text(value, key),
-                "default" => parameter.default = Some(value.to_json()),
+                "default" => parameter.default = default(value),
                 "allowedValues" => match value.to_json() {
                     Value::Array(values) => parameter.allowed_values = values,
                     _ => self.error(
@@ -263,6 +263,7 @@ impl Reader {
                 ),
             }
         }
+        worded(&mut parameter.default, parameter.kind);
         if !typed {
             self.report(
                 Diagnostic::error(node.at, format!("parameter `{name}` has no `type`"))
@@ -278,7 +279,7 @@ impl Reader {
             match key.as_str() {
                 "type" => variable.kind = self.kind(value),
                 "description" => variable.description = self.text(value, key),
-                "default" => variable.default = Some(value.to_json()),
+                "default" => variable.default = default(value),
                 other => self.unknown_key(
                     *at,
                     other,
@@ -287,6 +288,7 @@ impl Reader {
                 ),
             }
         }
+        worded(&mut variable.default, variable.kind);
         variable
     }
 
@@ -766,25 +768,21 @@ impl Reader {
 
     /// A boolean; AWS's own documents also write it as text, and YAML 1.1 had more words for it.
     fn boolean(&mut self, node: &Node, what: &str) -> Option<bool> {
-        let text = match &node.kind {
-            Kind::Bool(value) => return Some(*value),
-            Kind::String(text) => text.trim().to_ascii_lowercase(),
-            _ => String::new(),
+        let value = match &node.kind {
+            Kind::Bool(value) => Some(*value),
+            Kind::String(text) => truth(text),
+            _ => None,
         };
-        match text.as_str() {
-            "true" | "yes" | "on" => Some(true),
-            "false" | "no" | "off" => Some(false),
-            _ => {
-                self.report(
-                    Diagnostic::error(
-                        node.at,
-                        format!("`{what}` is true or false, this is {}", node.describe()),
-                    )
-                    .hint(format!("write `{what}: true`")),
-                );
-                None
-            }
+        if value.is_none() {
+            self.report(
+                Diagnostic::error(
+                    node.at,
+                    format!("`{what}` is true or false, this is {}", node.describe()),
+                )
+                .hint(format!("write `{what}: true`")),
+            );
         }
+        value
     }
 
     fn count(&mut self, node: &Node, what: &str) -> Option<u64> {
@@ -814,5 +812,28 @@ impl Reader {
             Some(near) => diagnostic.hint(format!("did you mean `{near}`?")),
             None => diagnostic.hint(format!("one of {}", known.join(", "))),
         });
+    }
+}
+
+/// The words for true and false, those that only YAML 1.1 had included.
+pub(crate) fn truth(text: &str) -> Option<bool> {
+    match text.trim().to_ascii_lowercase().as_str() {
+        "true" | "yes" | "on" => Some(true),
+        "false" | "no" | "off" => Some(false),
+        _ => None,
+    }
+}
+
+/// A default; nothing is none.
+fn default(node: &Node) -> Option<Value> {
+    Some(node.to_json()).filter(|value| !value.is_null())
+}
+
+/// `default: yes` of a boolean.
+fn worded(default: &mut Option<Value>, kind: Type) {
+    if kind == Type::Boolean
+        && let Some(value) = default.as_ref().and_then(Value::as_str).and_then(truth)
+    {
+        *default = Some(Value::Bool(value));
     }
 }

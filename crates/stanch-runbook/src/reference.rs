@@ -109,6 +109,9 @@ impl fmt::Display for Reference {
     }
 }
 
+/// Bytes of a reference, braces and blanks included. A bound on how far a closing brace is looked for.
+const LONGEST: usize = 512;
+
 /// Text with references in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Template<'t> {
@@ -130,7 +133,11 @@ impl<'t> Template<'t> {
         // `plain` begins where the text before the next reference begins, `rest` where to look on.
         while let Some(open) = rest.find("{{") {
             let (_, from) = rest.split_at(open);
-            let Some(close) = from.find("}}") else { break };
+            let window = from.split_at(from.floor_char_boundary(LONGEST)).0;
+            let Some(close) = window.find("}}") else {
+                rest = from.get(1..).unwrap_or_default();
+                continue;
+            };
             let (literal, after) = from.split_at(close + 2);
             let inside = literal.get(2..close).unwrap_or_default();
             match Reference::parse(inside) {

@@ -35,13 +35,16 @@ def call(request):
         return {"raises": message, "output": (printed.getvalue() + trace)[-OUTPUT:]}
 
 
-def fork(request, keep, watch):
+def fork(request, keep, watch, out):
     """Runs `call` in a fork; the answer comes through a pipe, the end of this process by another."""
     answer, tell = os.pipe()
     child = os.fork()
     if child == 0:
         os.close(answer)
         os.close(keep)
+        # Neither the requests to come nor the answers are the script's.
+        os.close(out.fileno())
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
 
         def follow():
             os.read(watch, 1)
@@ -63,13 +66,13 @@ def main():
     out = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     watch, keep = os.pipe()
-    for line in sys.stdin:
+    for line in sys.stdin.buffer:
         request = json.loads(line)
         if "boto3" in request["source"]:
             with contextlib.suppress(ImportError):
                 import boto3  # noqa: F401  (warm for the forks to come)
         forks = hasattr(os, "fork")
-        text = fork(request, keep, watch) if forks else json.dumps(call(request))
+        text = fork(request, keep, watch, out) if forks else json.dumps(call(request))
         out.write(text + "\n")
         out.flush()
         if not forks:

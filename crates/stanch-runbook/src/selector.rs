@@ -325,7 +325,13 @@ impl Selector {
     }
 }
 
+/// Values that a deep scan finds at most; scans behind scans multiply.
+const MOST: usize = 100_000;
+
 fn scan<'v>(value: &'v Value, name: &str, found: &mut Vec<&'v Value>) {
+    if found.len() >= MOST {
+        return;
+    }
     match value {
         Value::Object(members) => {
             found.extend(members.get(name));

@@ -77,6 +77,14 @@ pub(super) async fn execute(context: &Context<'_>, inputs: &Inputs) -> Result<An
             return Ok(Answer::unknown());
         }
     }
+    if let Some(error) = child
+        .steps
+        .iter()
+        .filter_map(|step| step.error.as_ref())
+        .find(|e| e.stops_everything())
+    {
+        return Err(error.clone());
+    }
     let status = child.record.automation_execution_status;
     let output: Vec<String> = child.outputs.values().map(in_text).collect();
     let failed = (status != AutomationStatus::Success).then(|| StepError::Child {

@@ -9,7 +9,10 @@ use serde_json::{Map, Value, json};
 use stanch_types::{Call, CallError, CallErrorKind, Reply};
 
 use super::{DryRun, Mode, Options, PlannedCall, Scope, names};
-use crate::{AutomationStatus, Ports, Reference, Sent, Signal, StepError, reference::has_braces};
+use crate::{
+    AutomationStatus, Ports, Reference, Sent, Signal, StepError, parse::truth,
+    reference::has_braces,
+};
 
 /// Pauses between two looks at something that takes its time, the last one repeated. AWS documents
 /// no interval.
@@ -278,15 +281,13 @@ impl Inputs {
     }
 
     pub fn boolean(&self, name: &str) -> Result<bool, StepError> {
-        match self.get(name) {
-            None => Ok(false),
-            Some(Value::Bool(value)) => Ok(*value),
-            Some(Value::String(text)) if text.eq_ignore_ascii_case("true") => Ok(true),
-            Some(Value::String(text)) if text.eq_ignore_ascii_case("false") => Ok(false),
-            Some(_) => Err(StepError::Input(format!(
-                "input `{name}` is neither true nor false"
-            ))),
-        }
+        let truth = match self.get(name) {
+            None => return Ok(false),
+            Some(Value::Bool(value)) => Some(*value),
+            Some(Value::String(text)) => truth(text),
+            Some(_) => None,
+        };
+        truth.ok_or_else(|| StepError::Input(format!("input `{name}` is neither true nor false")))
     }
 
     pub fn integer(&self, name: &str) -> Result<Option<u64>, StepError> {

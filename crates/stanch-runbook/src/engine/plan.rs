@@ -46,7 +46,13 @@ impl DryRun {
                 && !call.when.is_empty()
         });
         match same {
-            Some(other) => other.when.extend(call.when.into_iter().filter(|_| true)),
+            Some(other) => {
+                for way in call.when {
+                    if !other.when.contains(&way) {
+                        other.when.push(way);
+                    }
+                }
+            }
             None => self.calls.push(call),
         }
     }

@@ -24,7 +24,7 @@ use crate::{
     Setting, Signal, Step, StepError, StepExecution, Type, actions,
     parameters::convert,
     record::texts,
-    reference::{Found, Lookup, in_text, render},
+    reference::{Found, Lookup, Rendered, in_text, render},
 };
 
 /// How long the steps after a cancellation may take:
@@ -388,8 +388,8 @@ impl Run {
         }
         self.scope.at(self.ports.clock.now());
         let inputs = match &step.action {
-            Action::Run { inputs, .. } => render(&Value::Object(inputs.clone()), &self.scope),
-            _ => crate::reference::Rendered::default(),
+            Action::Run { name, inputs } => self.resolve(*name, inputs),
+            _ => Rendered::default(),
         };
         let resolved = match &inputs.value {
             Value::Object(inputs) => inputs.clone(),
@@ -487,6 +487,21 @@ impl Run {
         self.finish(step, ended, execution.step_status, log.sent)
     }
 
+    /// Replaces the references in the inputs of an action. Scripts are left alone: values in the
+    /// middle of code would become code.
+    fn resolve(&self, name: ActionName, inputs: &Map<String, Value>) -> Rendered {
+        let mut inputs = inputs.clone();
+        let script = match name {
+            ActionName::ExecuteScript => inputs.remove("Script"),
+            _ => None,
+        };
+        let mut rendered = render(&Value::Object(inputs), &self.scope);
+        if let (Value::Object(inputs), Some(script)) = (&mut rendered.value, script) {
+            inputs.insert("Script".to_owned(), script);
+        }
+        rendered
+    }
+
     /// Keeps the trace of a step and says what comes next.
     fn finish(
         &mut self,
@@ -520,11 +535,7 @@ impl Run {
                 None => Next::Cancelled(step.on_cancel.clone()),
             };
         }
-        // Nothing that the document says overrules the one who watches over it.
-        let overruled = matches!(&error, StepError::Stopped(_))
-            || error
-                .call()
-                .is_some_and(|call| call.kind == CallErrorKind::Forbidden);
+        let overruled = error.stops_everything();
         if step.critical() || overruled {
             if self.ways.is_empty() {
                 self.failure.get_or_insert((status, message.clone()));
@@ -747,6 +758,10 @@ impl Run {
                     return Err(StepError::TimedOut(limit.unwrap_or(CANCELLATION)));
                 }
                 Leave::Abort { step, message } => {
+                    let last = self.traces.last().and_then(|trace| trace.error.as_ref());
+                    if let Some(error) = last.filter(|error| error.stops_everything()) {
+                        return Err(error.clone());
+                    }
                     // The message begins with the step's name already.
                     let message = message
                         .split_once("`: ")

@@ -239,6 +239,9 @@ impl Scripts for World {
             .lock()
             .unwrap()
             .push(format!("script {} {payload}", script.handler));
+        if script.source.contains("{{") {
+            self.notes.lock().unwrap().push(script.source.clone());
+        }
         let answer = self
             .input
             .lock()
