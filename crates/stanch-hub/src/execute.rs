@@ -6,17 +6,17 @@ use async_trait::async_trait;
 use serde_json::{Map, Value, json};
 use stanch_catalog::{Plan, PlannedAction};
 use stanch_ledger::{Digest, Event, Phase, StepFinished, StepOutcome, StepStarted};
-use stanch_runbook::{Operations, Selector};
+use stanch_runbook::{AutomationStatus, Engine, Operations, Options, Selector};
 use stanch_types::{Api, Call, CallError, CallErrorKind, Reply};
 use tokio::sync::Mutex;
 
-use crate::journal::Journal;
+use crate::{Ports, chain, journal::Journal};
 
 /// The only way for a write to AWS.
 ///
 /// It holds a plan's requests in order. A write that is not the next of them is refused; one that is,
 /// is journalled before it is sent and after it was answered. Reads pass.
-pub(crate) struct Gate {
+struct Gate {
     api: Arc<dyn Api>,
     operations: Arc<dyn Operations>,
     journal: Arc<Mutex<Journal>>,
@@ -38,72 +38,160 @@ struct Request {
     outputs: Vec<(String, Selector)>,
 }
 
+/// A run of a plan, or of what is left of it after a crash.
+pub(crate) struct Running<'r> {
+    pub plan: &'r Plan,
+    /// Steps that were carried out before.
+    pub skip: &'r [u32],
+    /// What those answered: `{step: {Output: value}}`.
+    pub outputs: Map<String, Value>,
+    pub phase: Phase,
+    pub api: Arc<dyn Api>,
+    pub operations: Arc<dyn Operations>,
+    pub journal: Arc<Mutex<Journal>>,
+}
+
+impl Running<'_> {
+    /// Lets the engine work through the plan behind a gate.
+    ///
+    /// # Errors
+    /// What failed, with its causes.
+    pub(crate) async fn run(self, ports: &Ports) -> Result<(), String> {
+        let gate = Gate::new(&self).map_err(|error| chain(&error))?;
+        let mut rest = self.plan.clone();
+        let steps = (0_u32..)
+            .zip(rest.steps)
+            .filter(|(index, _)| !self.skip.contains(index));
+        rest.steps = steps.map(|(_, step)| step).collect();
+        for step in &mut rest.steps {
+            if let PlannedAction::Call { call, .. } | PlannedAction::Wait { call, .. } =
+                &mut step.action
+            {
+                call.params = bind(&call.params, &self.outputs);
+            }
+        }
+        if rest.steps.is_empty() {
+            return Ok(());
+        }
+        let document = rest.document().map_err(|error| chain(&error))?;
+        let engine = Engine::new(stanch_runbook::Ports::new(
+            Arc::new(gate),
+            Arc::clone(&ports.clock),
+            Arc::clone(&self.operations),
+            Arc::clone(&ports.ids),
+        ));
+        let mut options = Options::default();
+        options.document_name.clone_from(&self.plan.remediation);
+        options.account = Some(self.plan.account.clone());
+        options.region = Some(self.plan.region.clone());
+        let outcome = engine
+            .run(Arc::new(document), &Map::new(), options)
+            .await
+            .map_err(|error| chain(&error))?;
+        if outcome.status() == AutomationStatus::Success {
+            return Ok(());
+        }
+        let failed = outcome
+            .steps
+            .iter()
+            .rev()
+            .find_map(|step| Some((&step.name, step.error.as_ref()?)));
+        Err(match failed {
+            Some((step, error)) => format!("step `{step}`: {}", error.chain()),
+            None => format!("the run ended as {:?}", outcome.status()),
+        })
+    }
+}
+
 impl Gate {
-    /// A gate for the steps of `plan` that `skip` does not hold, which were carried out before a crash
-    /// and answered `outputs`.
-    pub(crate) fn new(
-        plan: &Plan,
-        skip: &[u32],
-        outputs: Map<String, Value>,
-        phase: Phase,
-        api: Arc<dyn Api>,
-        operations: Arc<dyn Operations>,
-        journal: Arc<Mutex<Journal>>,
-    ) -> Result<Self, stanch_runbook::SelectorError> {
+    fn new(running: &Running<'_>) -> Result<Self, stanch_runbook::SelectorError> {
         let mut remaining = Vec::new();
-        for (index, step) in (0_u32..).zip(&plan.steps) {
-            let PlannedAction::Call { call, outputs } = &step.action else { continue };
-            if skip.contains(&index) {
+        for (index, step) in (0_u32..).zip(&running.plan.steps) {
+            let PlannedAction::Call { call, outputs } = &step.action else {
+                continue;
+            };
+            if running.skip.contains(&index) {
                 continue;
             }
             let outputs = outputs
                 .iter()
                 .map(|output| Ok((output.name.clone(), output.select.parse()?)))
                 .collect::<Result<_, stanch_runbook::SelectorError>>()?;
-            remaining.push(Request { index, name: step.name.clone(), call: call.clone(), outputs });
+            remaining.push(Request {
+                index,
+                name: step.name.clone(),
+                call: call.clone(),
+                outputs,
+            });
         }
         remaining.reverse();
-        Ok(Self { api, operations, journal, phase, progress: Mutex::new(Progress { remaining, outputs }) })
+        Ok(Self {
+            api: Arc::clone(&running.api),
+            operations: Arc::clone(&running.operations),
+            journal: Arc::clone(&running.journal),
+            phase: running.phase,
+            progress: Mutex::new(Progress {
+                remaining,
+                outputs: running.outputs.clone(),
+            }),
+        })
     }
 
     async fn write(&self, call: &Call) -> Result<Reply, CallError> {
         let forbidden = |why: String| CallError::new(CallErrorKind::Forbidden, call, why);
         let mut progress = self.progress.lock().await;
         let Some(next) = progress.remaining.last() else {
-            return Err(forbidden("not sent: the plan has no further request".to_owned()));
+            return Err(forbidden(
+                "not sent: the plan has no further request".to_owned(),
+            ));
         };
         let expected = bind(&next.call.params, &progress.outputs);
         if next.call.service != call.service
             || next.call.operation != call.operation
             || expected != call.params
         {
-            return Err(forbidden(format!("not sent: the plan's next request is `{}`", next.call)));
+            return Err(forbidden(format!(
+                "not sent: the plan's next request is `{}`",
+                next.call
+            )));
         }
         let started = Event::StepStarted(StepStarted {
             phase: self.phase,
             index: next.index,
             name: next.name.clone(),
             call: call.clone(),
-            call_hash: Digest::of(call).map_err(|e| forbidden(e.to_string()))?.to_string(),
+            call_hash: Digest::of(call)
+                .map_err(|e| forbidden(e.to_string()))?
+                .to_string(),
         });
         self.journal
             .lock()
             .await
             .write([started])
             .await
-            .map_err(|error| forbidden(format!("not sent: it could not be recorded first: {error}")))?;
+            .map_err(|error| {
+                forbidden(format!("not sent: it could not be recorded first: {error}"))
+            })?;
 
         let answer = self.api.call(call).await;
 
-        let Some(sent) = progress.remaining.pop() else { return answer };
+        let Some(sent) = progress.remaining.pop() else {
+            return answer;
+        };
         let (outcome, request_id, outputs) = match &answer {
             Ok(reply) => {
                 let outputs: Map<String, Value> = sent
                     .outputs
                     .iter()
-                    .filter_map(|(name, selector)| Some((name.clone(), selector.select(&reply.output)?)))
+                    .filter_map(|(name, selector)| {
+                        Some((name.clone(), selector.select(&reply.output)?))
+                    })
                     .collect();
-                (StepOutcome::Ok, reply.request_id.clone(), Value::Object(outputs))
+                (
+                    StepOutcome::Ok,
+                    reply.request_id.clone(),
+                    Value::Object(outputs),
+                )
             }
             Err(error) => {
                 let failed = StepOutcome::Failed {
@@ -125,7 +213,9 @@ impl Gate {
         // If this cannot be stored the request stays in flight, and recovery looks at the resource.
         if let Err(error) = self.journal.lock().await.write([finished]).await {
             progress.remaining.clear();
-            return Err(forbidden(format!("sent, but its answer could not be recorded: {error}")));
+            return Err(forbidden(format!(
+                "sent, but its answer could not be recorded: {error}"
+            )));
         }
         answer
     }
@@ -135,18 +225,25 @@ impl Gate {
 impl Api for Gate {
     async fn call(&self, call: &Call) -> Result<Reply, CallError> {
         let call = self.operations.canonical(call.clone());
-        if self.operations.is_read(&call) { self.api.call(&call).await } else { self.write(&call).await }
+        if self.operations.is_read(&call) {
+            self.api.call(&call).await
+        } else {
+            self.write(&call).await
+        }
     }
 }
 
 /// `params` with every `{{ step.Output }}` that has been answered replaced by its value.
 fn bind(params: &Value, outputs: &Map<String, Value>) -> Value {
     match params {
-        Value::String(text) => answered(text, outputs).cloned().unwrap_or_else(|| json!(text)),
+        Value::String(text) => answered(text, outputs)
+            .cloned()
+            .unwrap_or_else(|| json!(text)),
         Value::Array(items) => items.iter().map(|item| bind(item, outputs)).collect(),
-        Value::Object(members) => {
-            members.iter().map(|(name, value)| (name.clone(), bind(value, outputs))).collect()
-        }
+        Value::Object(members) => members
+            .iter()
+            .map(|(name, value)| (name.clone(), bind(value, outputs)))
+            .collect(),
         other => other.clone(),
     }
 }

@@ -62,19 +62,23 @@ impl ClassGuard {
     fn judge(&self, class: Class, remediation: &str, route: Route) -> (Verdict, String) {
         let named = self.automatic.guarded.contains(remediation);
         match (class, route) {
-            (Class::Destructive, _) => {
-                (Verdict::NeedsApproval, "something is lost by it: it always needs an approval".to_owned())
-            }
+            (Class::Destructive, _) => (
+                Verdict::NeedsApproval,
+                "something is lost by it: it always needs an approval".to_owned(),
+            ),
             (_, Route::Manual) => (Verdict::Run, "a person asked for it".to_owned()),
             (Class::Safe, Route::Automatic) if self.automatic.safe => {
                 (Verdict::Run, "no user can notice it".to_owned())
             }
-            (Class::Guarded, Route::Automatic) if named => {
-                (Verdict::Run, format!("`automatic.guarded` names `{remediation}`"))
-            }
+            (Class::Guarded, Route::Automatic) if named => (
+                Verdict::Run,
+                format!("`automatic.guarded` names `{remediation}`"),
+            ),
             (Class::Guarded, Route::Automatic) => (
                 Verdict::NeedsApproval,
-                format!("someone may notice it, and `automatic.guarded` does not name `{remediation}`"),
+                format!(
+                    "someone may notice it, and `automatic.guarded` does not name `{remediation}`"
+                ),
             ),
             (Class::Safe, Route::Automatic) => {
                 (Verdict::NeedsApproval, "`automatic.safe` is off".to_owned())
@@ -92,28 +96,66 @@ impl Guard for ClassGuard {
     async fn decide(&self, case: &Case<'_>) -> Result<Answer, Undecided> {
         let class = case.remediation.safety.class;
         let (verdict, reason) = self.judge(class, &case.remediation.name, case.received.route);
-        Ok(Answer { verdict, reasons: vec![reason] })
+        Ok(Answer {
+            verdict,
+            reasons: vec![reason],
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings;
 
     #[test]
     fn the_class_decides() {
-        let strict = ClassGuard::new(Automatic { safe: false, guarded: [].into() });
-        let usual = ClassGuard::new(Automatic { safe: true, guarded: ["Named".to_owned()].into() });
+        let strict = ClassGuard::new(settings::Automatic {
+            safe: false,
+            guarded: [].into(),
+        });
+        let usual = ClassGuard::new(settings::Automatic {
+            safe: true,
+            guarded: ["Named".to_owned()].into(),
+        });
         let check = |guard: &ClassGuard, class, name, route, expected: Verdict| {
-            assert_eq!(guard.judge(class, name, route).0, expected, "{class:?} {name} {route:?}");
+            assert_eq!(
+                guard.judge(class, name, route).0,
+                expected,
+                "{class:?} {name} {route:?}"
+            );
         };
         use Route::{Automatic, Manual};
         check(&usual, Class::Safe, "Any", Automatic, Verdict::Run);
-        check(&strict, Class::Safe, "Any", Automatic, Verdict::NeedsApproval);
-        check(&usual, Class::Guarded, "Any", Automatic, Verdict::NeedsApproval);
+        check(
+            &strict,
+            Class::Safe,
+            "Any",
+            Automatic,
+            Verdict::NeedsApproval,
+        );
+        check(
+            &usual,
+            Class::Guarded,
+            "Any",
+            Automatic,
+            Verdict::NeedsApproval,
+        );
         check(&usual, Class::Guarded, "Named", Automatic, Verdict::Run);
         check(&strict, Class::Guarded, "Any", Manual, Verdict::Run);
-        check(&usual, Class::Destructive, "Named", Automatic, Verdict::NeedsApproval);
-        check(&usual, Class::Destructive, "Named", Manual, Verdict::NeedsApproval);
+        check(
+            &usual,
+            Class::Destructive,
+            "Named",
+            Automatic,
+            Verdict::NeedsApproval,
+        );
+        check(
+            &usual,
+            Class::Destructive,
+            "Named",
+            Manual,
+            Verdict::NeedsApproval,
+        );
     }
 }

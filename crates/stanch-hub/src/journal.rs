@@ -23,12 +23,13 @@ impl Journal {
         id: RemediationId,
     ) -> Result<Self, LedgerError> {
         let (state, events) = ledger.state(id).await?;
-        Ok(Self { ledger, clock, id, state, events })
-    }
-
-    /// Which remediation.
-    pub const fn id(&self) -> RemediationId {
-        self.id
+        Ok(Self {
+            ledger,
+            clock,
+            id,
+            state,
+            events,
+        })
     }
 
     /// What it has come to.
@@ -40,14 +41,20 @@ impl Journal {
     ///
     /// # Errors
     /// The store failed, someone else appended, or an event cannot follow; then nothing has changed.
-    pub async fn write(&mut self, events: impl IntoIterator<Item = Event>) -> Result<(), LedgerError> {
+    pub async fn write(
+        &mut self,
+        events: impl IntoIterator<Item = Event>,
+    ) -> Result<(), LedgerError> {
         let at = self.clock.now();
         let events: Vec<Event> = events.into_iter().collect();
         let mut state = self.state.clone();
         for event in &events {
             state = state
                 .apply(event, at)
-                .map_err(|source| LedgerError::Illegal { id: self.id, source })?;
+                .map_err(|source| LedgerError::Illegal {
+                    id: self.id,
+                    source,
+                })?;
         }
         let head = self.ledger.append(self.id, self.events, events, at).await?;
         self.events = head.events;

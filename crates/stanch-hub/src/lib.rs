@@ -1,1 +1,236 @@
 //! The pipeline from a finding to a verified, recorded fix.
+//!
+//! [`Hub::take`] admits what sources deliver, [`Hub::run`] works on it, [`Hub::recover`] picks up
+//! what a crash left. All IO goes through [`Ports`].
+
+mod execute;
+mod guard;
+mod intake;
+mod journal;
+mod observe;
+mod operations;
+mod pipeline;
+mod preview;
+mod requests;
+mod schedule;
+mod settings;
+mod tell;
+
+use std::{sync::Arc, time::Duration};
+
+use stanch_catalog::{Catalog, Remediation};
+use stanch_ledger::{Ledger, LedgerError, Lock, Received, RemediationId, State, Status};
+use stanch_models::Models;
+use stanch_runbook::{Ids, Operations};
+use stanch_types::{Clock, Sessions};
+
+pub use guard::{Answer, Case, ClassGuard, Guard, Undecided};
+pub use intake::{Buried, Skipped, Source, Taken};
+pub use observe::observe;
+pub use operations::ModelOperations;
+pub use pipeline::PlanFailure;
+pub use preview::{Preview, Previewed};
+pub use requests::{Drift, RequestError, Rollback};
+pub use schedule::{Job, Limits, Scheduler, Turn};
+pub use settings::{Account, Automatic, Budget, Settings};
+pub use tell::{Message, NotTold, Notifier};
+
+use pipeline::Work;
+
+/// Everything that the hub reaches the outside through.
+#[derive(Clone)]
+pub struct Ports {
+    /// Member accounts.
+    pub sessions: Arc<dyn Sessions>,
+    /// The record.
+    pub ledger: Arc<dyn Ledger>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Identifiers.
+    pub ids: Arc<dyn Ids>,
+    /// What may run.
+    pub guard: Arc<dyn Guard>,
+    /// Who is told.
+    pub notifiers: Vec<Arc<dyn Notifier>>,
+}
+
+/// Takes findings in and works on them. Share it in an `Arc`.
+pub struct Hub {
+    ports: Ports,
+    settings: Settings,
+    catalog: Arc<Catalog>,
+    models: Arc<Models>,
+    operations: Arc<dyn Operations>,
+    scheduler: Arc<Scheduler>,
+    /// This hub among those that share a ledger.
+    owner: String,
+}
+
+impl Hub {
+    /// A hub that does nothing yet.
+    #[must_use]
+    pub fn new(
+        ports: Ports,
+        settings: Settings,
+        catalog: Arc<Catalog>,
+        models: Arc<Models>,
+    ) -> Self {
+        let owner = ports.ids.next();
+        Self {
+            operations: Arc::new(ModelOperations(Arc::clone(&models))),
+            scheduler: Arc::new(Scheduler::new(settings.limits)),
+            ports,
+            settings,
+            catalog,
+            models,
+            owner,
+        }
+    }
+
+    /// The remediations that it knows.
+    #[must_use]
+    pub const fn catalog(&self) -> &Arc<Catalog> {
+        &self.catalog
+    }
+
+    /// The record.
+    #[must_use]
+    pub fn ledger(&self) -> &Arc<dyn Ledger> {
+        &self.ports.ledger
+    }
+
+    /// Works until [`Hub::finish`] or [`Hub::stop`] is called, with as many workers as the settings
+    /// allow.
+    pub async fn run(self: &Arc<Self>) {
+        let workers: Vec<_> = (0..self.settings.workers.max(1))
+            .map(|_| {
+                let hub = Arc::clone(self);
+                tokio::spawn(async move {
+                    while let Some(turn) = hub.scheduler.next().await {
+                        let id = turn.job.id;
+                        if let Err(error) = hub.handle(id).await {
+                            tracing::error!(%id, error = chain(&error), "the remediation stays where it stands");
+                        }
+                    }
+                })
+            })
+            .collect();
+        for worker in workers {
+            if let Err(error) = worker.await {
+                tracing::error!(%error, "a worker ended");
+            }
+        }
+    }
+
+    /// Lets the workers end once all that was admitted is dealt with.
+    pub fn finish(&self) {
+        self.scheduler.close();
+    }
+
+    /// Lets the workers end after what they have in hand; the ledger knows the rest.
+    pub fn stop(&self) {
+        self.scheduler.abandon();
+    }
+
+    /// Puts all unfinished remediations of the ledger back to work: after a start, and regularly for
+    /// those whose time has come (deferred, waiting for an approval that expired).
+    ///
+    /// # Errors
+    /// The ledger cannot be read.
+    pub async fn recover(&self) -> Result<usize, LedgerError> {
+        let unfinished = self.ports.ledger.unfinished().await?;
+        let mut count = 0;
+        for record in unfinished {
+            if self.scheduler.has(record.remediation_id) {
+                continue;
+            }
+            let (state, _) = self.ports.ledger.state(record.remediation_id).await?;
+            if !self.is_due(&state) {
+                continue;
+            }
+            count += 1;
+            self.scheduler
+                .submit(intake::job(record.remediation_id, &state.received))
+                .await;
+        }
+        Ok(count)
+    }
+
+    fn is_due(&self, state: &State) -> bool {
+        let now = self.ports.clock.now();
+        match state.status {
+            Status::Deferred => state.deferred_until.is_none_or(|until| until <= now),
+            Status::AwaitingApproval => state
+                .approval
+                .as_ref()
+                .is_none_or(|asked| asked.expires <= now),
+            status => !status.is_final(),
+        }
+    }
+
+    /// Works on one remediation until it is final or waits: the resource locked, people told.
+    ///
+    /// # Errors
+    /// The ledger failed; the remediation stays where it stands, and recovery picks it up.
+    pub async fn handle(&self, id: RemediationId) -> Result<State, LedgerError> {
+        let mut work = Work::open(self, id).await?;
+        let before = work.state().await;
+        if before.status.is_final() {
+            return Ok(before);
+        }
+        let state = self.locked(&before.received, work.advance()).await?;
+        self.tell(id, &state).await?;
+        Ok(state)
+    }
+
+    /// Runs `work` while this hub alone may change the resource.
+    async fn locked<T>(
+        &self,
+        received: &Received,
+        work: impl Future<Output = Result<T, LedgerError>>,
+    ) -> Result<T, LedgerError> {
+        let Ports { ledger, clock, .. } = &self.ports;
+        let key = intake::resource_key(received);
+        let ttl = self.settings.lease;
+        let mut lease = loop {
+            match ledger.lock(&key, &self.owner, ttl, clock.now()).await? {
+                Lock::Taken(lease) => break lease,
+                Lock::Busy { .. } => clock.sleep(Duration::from_millis(500)).await,
+            }
+        };
+        let result = {
+            let mut work = std::pin::pin!(work);
+            loop {
+                let renewal = clock.sleep(ttl / 3);
+                match futures_util::future::select(&mut work, renewal).await {
+                    futures_util::future::Either::Left((result, _)) => break result,
+                    futures_util::future::Either::Right(_) => {
+                        // Without the lease another hub may change the resource: stop here.
+                        lease = ledger.renew(&lease, ttl, clock.now()).await?;
+                    }
+                }
+            }
+        };
+        ledger.unlock(&lease).await?;
+        result
+    }
+
+    /// The remediation of a finding in the ledger.
+    fn remediation(&self, received: &Received) -> Result<Arc<Remediation>, String> {
+        self.catalog
+            .get(&received.remediation)
+            .ok_or_else(|| format!("the catalog has no remediation `{}`", received.remediation))
+    }
+}
+
+/// The message of an error with those of its sources.
+#[must_use]
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text = format!("{text}: {error}");
+        source = error.source();
+    }
+    text
+}

@@ -14,15 +14,15 @@ use std::{sync::Arc, time::Duration};
 use serde_json::{Map, Value, json};
 use stanch_catalog::{Observed, Plan, PlanError, PlannedAction, Remediation};
 use stanch_ledger::{
-    Decided, Event, LedgerError, Phase, Planned, RemediationId, Run, Started, State, Status,
-    StepFinished, StepOutcome, UndoPlanned, Verdict, Verified,
+    Decided, Event, LedgerError, Phase, Planned, Query, Received, RemediationId, Run, Started,
+    State, Status, StepFinished, StepOutcome, UndoPlanned, Verdict, Verified,
 };
-use stanch_types::{Access, Api, Scope};
+use stanch_types::{Access, AccountId, Api, Region, Scope};
 use tokio::sync::Mutex;
 
 use crate::{
     Hub, chain,
-    execute::Gate,
+    execute::Running,
     guard::{Answer, Case},
     journal::Journal,
     observe::observe,
@@ -31,8 +31,42 @@ use crate::{
 /// Who undoes what failed, in the ledger.
 pub(crate) const HUB: &str = "stanch";
 
-/// The session name of all reading before a decision: one session per account and region, shared.
-const READING: &str = "stanch-read";
+/// The session of all reading before a decision: one per account and region, shared.
+pub(crate) fn reading(account: &AccountId, region: &Region) -> Scope {
+    Scope {
+        account: account.clone(),
+        region: region.clone(),
+        session_name: "stanch-read".to_owned(),
+        access: Access::ReadOnly,
+    }
+}
+
+/// What a turn of the loop came to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// Something happened: look at the status again.
+    Again,
+    /// AWS does not answer for now. The remediation stays as it is, and recovery comes back to it.
+    Later,
+}
+
+/// Why an undo ends here.
+enum Halt {
+    /// AWS does not answer for now.
+    Later,
+    /// It failed.
+    Failed(String),
+}
+
+impl From<PlanFailure> for Halt {
+    fn from(failure: PlanFailure) -> Self {
+        if failure.is_transient() {
+            Self::Later
+        } else {
+            Self::Failed(chain(&failure))
+        }
+    }
+}
 
 /// One remediation at work.
 pub(crate) struct Work<'h> {
@@ -47,7 +81,8 @@ pub(crate) struct Work<'h> {
 impl<'h> Work<'h> {
     pub(crate) async fn open(hub: &'h Hub, id: RemediationId) -> Result<Self, LedgerError> {
         let ports = &hub.ports;
-        let journal = Journal::open(Arc::clone(&ports.ledger), Arc::clone(&ports.clock), id).await?;
+        let journal =
+            Journal::open(Arc::clone(&ports.ledger), Arc::clone(&ports.clock), id).await?;
         Ok(Self {
             hub,
             journal: Arc::new(Mutex::new(journal)),
@@ -61,8 +96,18 @@ impl<'h> Work<'h> {
         self.journal.lock().await.state().clone()
     }
 
-    async fn write(&self, events: impl IntoIterator<Item = Event>) -> Result<(), LedgerError> {
-        self.journal.lock().await.write(events).await
+    pub(crate) async fn write(
+        &self,
+        events: impl IntoIterator<Item = Event>,
+    ) -> Result<Turn, LedgerError> {
+        self.journal.lock().await.write(events).await?;
+        Ok(Turn::Again)
+    }
+
+    /// Ends in failure.
+    async fn fail(&self, error: impl Into<String>) -> Result<Turn, LedgerError> {
+        self.write([self.finished(Status::Failed, Some(error.into()))])
+            .await
     }
 
     /// Goes on until the remediation is final or waits for someone or something.
@@ -70,45 +115,60 @@ impl<'h> Work<'h> {
         loop {
             let state = self.state().await;
             let now = self.hub.ports.clock.now();
-            match state.status {
+            let turn = match state.status {
                 Status::Received | Status::Planned => self.consider(&state).await?,
                 Status::Deferred if state.deferred_until.is_none_or(|until| until <= now) => {
-                    self.consider(&state).await?;
+                    self.consider(&state).await?
                 }
                 Status::AwaitingApproval
-                    if state.approval.as_ref().is_some_and(|asked| asked.expires <= now) =>
+                    if state
+                        .approval
+                        .as_ref()
+                        .is_some_and(|asked| asked.expires <= now) =>
                 {
                     let reason = "nobody approved it in time".to_owned();
                     self.write([
-                        Event::ApprovalVoided { reason: reason.clone() },
+                        Event::ApprovalVoided {
+                            reason: reason.clone(),
+                        },
                         self.finished(Status::Refused, Some(reason)),
                     ])
-                    .await?;
+                    .await?
                 }
                 Status::Ready => self.execute(&state).await?,
                 Status::Running | Status::Verifying => self.resume(&state).await?,
                 Status::Undoing => self.undo(&state).await?,
                 _ => return Ok(state),
+            };
+            if turn == Turn::Later {
+                return Ok(state);
             }
         }
     }
 
     /// Looks at the resource, plans, and asks the guard.
-    async fn consider(&mut self, state: &State) -> Result<(), LedgerError> {
+    async fn consider(&mut self, state: &State) -> Result<Turn, LedgerError> {
         let remediation = match self.admissible(state).await? {
             Ok(remediation) => remediation,
             Err(reason) => return self.write([refused(reason)]).await,
         };
         let plan = match self.plan(&remediation, state).await {
             Ok(plan) => plan,
-            Err(error) => return self.write([self.finished(Status::Failed, Some(chain(&error)))]).await,
+            Err(error) => return self.fail(chain(&error)).await,
         };
         let planned = Event::Planned(recorded(&plan));
         if plan.compliant {
-            return self.write([planned, self.finished(Status::NothingToDo, None)]).await;
+            return self
+                .write([planned, self.finished(Status::NothingToDo, None)])
+                .await;
         }
         let now = self.hub.ports.clock.now();
-        let case = Case { received: &state.received, remediation: &remediation, plan: &plan, now };
+        let case = Case {
+            received: &state.received,
+            remediation: &remediation,
+            plan: &plan,
+            now,
+        };
         let guard = &self.hub.ports.guard;
         let answer = guard.decide(&case).await.unwrap_or_else(|error| Answer {
             verdict: Verdict::Refuse,
@@ -116,19 +176,54 @@ impl<'h> Work<'h> {
         });
         let mut events = vec![
             planned,
-            Event::Decided(Decided { verdict: answer.verdict, reasons: answer.reasons, by: guard.name() }),
+            Event::Decided(Decided {
+                verdict: answer.verdict,
+                reasons: answer.reasons,
+                by: guard.name(),
+            }),
         ];
         if answer.verdict == Verdict::NeedsApproval {
+            if let Some(other) = self.waiting_already(state).await? {
+                let reason =
+                    format!("remediation `{other}` waits for an approval of the same change");
+                events.truncate(1);
+                events.push(self.finished(Status::Skipped, Some(reason)));
+                return self.write(events).await;
+            }
             let expires = now + self.hub.settings.approval_expires_after;
-            events.push(Event::ApprovalRequested { plan_hash: plan.hash(), expires });
+            events.push(Event::ApprovalRequested {
+                plan_hash: plan.hash(),
+                expires,
+            });
         }
-        self.write(events).await?;
         self.fresh = Some(plan);
-        Ok(())
+        self.write(events).await
+    }
+
+    /// Another remediation that waits for an approval of the same change: a finding is produced anew
+    /// with every periodic check, and people are asked once.
+    async fn waiting_already(&self, state: &State) -> Result<Option<RemediationId>, LedgerError> {
+        let Received {
+            account,
+            resource_id,
+            remediation,
+            ..
+        } = &state.received;
+        let query = Query::resource(resource_id).with_status(Status::AwaitingApproval);
+        let page = self.hub.ports.ledger.query(&query).await?;
+        let same = page.records.into_iter().find(|record| {
+            record.account_id == *account
+                && record.remediation_action == *remediation
+                && record.remediation_id != self.id
+        });
+        Ok(same.map(|record| record.remediation_id))
     }
 
     /// The remediation, unless it must not even be planned.
-    async fn admissible(&self, state: &State) -> Result<Result<Arc<Remediation>, String>, LedgerError> {
+    async fn admissible(
+        &self,
+        state: &State,
+    ) -> Result<Result<Arc<Remediation>, String>, LedgerError> {
         let received = &state.received;
         if let Some(problem) = &received.problem {
             return Ok(Err(problem.clone()));
@@ -143,7 +238,12 @@ impl<'h> Work<'h> {
             .hub
             .ports
             .ledger
-            .attempts(&received.account, &received.resource_id, &received.remediation, since)
+            .attempts(
+                &received.account,
+                &received.resource_id,
+                &received.remediation,
+                since,
+            )
             .await?;
         if attempts.count >= u64::from(budget.attempts) {
             return Ok(Err(format!(
@@ -158,13 +258,16 @@ impl<'h> Work<'h> {
         let subject = serde_json::from_value(state.received.subject.clone())?;
         let api = self.reading(state).await?;
         let observation = remediation.observe(subject);
-        Ok(observe(&*api, &self.hub.models, observation).await?.plan()?)
+        Ok(observe(&*api, &self.hub.models, observation)
+            .await?
+            .plan()?)
     }
 
     /// Runs the plan, which was decided on and, where that was due, approved.
-    async fn execute(&mut self, state: &State) -> Result<(), LedgerError> {
-        let (Ok(remediation), Some(planned)) = (self.hub.remediation(&state.received), &state.plan) else {
-            return self.write([self.finished(Status::Failed, Some(GONE.to_owned()))]).await;
+    async fn execute(&mut self, state: &State) -> Result<Turn, LedgerError> {
+        let (Ok(remediation), Some(planned)) = (self.hub.remediation(&state.received), &state.plan)
+        else {
+            return self.fail(GONE).await;
         };
         let plan = match self.fresh.take() {
             Some(plan) => plan,
@@ -178,14 +281,14 @@ impl<'h> Work<'h> {
                     return self.write([Event::ApprovalVoided { reason }]).await;
                 }
                 Err(error) => {
-                    return self.write([self.finished(Status::Failed, Some(chain(&error)))]).await;
+                    return self.fail(chain(&error)).await;
                 }
             },
         };
         let api = match self.acting(&plan).await {
             Ok(api) => api,
             Err(error) => {
-                return self.write([self.finished(Status::Failed, Some(chain(&error)))]).await;
+                return self.fail(chain(&error)).await;
             }
         };
         self.write([Event::Started(self.started(state, 1))]).await?;
@@ -195,39 +298,52 @@ impl<'h> Work<'h> {
 
     /// Goes on with a change that a crash interrupted: forward where the journal and the resource
     /// agree on how far it got, back to the state before where they do not.
-    async fn resume(&mut self, state: &State) -> Result<(), LedgerError> {
+    async fn resume(&mut self, state: &State) -> Result<Turn, LedgerError> {
         let (Some(run), Some(planned)) = (&state.run, &state.plan) else {
-            return self.write([self.finished(Status::Failed, Some(GONE.to_owned()))]).await;
+            return self.fail(GONE).await;
         };
         let remediation = self.hub.remediation(&state.received);
         let plan = serde_json::from_value::<Plan>(planned.plan.clone());
         let (Ok(remediation), Ok(plan)) = (remediation, plan) else {
-            return self.write([self.finished(Status::Failed, Some(GONE.to_owned()))]).await;
+            return self.fail(GONE).await;
         };
         self.settle(run).await?;
         let api = match self.acting(&plan).await {
             Ok(api) => api,
-            Err(error) => return self.write([self.finished(Status::Failed, Some(chain(&error)))]).await,
+            Err(error) => return self.put_off(&error).await,
         };
         let now = match self.look(&remediation, &plan, &*api).await {
             Ok(now) => now,
-            Err(error) => return self.write([self.finished(Status::Failed, Some(chain(&error)))]).await,
+            Err(error) => return self.put_off(&error.into()).await,
         };
         let state = self.state().await;
-        let Some(run) = &state.run else { return Ok(()) };
+        let Some(run) = &state.run else {
+            return self.fail(GONE).await;
+        };
         if now.compliant() {
-            return self.write([verified(&now), self.finished(Status::Success, None)]).await;
+            return self
+                .write([verified(&now), self.finished(Status::Success, None)])
+                .await;
         }
         let unchanged = now.state() == &plan.state;
-        match now.plan().ok().and_then(|fresh| remaining(&plan, &fresh, run, unchanged)) {
+        match now
+            .plan()
+            .ok()
+            .and_then(|fresh| remaining(&plan, &fresh, run, unchanged))
+        {
             Some(skip) => {
-                self.write([Event::Started(self.started(&state, run.started.attempt + 1))]).await?;
-                let failure = self.run(&plan, &skip, answers(run), Phase::Apply, &api).await?;
+                self.write([Event::Started(
+                    self.started(&state, run.started.attempt + 1),
+                )])
+                .await?;
+                let failure = self
+                    .run(&plan, &skip, answers(run), Phase::Apply, &api)
+                    .await?;
                 self.conclude(&remediation, &plan, &api, failure).await
             }
             None if unchanged => {
                 let error = "interrupted before anything was changed".to_owned();
-                self.write([self.finished(Status::Failed, Some(error))]).await
+                self.fail(error).await
             }
             None => {
                 let reason = "it was interrupted, and how far it got cannot be told";
@@ -243,33 +359,38 @@ impl<'h> Work<'h> {
         plan: &Plan,
         api: &Arc<dyn Api>,
         failure: Option<String>,
-    ) -> Result<(), LedgerError> {
+    ) -> Result<Turn, LedgerError> {
         let state = self.state().await;
         let changed = state.run.as_ref().is_some_and(Run::may_have_changed);
         if let (Some(error), false) = (&failure, changed) {
-            return self.write([self.finished(Status::Failed, Some(error.clone()))]).await;
+            return self.fail(error).await;
         }
         // What failed half-way is looked at once; what was carried out may take a while to show.
-        let attempts = if failure.is_some() { 1 } else { plan.verify.attempts.max(1) };
-        let mut seen = Err(String::new());
-        for attempt in 0..attempts {
-            if attempt > 0 {
-                self.hub.ports.clock.sleep(Duration::from_secs(plan.verify.every)).await;
-            }
-            seen = self.look(remediation, plan, &**api).await.map_err(|error| chain(&error));
+        let attempts = if failure.is_some() {
+            1
+        } else {
+            plan.verify.attempts.max(1)
+        };
+        let mut seen = self.look(remediation, plan, &**api).await;
+        for _ in 1..attempts {
             if seen.as_ref().is_ok_and(Observed::compliant) {
                 break;
             }
+            self.hub
+                .ports
+                .clock
+                .sleep(Duration::from_secs(plan.verify.every))
+                .await;
+            seen = self.look(remediation, plan, &**api).await;
         }
         let now = match seen {
             Ok(now) => now,
-            Err(error) => {
-                let error = failure.unwrap_or_else(|| format!("the check could not be read again: {error}"));
-                return self.write([self.finished(Status::Failed, Some(error))]).await;
-            }
+            Err(error) => return self.put_off(&error.into()).await,
         };
         if now.compliant() {
-            return self.write([verified(&now), self.finished(Status::Success, None)]).await;
+            return self
+                .write([verified(&now), self.finished(Status::Success, None)])
+                .await;
         }
         self.write([verified(&now)]).await?;
         let error = failure.clone().unwrap_or_else(|| {
@@ -277,9 +398,19 @@ impl<'h> Work<'h> {
         });
         let unchanged = now.state() == &plan.state;
         if unchanged || (failure.is_none() && !remediation.safety.automatic_undo) {
-            return self.write([self.finished(Status::Failed, Some(error))]).await;
+            return self.fail(error).await;
         }
         self.restore(remediation, plan, error).await
+    }
+
+    /// A change that was begun cannot be looked at. That is tried again later where it may help.
+    async fn put_off(&self, failure: &PlanFailure) -> Result<Turn, LedgerError> {
+        if failure.is_transient() {
+            tracing::warn!(id = %self.id, error = chain(failure), "cannot be looked at now");
+            return Ok(Turn::Later);
+        }
+        self.fail(format!("the change cannot be verified: {}", chain(failure)))
+            .await
     }
 
     /// Plans the way back to what `plan` had seen; the next turn takes it.
@@ -288,13 +419,14 @@ impl<'h> Work<'h> {
         remediation: &Remediation,
         plan: &Plan,
         reason: String,
-    ) -> Result<(), LedgerError> {
+    ) -> Result<Turn, LedgerError> {
         let state = self.state().await;
         let planned = match self.plan_undo(remediation, plan, &state).await {
             Ok(undo) => undo,
+            Err(error) if error.is_transient() => return Ok(Turn::Later),
             Err(error) => {
                 let error = format!("{reason}; and it cannot be put back: {}", chain(&error));
-                return self.write([self.finished(Status::Failed, Some(error))]).await;
+                return self.fail(error).await;
             }
         };
         self.write([undo_planned(&planned, reason, HUB)]).await
@@ -309,40 +441,49 @@ impl<'h> Work<'h> {
     ) -> Result<Plan, PlanFailure> {
         let api = self.reading(state).await?;
         let outputs = Value::Object(state.run.as_ref().map(answers).unwrap_or_default());
-        Ok(self.look(remediation, plan, &*api).await?.undo(plan, &outputs)?)
+        Ok(self
+            .look(remediation, plan, &*api)
+            .await?
+            .undo(plan, &outputs)?)
     }
 
     /// Takes the change back, or goes on with that after a crash.
-    async fn undo(&mut self, state: &State) -> Result<(), LedgerError> {
+    async fn undo(&mut self, state: &State) -> Result<Turn, LedgerError> {
         match self.try_undo(state).await? {
             Ok(observed) => self.write([Event::Undone { observed }]).await,
-            Err(error) => self.write([Event::UndoFailed { error }]).await,
+            Err(Halt::Failed(error)) => self.write([Event::UndoFailed { error }]).await,
+            Err(Halt::Later) => Ok(Turn::Later),
         }
     }
 
-    async fn try_undo(&mut self, state: &State) -> Result<Result<Value, String>, LedgerError> {
+    async fn try_undo(&mut self, state: &State) -> Result<Result<Value, Halt>, LedgerError> {
         let (Some(undo), Some(planned)) = (&state.undo, &state.plan) else {
-            return Ok(Err(GONE.to_owned()));
+            return Ok(Err(Halt::Failed(GONE.to_owned())));
         };
         let remediation = self.hub.remediation(&state.received);
         let before = serde_json::from_value::<Plan>(planned.plan.clone());
         let plan = serde_json::from_value::<Plan>(undo.planned.plan.clone());
         let (Ok(remediation), Ok(before), Ok(plan)) = (remediation, before, plan) else {
-            return Ok(Err(GONE.to_owned()));
+            return Ok(Err(Halt::Failed(GONE.to_owned())));
         };
         let api = match self.acting(&plan).await {
             Ok(api) => api,
-            Err(error) => return Ok(Err(chain(&error))),
+            Err(error) => return Ok(Err(error.into())),
         };
         let mut attempt = 1;
         let mut skip = Vec::new();
         let mut outputs = Map::new();
         if let Some(run) = &undo.run {
             self.settle(run).await?;
-            let run = self.state().await.undo.and_then(|undo| undo.run).unwrap_or_else(|| run.clone());
+            let run = self
+                .state()
+                .await
+                .undo
+                .and_then(|undo| undo.run)
+                .unwrap_or_else(|| run.clone());
             let now = match self.look(&remediation, &before, &*api).await {
                 Ok(now) => now,
-                Err(error) => return Ok(Err(chain(&error))),
+                Err(error) => return Ok(Err(PlanFailure::from(error).into())),
             };
             if now.state() == &before.state {
                 return Ok(Ok(now.state().clone()));
@@ -353,18 +494,24 @@ impl<'h> Work<'h> {
             match fresh.and_then(|fresh| remaining(&plan, &fresh, &run, unchanged)) {
                 Some(known) => skip = known,
                 None => {
-                    return Ok(Err("it was interrupted, and how far it got cannot be told".to_owned()));
+                    let error = "it was interrupted, and how far it got cannot be told".to_owned();
+                    return Ok(Err(Halt::Failed(error)));
                 }
             }
             outputs = answers(&run);
             attempt = run.started.attempt + 1;
         }
-        self.write([Event::UndoStarted(self.started(state, attempt))]).await?;
+        self.write([Event::UndoStarted(self.started(state, attempt))])
+            .await?;
         let failure = self.run(&plan, &skip, outputs, Phase::Undo, &api).await?;
         let mut last = String::new();
         for attempt in 0..plan.verify.attempts.max(1) {
             if attempt > 0 {
-                self.hub.ports.clock.sleep(Duration::from_secs(plan.verify.every)).await;
+                self.hub
+                    .ports
+                    .clock
+                    .sleep(Duration::from_secs(plan.verify.every))
+                    .await;
             }
             match self.look(&remediation, &before, &*api).await {
                 Ok(now) if now.state() == &before.state => return Ok(Ok(now.state().clone())),
@@ -375,7 +522,7 @@ impl<'h> Work<'h> {
                 break;
             }
         }
-        Ok(Err(failure.unwrap_or(last)))
+        Ok(Err(Halt::Failed(failure.unwrap_or(last))))
     }
 
     /// Sends the plan's requests through the gate; says what failed, if something did.
@@ -388,19 +535,16 @@ impl<'h> Work<'h> {
         api: &Arc<dyn Api>,
     ) -> Result<Option<String>, LedgerError> {
         let hub = self.hub;
-        let gate = Gate::new(
+        let running = Running {
             plan,
             skip,
             outputs,
             phase,
-            Arc::clone(api),
-            Arc::clone(&hub.operations),
-            Arc::clone(&self.journal),
-        );
-        let failure = match gate {
-            Ok(gate) => gate.run(plan, skip, &hub.ports).await.err(),
-            Err(error) => Some(chain(&error)),
+            api: Arc::clone(api),
+            operations: Arc::clone(&hub.operations),
+            journal: Arc::clone(&self.journal),
         };
+        let failure = running.run(&hub.ports).await.err();
         // A deadline may have dropped a request between its two journal entries.
         self.close_in_flight().await?;
         Ok(failure)
@@ -442,47 +586,61 @@ impl<'h> Work<'h> {
         observe(api, &self.hub.models, remediation.observe_again(plan)?).await
     }
 
-    async fn reading(&self, state: &State) -> Result<Arc<dyn Api>, stanch_types::CallError> {
-        let scope = Scope {
-            account: state.received.account.clone(),
-            region: state.received.region.clone(),
-            session_name: READING.to_owned(),
-            access: Access::ReadOnly,
-        };
-        self.hub.ports.sessions.open(&scope).await
+    pub(crate) async fn reading(
+        &self,
+        state: &State,
+    ) -> Result<Arc<dyn Api>, stanch_types::CallError> {
+        let Received {
+            account, region, ..
+        } = &state.received;
+        self.hub
+            .ports
+            .sessions
+            .open(&reading(account, region))
+            .await
     }
 
     /// A session that may make the requests of `plan` and nothing else.
     async fn acting(&self, plan: &Plan) -> Result<Arc<dyn Api>, PlanFailure> {
-        let scope = Scope {
-            account: plan.account.clone(),
-            region: plan.region.clone(),
-            session_name: self.session_name(),
-            access: Access::Policy(plan.session_policy(&self.hub.models)?),
-        };
+        let access = Access::Policy(plan.session_policy(&self.hub.models)?);
+        let scope = self.scope(&plan.account, &plan.region, access);
         Ok(self.hub.ports.sessions.open(&scope).await?)
     }
 
-    fn session_name(&self) -> String {
-        format!("stanch-{}", self.id)
+    fn scope(&self, account: &AccountId, region: &Region, access: Access) -> Scope {
+        Scope {
+            account: account.clone(),
+            region: region.clone(),
+            session_name: format!("stanch-{}", self.id),
+            access,
+        }
     }
 
     fn started(&self, state: &State, attempt: u32) -> Started {
+        let Received {
+            account, region, ..
+        } = &state.received;
+        let scope = self.scope(account, region, Access::ReadOnly);
         Started {
             executor: "native".to_owned(),
-            executor_arn: self.hub.ports.sessions.role_arn(&state.received.account, &state.received.region),
-            session: self.session_name(),
+            executor_arn: self.hub.ports.sessions.role_arn(&scope),
+            session: scope.session_name,
             attempt,
         }
     }
 
     fn finished(&self, status: Status, error: Option<String>) -> Event {
         let took = self.hub.ports.clock.monotonic().saturating_sub(self.begun);
-        Event::Finished { status, error, duration_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX) }
+        Event::Finished {
+            status,
+            error,
+            duration_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+        }
     }
 }
 
-const GONE: &str = "its remediation or its plan can no longer be read; the catalog has changed since";
+const GONE: &str =
+    "its remediation or its plan can no longer be read; the catalog has changed since";
 
 /// Why a plan could not be made or a session not be opened. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
@@ -501,8 +659,28 @@ pub enum PlanFailure {
     Subject(#[from] serde_json::Error),
 }
 
+impl PlanFailure {
+    /// True if the same may succeed later.
+    fn is_transient(&self) -> bool {
+        use stanch_types::CallErrorKind::{Credentials, Server, Throttled, Unanswered, Unreadable};
+        let error = match self {
+            Self::Session(error) => error,
+            Self::Plan(PlanError::Read { error, .. }) => error,
+            _ => return false,
+        };
+        matches!(
+            error.kind,
+            Credentials | Server | Throttled | Unanswered | Unreadable
+        )
+    }
+}
+
 pub(crate) fn refused(reason: String) -> Event {
-    Event::Decided(Decided { verdict: Verdict::Refuse, reasons: vec![reason], by: HUB.to_owned() })
+    Event::Decided(Decided {
+        verdict: Verdict::Refuse,
+        reasons: vec![reason],
+        by: HUB.to_owned(),
+    })
 }
 
 pub(crate) fn undo_planned(plan: &Plan, reason: String, requester: &str) -> Event {
@@ -524,13 +702,20 @@ fn recorded(plan: &Plan) -> Planned {
 }
 
 fn verified(now: &Observed<'_>) -> Event {
-    Event::Verified(Verified { compliant: now.compliant(), observed: now.state().clone() })
+    Event::Verified(Verified {
+        compliant: now.compliant(),
+        observed: now.state().clone(),
+    })
 }
 
 /// What the steps of a run answered: `{step: {Output: value}}`.
 fn answers(run: &Run) -> Map<String, Value> {
-    let done = run.steps.iter().filter(|step| step.outcome == Some(StepOutcome::Ok));
-    done.map(|step| (step.name.clone(), step.outputs.clone())).collect()
+    let done = run
+        .steps
+        .iter()
+        .filter(|step| step.outcome == Some(StepOutcome::Ok));
+    done.map(|step| (step.name.clone(), step.outputs.clone()))
+        .collect()
 }
 
 /// The steps of `plan` that need not be sent again; `None` if the journal and the resource do not
@@ -540,8 +725,12 @@ fn remaining(plan: &Plan, fresh: &Plan, run: &Run, unchanged: bool) -> Option<Ve
         let step = plan.steps.get(index as usize);
         step.is_some_and(|step| fresh.steps.iter().any(|other| other.action == step.action))
     };
-    let done: Vec<u32> =
-        run.steps.iter().filter(|s| s.outcome == Some(StepOutcome::Ok)).map(|s| s.index).collect();
+    let done: Vec<u32> = run
+        .steps
+        .iter()
+        .filter(|s| s.outcome == Some(StepOutcome::Ok))
+        .map(|s| s.index)
+        .collect();
     let unknown: Vec<u32> = run
         .steps
         .iter()

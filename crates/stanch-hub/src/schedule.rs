@@ -21,7 +21,10 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { per_account: 4, backlog_per_account: 10_000 }
+        Self {
+            per_account: 4,
+            backlog_per_account: 10_000,
+        }
     }
 }
 
@@ -51,6 +54,7 @@ struct State {
     /// Accounts with work, the next to be served first.
     rotation: VecDeque<AccountId>,
     busy: HashSet<String>,
+    working: HashSet<RemediationId>,
     closed: bool,
 }
 
@@ -71,7 +75,10 @@ impl Scheduler {
     /// A scheduler with these limits.
     #[must_use]
     pub fn new(limits: Limits) -> Self {
-        Self { limits, ..Self::default() }
+        Self {
+            limits,
+            ..Self::default()
+        }
     }
 
     /// Puts a job in its account's queue; waits while that queue is full.
@@ -113,7 +120,10 @@ impl Scheduler {
                     // Another waiter may be able to run what this one left.
                     self.runnable.notify_one();
                     self.space.notify_waiters();
-                    return Some(Turn { job, scheduler: Arc::clone(self) });
+                    return Some(Turn {
+                        job,
+                        scheduler: Arc::clone(self),
+                    });
                 }
                 if state.closed && state.lanes.values().all(|lane| lane.waiting.is_empty()) {
                     drop(state);
@@ -135,7 +145,10 @@ impl Scheduler {
     /// Forgets what waits, for a quick shutdown: the ledger knows it.
     pub fn abandon(&self) {
         let mut state = self.state();
-        state.lanes.values_mut().for_each(|lane| lane.waiting.clear());
+        state
+            .lanes
+            .values_mut()
+            .for_each(|lane| lane.waiting.clear());
         state.closed = true;
         drop(state);
         self.runnable.notify_waiters();
@@ -143,15 +156,31 @@ impl Scheduler {
         self.space.notify_waiters();
     }
 
+    /// True if the remediation waits for a turn or has one.
+    #[must_use]
+    pub fn has(&self, id: RemediationId) -> bool {
+        let state = self.state();
+        state.working.contains(&id)
+            || state
+                .lanes
+                .values()
+                .any(|lane| lane.waiting.iter().any(|job| job.id == id))
+    }
+
     /// Jobs that wait for a turn.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        self.state().lanes.values().map(|lane| lane.waiting.len()).sum()
+        self.state()
+            .lanes
+            .values()
+            .map(|lane| lane.waiting.len())
+            .sum()
     }
 
     fn release(&self, job: &Job) {
         let mut state = self.state();
         state.busy.remove(&job.resource);
+        state.working.remove(&job.id);
         if let Some(lane) = state.lanes.get_mut(&job.account) {
             lane.running = lane.running.saturating_sub(1);
             if lane.running == 0 && lane.waiting.is_empty() {
@@ -172,9 +201,14 @@ impl State {
     fn pick(&mut self, per_account: usize) -> Option<Job> {
         for _ in 0..self.rotation.len() {
             let account = self.rotation.pop_front()?;
-            let Some(lane) = self.lanes.get_mut(&account) else { continue };
+            let Some(lane) = self.lanes.get_mut(&account) else {
+                continue;
+            };
             let job = if lane.running < per_account {
-                let free = lane.waiting.iter().position(|job| !self.busy.contains(&job.resource));
+                let free = lane
+                    .waiting
+                    .iter()
+                    .position(|job| !self.busy.contains(&job.resource));
                 free.and_then(|index| lane.waiting.remove(index))
             } else {
                 None
@@ -187,6 +221,7 @@ impl State {
             }
             if let Some(job) = job {
                 self.busy.insert(job.resource.clone());
+                self.working.insert(job.id);
                 return Some(job);
             }
         }
@@ -208,7 +243,7 @@ mod tests {
 
     fn job(account: u64, resource: &str) -> Job {
         Job {
-            id: RemediationId::from_u128(u128::from(account)),
+            id: uuid::Uuid::from_u128(u128::from(account)).into(),
             account: format!("{account:012}").parse().unwrap(),
             resource: resource.to_owned(),
         }
@@ -220,14 +255,20 @@ mod tests {
 
     #[test]
     fn accounts_take_turns_and_a_resource_is_changed_once_at_a_time() {
-        let scheduler = Arc::new(Scheduler::new(Limits { per_account: 2, backlog_per_account: 10 }));
+        let scheduler = Arc::new(Scheduler::new(Limits {
+            per_account: 2,
+            backlog_per_account: 10,
+        }));
         for (account, resource) in [(1, "a"), (1, "a"), (1, "b"), (1, "c"), (2, "d")] {
             assert!(scheduler.try_submit(&job(account, resource)));
         }
         let first = next(&scheduler).unwrap();
         let second = next(&scheduler).unwrap();
         let third = next(&scheduler).unwrap();
-        assert_eq!([&first, &second, &third].map(|turn| turn.job.resource.as_str()), ["a", "d", "b"]);
+        assert_eq!(
+            [&first, &second, &third].map(|turn| turn.job.resource.as_str()),
+            ["a", "d", "b"]
+        );
         assert!(next(&scheduler).is_none(), "account 1 has its two slots");
         drop(third);
         let fourth = next(&scheduler).unwrap();
@@ -238,7 +279,10 @@ mod tests {
 
     #[test]
     fn a_full_backlog_holds_up_only_its_own_account() {
-        let scheduler = Arc::new(Scheduler::new(Limits { per_account: 1, backlog_per_account: 2 }));
+        let scheduler = Arc::new(Scheduler::new(Limits {
+            per_account: 1,
+            backlog_per_account: 2,
+        }));
         assert!(scheduler.try_submit(&job(1, "a")));
         assert!(scheduler.try_submit(&job(1, "b")));
         assert!(!scheduler.try_submit(&job(1, "c")));
@@ -247,7 +291,10 @@ mod tests {
 
     #[tokio::test]
     async fn workers_drain_everything_and_then_stop() {
-        let scheduler = Arc::new(Scheduler::new(Limits { per_account: 2, backlog_per_account: 5 }));
+        let scheduler = Arc::new(Scheduler::new(Limits {
+            per_account: 2,
+            backlog_per_account: 5,
+        }));
         let workers: Vec<_> = (0..8)
             .map(|_| {
                 let scheduler = Arc::clone(&scheduler);

@@ -53,7 +53,10 @@ pub struct Automatic {
 
 impl Default for Automatic {
     fn default() -> Self {
-        Self { safe: true, guarded: BTreeSet::new() }
+        Self {
+            safe: true,
+            guarded: BTreeSet::new(),
+        }
     }
 }
 

@@ -1,8 +1,12 @@
 //! Telling people: the message of the brief's notification topic, and the port it goes out through.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
-use stanch_ledger::Record;
+use stanch_ledger::{Event, LedgerError, Record, RemediationId, State, Status};
+
+use crate::{Hub, journal::Journal};
 
 /// What a channel is told about a remediation, with the field names of the notification topic.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,4 +54,50 @@ pub trait Notifier: Send + Sync {
 
     /// Delivers the message, or says why not.
     async fn tell(&self, message: &Message, record: &Record) -> Result<(), NotTold>;
+}
+
+impl Hub {
+    /// Tells every channel where a remediation has come to, and the ledger whether they took it.
+    pub(crate) async fn tell(&self, id: RemediationId, state: &State) -> Result<(), LedgerError> {
+        let worth_telling = state.status.is_final() && state.status != Status::NothingToDo
+            || state.status == Status::AwaitingApproval;
+        if self.ports.notifiers.is_empty() || !worth_telling {
+            return Ok(());
+        }
+        let record = self.ports.ledger.record(id).await?;
+        let message = Message::new(&record);
+        let mut told = Vec::new();
+        for notifier in &self.ports.notifiers {
+            let result = notifier.tell(&message, &record).await;
+            told.push(Event::Notified {
+                channel: notifier.channel().to_owned(),
+                ok: result.is_ok(),
+                error: result.err().map(|error| error.reason),
+            });
+        }
+        let (ledger, clock) = (
+            Arc::clone(&self.ports.ledger),
+            Arc::clone(&self.ports.clock),
+        );
+        Journal::open(ledger, clock, id).await?.write(told).await
+    }
+}
+
+impl Message {
+    /// The message about a remediation as it stands.
+    #[must_use]
+    pub fn new(record: &Record) -> Self {
+        Self {
+            remediation_id: record.remediation_id.to_string(),
+            status: record.status.to_string(),
+            account: record.account_id.to_string(),
+            region: record.region.to_string(),
+            resource: record.resource_id.clone(),
+            action: record.remediation_action.clone(),
+            executed_at: record.updated_at.to_string(),
+            finding: record.title.clone(),
+            severity: record.severity.clone(),
+            error: record.error_message.clone(),
+        }
+    }
 }

@@ -1,0 +1,294 @@
+//! From bytes that somebody delivered to remediations that are admitted: what this has acknowledged
+//! is in the ledger, and survives.
+
+use serde::Serialize;
+use serde_json::json;
+use stanch_catalog::Target;
+use stanch_ledger::{
+    Admission, Digest, IdempotencyKey, LedgerError, Letter, Received, RemediationId, Route, Status,
+};
+use stanch_types::{Finding, Incoming, Resource, event};
+
+use crate::{Hub, chain, schedule::Job};
+
+/// The name of no remediation.
+const NONE: &str = "None";
+
+/// What became of an event.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Taken {
+    /// Remediations that it began.
+    pub admitted: Vec<RemediationId>,
+    /// Remediations that it would have begun, had they not been admitted before.
+    pub duplicates: Vec<RemediationId>,
+    /// Findings that need nothing, with the reason.
+    pub skipped: Vec<Skipped>,
+    /// Dead letters: what could not be understood or must not be acted on.
+    pub buried: Vec<Buried>,
+}
+
+/// A finding that needs nothing.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Skipped {
+    /// The finding.
+    pub finding: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// A part of an event that was put aside.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Buried {
+    /// The dead letter.
+    pub id: Digest,
+    /// What is wrong.
+    pub reason: String,
+    /// What to do.
+    pub hint: String,
+}
+
+/// Who delivered an event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    /// Where it came from: `http`, `sqs`, a file's name.
+    pub name: String,
+    /// The person who asked, where the source knows one: their findings are on the manual route.
+    pub requester: Option<String>,
+}
+
+impl Source {
+    /// A source without a person behind it.
+    #[must_use]
+    pub fn automatic(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            requester: None,
+        }
+    }
+
+    /// A person's own request.
+    #[must_use]
+    pub fn person(name: impl Into<String>, requester: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            requester: Some(requester.into()),
+        }
+    }
+}
+
+impl Hub {
+    /// Takes an event in. When this returns, each of its findings is admitted, known already,
+    /// skipped for a reason or kept as a dead letter; the source may forget it.
+    ///
+    /// # Errors
+    /// The ledger failed: the source has to deliver the event again.
+    pub async fn take(&self, source: &Source, bytes: &[u8]) -> Result<Taken, LedgerError> {
+        let mut taken = Taken::default();
+        for incoming in event::read(bytes, &self.reading_options()) {
+            match incoming {
+                Incoming::Accepted { finding, route } => {
+                    for resource in &finding.resources {
+                        self.admit(source, &finding, resource, &route, &mut taken)
+                            .await?;
+                    }
+                }
+                Incoming::Skipped { id, reason, .. } => {
+                    taken.skipped.push(Skipped {
+                        finding: id.to_string(),
+                        reason: reason.to_string(),
+                    });
+                }
+                Incoming::Unreadable { problem, payload } => {
+                    let letter = Letter {
+                        source: source.name.clone(),
+                        reason: format!("{}; {}", problem.reason, problem.hint),
+                        body: payload.into(),
+                    };
+                    let id = self
+                        .ports
+                        .ledger
+                        .bury(letter, self.ports.clock.now())
+                        .await?;
+                    taken.buried.push(Buried {
+                        id,
+                        reason: problem.reason,
+                        hint: problem.hint,
+                    });
+                }
+            }
+        }
+        Ok(taken)
+    }
+
+    pub(crate) fn reading_options(&self) -> event::Options {
+        let test_accounts = self
+            .settings
+            .accounts
+            .iter()
+            .filter(|(_, account)| account.test);
+        event::Options {
+            test_accounts: test_accounts.map(|(id, _)| id.clone()).collect(),
+            ..event::Options::default()
+        }
+    }
+
+    async fn admit(
+        &self,
+        source: &Source,
+        finding: &Finding,
+        resource: &Resource,
+        route: &event::Route,
+        taken: &mut Taken,
+    ) -> Result<(), LedgerError> {
+        let received = self.received(source, finding, resource, route);
+        let mut retry = 0;
+        let admission = loop {
+            let generation = match retry {
+                0 => finding.generation.to_string(),
+                retry => format!("{}#{retry}", finding.generation),
+            };
+            let key = IdempotencyKey::new(
+                &received.account,
+                &received.region,
+                &received.resource_id,
+                &received.remediation,
+                &generation,
+            );
+            let now = self.ports.clock.now();
+            match self.ports.ledger.admit(key, received.clone(), now).await? {
+                Admission::Duplicate(id) if self.may_retry(id, retry).await? => retry += 1,
+                admission => break admission,
+            }
+        };
+        match admission {
+            Admission::Duplicate(id) => taken.duplicates.push(id),
+            Admission::New(id) => {
+                taken.admitted.push(id);
+                self.scheduler.submit(job(id, &received)).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// True if the finding was delivered again after an attempt that failed, and after the pause that
+    /// the budget asks for.
+    async fn may_retry(&self, id: RemediationId, retry: u32) -> Result<bool, LedgerError> {
+        let budget = self.settings.budget;
+        if retry + 1 >= budget.attempts {
+            return Ok(false);
+        }
+        let record = self.ports.ledger.record(id).await?;
+        let failed =
+            record.status == Status::Failed || (record.undone && record.error_message.is_some());
+        Ok(failed && record.updated_at + budget.cool_down <= self.ports.clock.now())
+    }
+
+    pub(crate) fn received(
+        &self,
+        source: &Source,
+        finding: &Finding,
+        resource: &Resource,
+        route: &event::Route,
+    ) -> Received {
+        let found = self
+            .catalog
+            .find(&finding.controls, &resource.resource_type);
+        let control = finding
+            .controls
+            .first()
+            .map(ToString::to_string)
+            .unwrap_or_default();
+        let target = Target::new(finding, resource, serde_json::Map::new());
+        let mut region = finding.region.clone();
+        let (remediation, subject) = match found.first() {
+            None => (
+                NONE.to_owned(),
+                Err(format!(
+                    "no remediation for `{control}` on an `{}`",
+                    resource.resource_type
+                )),
+            ),
+            Some(remediation) => {
+                region = remediation.region(&region);
+                (
+                    remediation.name.clone(),
+                    remediation.subject(&target).map_err(|error| chain(&error)),
+                )
+            }
+        };
+        let problem = self
+            .out_of_bounds(finding)
+            .or_else(|| subject.as_ref().err().cloned());
+        let (manual, requester) = match (&source.requester, route) {
+            (Some(person), _) => (true, person.clone()),
+            (
+                None,
+                event::Route::Manual {
+                    requester, action, ..
+                },
+            ) => (
+                true,
+                requester
+                    .clone()
+                    .unwrap_or_else(|| format!("custom action `{action}`")),
+            ),
+            (None, event::Route::Automatic) => (false, source.name.clone()),
+        };
+        Received {
+            finding_id: finding.id.to_string(),
+            control,
+            account: finding.account.clone(),
+            region,
+            resource_id: resource.id.clone(),
+            resource_arn: resource.arn.clone(),
+            resource_type: resource.resource_type.clone(),
+            severity: finding
+                .severity
+                .map(|severity| severity.label.to_string())
+                .unwrap_or_default(),
+            title: finding.title.clone(),
+            remediation,
+            subject: subject.map(|subject| json!(subject)).unwrap_or_default(),
+            problem,
+            route: if manual {
+                Route::Manual
+            } else {
+                Route::Automatic
+            },
+            requester,
+        }
+    }
+
+    fn out_of_bounds(&self, finding: &Finding) -> Option<String> {
+        let Some(account) = self.settings.accounts.get(&finding.account) else {
+            return Some(format!(
+                "account {} is not one of the configured accounts",
+                finding.account
+            ));
+        };
+        let regions = account.regions.as_ref()?;
+        (!regions.contains(&finding.region)).then(|| {
+            format!(
+                "region `{}` is not enabled for account {}",
+                finding.region, finding.account
+            )
+        })
+    }
+}
+
+/// The work of continuing a remediation.
+pub(crate) fn job(id: RemediationId, received: &Received) -> Job {
+    Job {
+        id,
+        account: received.account.clone(),
+        resource: resource_key(received),
+    }
+}
+
+/// Names the resource for everyone who changes it.
+pub(crate) fn resource_key(received: &Received) -> String {
+    format!(
+        "{}/{}/{}",
+        received.account, received.region, received.resource_id
+    )
+}

@@ -1,0 +1,516 @@
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use stanch_hub::{RequestError, Source};
+use stanch_ledger::{Query, Status};
+use stanch_testkit::{Aim, Fault};
+use stanch_types::{CallErrorKind, Clock};
+
+use crate::world::{World, account};
+
+const ALL_ON: &str = r#"{"BlockPublicAcls":true,"IgnorePublicAcls":true,"BlockPublicPolicy":true,"RestrictPublicBuckets":true}"#;
+
+fn all_on() -> Value {
+    serde_json::from_str(ALL_ON).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_finding_is_fixed_verified_and_recorded() {
+    let world = World::new();
+    world.bucket("logs").await;
+    let (id, state) = world.fix("logs").await;
+    assert_eq!(state.status, Status::Success, "{:?}", state.error);
+    assert_eq!(world.block("logs").await, Some(all_on()));
+    assert_eq!(
+        world.story(id).await,
+        "received planned decided started step-started step-finished verified finished"
+    );
+    let record = world.ledger.record(id).await.unwrap();
+    assert_eq!(record.remediation_action, "S3BlockPublicAccess");
+    assert_eq!(
+        record.executor_arn,
+        "arn:aws:iam::222222222222:role/SecurityRemediationCrossAccountRole"
+    );
+    world.ledger.verify(id).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_fix_costs_two_sessions_and_three_calls() {
+    let world = World::new();
+    world.bucket("logs").await;
+    world.fix("logs").await;
+    let calls: Vec<String> = world
+        .tap
+        .seen()
+        .iter()
+        .map(|seen| seen.call.to_string())
+        .collect();
+    assert_eq!(
+        calls,
+        [
+            "s3.GetPublicAccessBlock",
+            "s3.PutPublicAccessBlock",
+            "s3.GetPublicAccessBlock"
+        ]
+    );
+    assert_eq!(world.tap.opened().len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_session_of_a_change_allows_nothing_but_the_plan() {
+    let world = World::new();
+    world.bucket("logs").await;
+    let (id, _) = world.fix("logs").await;
+    let opened = world.tap.opened();
+    assert_eq!(opened[0].access, stanch_types::Access::ReadOnly);
+    assert_eq!(opened[1].session_name, format!("stanch-{id}"));
+    let stanch_types::Access::Policy(policy) = &opened[1].access else {
+        panic!("not narrowed")
+    };
+    assert!(policy.len() <= 2048);
+    assert!(policy.contains("s3:PutBucketPublicAccessBlock"), "{policy}");
+    assert!(policy.contains("arn:aws:s3:::logs"), "{policy}");
+    assert!(!policy.contains(r#""Resource":"*""#), "{policy}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hundred_deliveries_are_one_fix() {
+    let world = World::new();
+    world.bucket("logs").await;
+    let (hub, finding) = (world.hub(), world.finding("logs"));
+    let mut fixed = Vec::new();
+    for _ in 0..100 {
+        fixed.extend(world.deliver(&hub, &finding).await);
+    }
+    assert_eq!(fixed.len(), 1);
+    assert_eq!(world.tap.writes().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn concurrent_deliveries_to_two_hubs_are_one_fix() {
+    let world = World::new();
+    world.bucket("logs").await;
+    let event = world.finding("logs").security_hub_event().to_string();
+    let hubs = [world.hub(), world.hub()];
+    let workers: Vec<_> = hubs
+        .iter()
+        .map(|hub| {
+            let hub = hub.clone();
+            tokio::spawn(async move { hub.run().await })
+        })
+        .collect();
+    for n in 0..100 {
+        hubs[n % 2]
+            .take(&Source::automatic("test"), event.as_bytes())
+            .await
+            .unwrap();
+    }
+    hubs.iter().for_each(|hub| hub.finish());
+    for worker in workers {
+        worker.await.unwrap();
+    }
+    assert_eq!(world.tap.writes().len(), 1);
+    assert_eq!(world.block("logs").await, Some(all_on()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_compliant_is_left_alone() {
+    let world = World::new();
+    world.bucket("logs").await;
+    let put = json!({"Bucket": "logs", "PublicAccessBlockConfiguration": all_on()});
+    world.admin("s3", "PutPublicAccessBlock", put).await;
+    let (id, state) = world.fix("logs").await;
+    assert_eq!(state.status, Status::NothingToDo);
+    assert_eq!(world.story(id).await, "received planned finished");
+    assert!(world.tap.writes().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_must_not_be_done_is_refused_and_recorded() {
+    let world = World::new();
+    world.bucket("logs").await;
+    let hub = world.hub();
+    let check = async |change: fn(&mut stanch_testkit::Misconfiguration), reason: &str| {
+        let mut finding = world.finding("logs");
+        change(&mut finding);
+        let (id, state) = world.deliver(&hub, &finding).await.remove(0);
+        assert_eq!(state.status, Status::Refused, "{reason}");
+        let error = state.error.unwrap();
+        assert!(error.contains(reason), "{error}");
+        assert_eq!(world.story(id).await, "received decided");
+    };
+    check(
+        |f| f.control = "S3.9999".parse().unwrap(),
+        "no remediation for `S3.9999`",
+    )
+    .await;
+    check(
+        |f| f.account = "999999999999".parse().unwrap(),
+        "not one of the configured accounts",
+    )
+    .await;
+    check(
+        |f| f.resource_id = "arn:aws:s3:::Bad_Bucket".to_owned(),
+        "`Bucket` cannot be `Bad_Bucket`",
+    )
+    .await;
+    assert!(world.tap.opened().is_empty(), "nobody looked at AWS");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_region_that_is_not_enabled_is_refused() {
+    let mut world = World::new();
+    world.bucket("logs").await;
+    let regions = Some(["us-east-1".parse().unwrap()].into());
+    world.settings.accounts.get_mut(&account()).unwrap().regions = regions;
+    let (_, state) = world.fix("logs").await;
+    assert_eq!(state.status, Status::Refused);
+    assert!(
+        state
+            .error
+            .unwrap()
+            .contains("`eu-central-1` is not enabled")
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_while_reading_is_no_finding() {
+    for kind in [
+        CallErrorKind::Denied,
+        CallErrorKind::Throttled,
+        CallErrorKind::Unreadable,
+    ] {
+        let world = World::new();
+        world.bucket("logs").await;
+        world.tap.inject(
+            Aim::at("s3.GetPublicAccessBlock"),
+            Fault::Refuse {
+                kind,
+                code: "Error",
+            },
+        );
+        let (id, state) = world.fix("logs").await;
+        assert_eq!(state.status, Status::Failed);
+        assert_eq!(world.story(id).await, "received finished");
+        assert!(world.tap.writes().is_empty());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_that_aws_refuses_leaves_no_trace() {
+    let world = World::new();
+    world.bucket("logs").await;
+    let denied = Fault::Refuse {
+        kind: CallErrorKind::Denied,
+        code: "AccessDenied",
+    };
+    world.tap.inject(Aim::at_write(), denied);
+    let (_, state) = world.fix("logs").await;
+    assert_eq!(state.status, Status::Failed);
+    assert!(state.error.unwrap().contains("AccessDenied"));
+    assert_eq!(world.block("logs").await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_answer_is_looked_up_and_not_sent_again() {
+    for kind in [
+        CallErrorKind::Unanswered,
+        CallErrorKind::Server,
+        CallErrorKind::Unreadable,
+    ] {
+        let world = World::new();
+        world.bucket("logs").await;
+        world.tap.inject(Aim::at_write(), Fault::LoseAnswer(kind));
+        let (_, state) = world.fix("logs").await;
+        assert_eq!(state.status, Status::Success, "{kind:?} {:?}", state.error);
+        assert_eq!(world.tap.writes().len(), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn guarded_waits_for_an_approval_of_this_very_plan() {
+    let mut world = World::new();
+    world.settings.automatic.guarded.clear();
+    world.bucket("logs").await;
+    let (id, state) = world.fix("logs").await;
+    assert_eq!(state.status, Status::AwaitingApproval);
+    assert!(world.tap.writes().is_empty());
+
+    // Somebody changes the bucket after the plan was shown.
+    let half =
+        json!({"Bucket": "logs", "PublicAccessBlockConfiguration": {"BlockPublicAcls": true}});
+    world.admin("s3", "PutPublicAccessBlock", half).await;
+    let state = world.hub().approve(id, "alice").await.unwrap();
+    assert_eq!(
+        state.status,
+        Status::AwaitingApproval,
+        "the approval is void"
+    );
+    assert!(world.tap.writes().is_empty());
+
+    let state = world.hub().approve(id, "alice").await.unwrap();
+    assert_eq!(state.status, Status::Success, "{:?}", state.error);
+    assert_eq!(
+        world.story(id).await,
+        "received planned decided approval-requested approved approval-voided \
+         planned decided approval-requested approved \
+         started step-started step-finished verified finished"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn people_are_asked_once_for_one_change() {
+    let mut world = World::new();
+    world.settings.automatic.guarded.clear();
+    world.bucket("logs").await;
+    let (first, _) = world.fix("logs").await;
+    tokio::time::advance(Duration::from_hours(12)).await;
+    let (_, state) = world.fix("logs").await;
+    assert_eq!(state.status, Status::Skipped);
+    assert!(state.error.unwrap().contains(&first.to_string()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_approval_in_time_or_never() {
+    let mut world = World::new();
+    world.settings.automatic.guarded.clear();
+    world.bucket("logs").await;
+    let (id, _) = world.fix("logs").await;
+    tokio::time::advance(Duration::from_hours(25)).await;
+    let late = world.hub().approve(id, "alice").await;
+    assert!(late.is_err(), "{late:?}");
+    assert_eq!(world.hub().recover().await.unwrap(), 1);
+    assert_eq!(
+        world.hub().handle(id).await.unwrap().status,
+        Status::Refused
+    );
+    assert!(world.tap.writes().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_approves_their_own_request() {
+    let mut world = World::new();
+    world.settings.automatic.guarded.clear();
+    world.bucket("logs").await;
+    let (id, state) = world.fix("logs").await;
+    let own = world.hub().approve(id, &state.received.requester).await;
+    assert!(matches!(own, Err(RequestError::OwnRequest(_))), "{own:?}");
+    let state = world.hub().reject(id, "bob", "not now").await.unwrap();
+    assert_eq!(state.status, Status::Refused);
+    assert_eq!(state.error.as_deref(), Some("rejected by bob: not now"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_person_may_run_what_is_guarded() {
+    let mut world = World::new();
+    world.settings.automatic.guarded.clear();
+    world.bucket("logs").await;
+    let hub = world.hub();
+    let event = world.finding("logs").security_hub_event().to_string();
+    let taken = hub
+        .take(&Source::person("cli", "alice"), event.as_bytes())
+        .await
+        .unwrap();
+    let state = hub.handle(taken.admitted[0]).await.unwrap();
+    assert_eq!(state.status, Status::Success);
+    assert_eq!(state.received.requester, "alice");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rollback_restores_what_was_there() {
+    let world = World::new();
+    world.bucket("logs").await;
+    let (id, _) = world.fix("logs").await;
+    let shown = world
+        .hub()
+        .rollback(id, "alice", true, false)
+        .await
+        .unwrap();
+    assert_eq!(shown.plan.steps.len(), 1);
+    assert_eq!(
+        world.block("logs").await,
+        Some(all_on()),
+        "a dry run changes nothing"
+    );
+    let done = world
+        .hub()
+        .rollback(id, "alice", false, false)
+        .await
+        .unwrap();
+    assert_eq!(done.status, Some(Status::Undone), "{:?}", done.error);
+    assert_eq!(world.block("logs").await, None);
+    assert!(
+        world
+            .story(id)
+            .await
+            .ends_with("undo-planned undo-started step-started step-finished undone")
+    );
+    let again = world.hub().rollback(id, "alice", false, false).await;
+    assert!(
+        matches!(again, Err(RequestError::NothingToUndo { .. })),
+        "{again:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rollback_stops_on_drift() {
+    let world = World::new();
+    world.bucket("logs").await;
+    let (id, _) = world.fix("logs").await;
+    let theirs = json!({"BlockPublicAcls": true, "IgnorePublicAcls": true, "BlockPublicPolicy": true, "RestrictPublicBuckets": false});
+    let put = json!({"Bucket": "logs", "PublicAccessBlockConfiguration": theirs});
+    world.admin("s3", "PutPublicAccessBlock", put).await;
+    let Err(RequestError::Drift(drift)) = world.hub().rollback(id, "alice", false, false).await
+    else {
+        panic!("it went over somebody else's change")
+    };
+    assert_eq!(drift.now["block"], theirs);
+    assert_eq!(drift.after["block"], all_on());
+    assert_eq!(drift.before["block"], Value::Null);
+    assert_eq!(world.block("logs").await, Some(theirs));
+    let forced = world
+        .hub()
+        .rollback(id, "alice", false, true)
+        .await
+        .unwrap();
+    assert_eq!(forced.status, Some(Status::Undone));
+    assert_eq!(world.block("logs").await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_comes_back_is_not_fought_over() {
+    let world = World::new();
+    world.bucket("logs").await;
+    let hub = world.hub();
+    let mut ends = Vec::new();
+    for _ in 0..5 {
+        let (_, state) = world.deliver(&hub, &world.finding("logs")).await.remove(0);
+        ends.push(state.status);
+        world
+            .admin("s3", "DeletePublicAccessBlock", json!({"Bucket": "logs"}))
+            .await;
+        tokio::time::advance(Duration::from_hours(1)).await;
+    }
+    use Status::{Refused, Success};
+    assert_eq!(ends, [Success, Success, Success, Refused, Refused]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_failed_is_tried_again_after_a_pause_but_not_for_ever() {
+    let world = World::new();
+    world.bucket("logs").await;
+    let hub = world.hub();
+    let finding = world.finding("logs");
+    let denied = Fault::Refuse {
+        kind: CallErrorKind::Denied,
+        code: "AccessDenied",
+    };
+    world.tap.inject(Aim::at_write().times(100), denied);
+    assert_eq!(world.deliver(&hub, &finding).await.len(), 1);
+    assert_eq!(world.deliver(&hub, &finding).await.len(), 0, "the pause");
+    for _ in 0..10 {
+        tokio::time::advance(Duration::from_mins(6)).await;
+        world.deliver(&hub, &finding).await;
+    }
+    assert_eq!(world.tap.writes().len(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_slow_account_holds_up_nobody() {
+    let mut world = World::new();
+    let other = "333333333333".parse().unwrap();
+    world
+        .settings
+        .accounts
+        .insert(other, stanch_hub::Account::default());
+    world.bucket("slow").await;
+    let gate = std::sync::Arc::new(tokio::sync::Semaphore::new(0));
+    world.tap.inject(
+        Aim::at("s3.GetPublicAccessBlock"),
+        Fault::Hold(gate.clone()),
+    );
+    let hub = world.hub();
+    let runner = tokio::spawn({
+        let hub = hub.clone();
+        async move { hub.run().await }
+    });
+    let take = async |finding: stanch_testkit::Misconfiguration| {
+        let event = finding.security_hub_event().to_string();
+        hub.take(&Source::automatic("test"), event.as_bytes())
+            .await
+            .unwrap()
+            .admitted[0]
+    };
+    let slow = take(world.finding("slow")).await;
+    tokio::task::yield_now().await;
+    let mut finding = world.finding("other");
+    finding.account = "333333333333".parse().unwrap();
+    let quick = take(finding).await;
+    while !world.ledger.record(quick).await.unwrap().status.is_final() {
+        tokio::task::yield_now().await;
+    }
+    assert!(!world.ledger.record(slow).await.unwrap().status.is_final());
+    gate.add_permits(1);
+    hub.finish();
+    runner.await.unwrap();
+    assert_eq!(
+        world.ledger.record(slow).await.unwrap().status,
+        Status::Success
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_understood_is_kept() {
+    let world = World::new();
+    let taken = world
+        .hub()
+        .take(&Source::automatic("http"), b"{\"detail-type\": ")
+        .await
+        .unwrap();
+    assert_eq!(taken.buried.len(), 1);
+    let letters = world.ledger.dead_letters(10).await.unwrap();
+    assert_eq!(letters.len(), 1);
+    assert_eq!(letters[0].letter.source, "http");
+    assert_eq!(
+        world
+            .ledger
+            .query(&Query::all())
+            .await
+            .unwrap()
+            .records
+            .len(),
+        0
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_preview_writes_nothing_and_shows_what_will_be_sent() {
+    let world = World::new();
+    world.bucket("logs").await;
+    let hub = world.hub();
+    let event = world.finding("logs").security_hub_event().to_string();
+    let preview = hub
+        .preview(&Source::automatic("test"), event.as_bytes())
+        .await;
+    let planned: Vec<_> = preview.findings[0]
+        .plan
+        .as_ref()
+        .unwrap()
+        .writes()
+        .cloned()
+        .collect();
+    assert!(world.tap.writes().is_empty());
+    assert_eq!(
+        world
+            .ledger
+            .query(&Query::all())
+            .await
+            .unwrap()
+            .records
+            .len(),
+        0
+    );
+    world.deliver(&hub, &world.finding("logs")).await;
+    assert_eq!(world.tap.writes(), planned);
+    let _ = world.clock.now();
+}

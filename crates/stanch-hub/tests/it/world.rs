@@ -1,0 +1,147 @@
+//! A hub, its ledger and its accounts, in memory.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use serde_json::{Value, json};
+use stanch_catalog::Catalog;
+use stanch_hub::{Account, ClassGuard, Hub, Ports, Settings, Source};
+use stanch_ledger::{Ledger, MemoryLedger, RemediationId, State};
+use stanch_models::Models;
+use stanch_runbook::Ids;
+use stanch_testkit::{FakeAws, FakeClock, Misconfiguration, Tap};
+use stanch_types::{AccountId, Api, Call, Clock, Region};
+
+/// Identifiers in order.
+#[derive(Default)]
+struct Counter(AtomicU64);
+
+impl Ids for Counter {
+    fn next(&self) -> String {
+        format!("id-{}", self.0.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+pub struct World {
+    pub aws: FakeAws,
+    pub tap: Tap,
+    pub ledger: Arc<dyn Ledger>,
+    pub clock: Arc<FakeClock>,
+    pub settings: Settings,
+    pub catalog: Arc<Catalog>,
+    models: Arc<Models>,
+}
+
+pub fn account() -> AccountId {
+    "222222222222".parse().unwrap()
+}
+
+pub fn region() -> Region {
+    "eu-central-1".parse().unwrap()
+}
+
+impl World {
+    /// One member account; what is `guarded` and fixes S3 runs on its own.
+    pub fn new() -> Self {
+        let aws = FakeAws::new(&[account()]);
+        let mut settings = Settings::default();
+        settings.accounts.insert(account(), Account::default());
+        settings
+            .automatic
+            .guarded
+            .insert("S3BlockPublicAccess".to_owned());
+        Self {
+            tap: Tap::new(Arc::new(aws.clone())),
+            aws,
+            ledger: Arc::new(MemoryLedger::default()),
+            clock: Arc::new(FakeClock::default()),
+            settings,
+            catalog: Arc::new(Catalog::embedded()),
+            models: Arc::new(Models::embedded().unwrap()),
+        }
+    }
+
+    /// A hub as it is after a start: it knows nothing but its ledger.
+    pub fn hub(&self) -> Arc<Hub> {
+        let ports = Ports {
+            sessions: Arc::new(self.tap.clone()),
+            ledger: Arc::clone(&self.ledger),
+            clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
+            ids: Arc::new(Counter::default()),
+            guard: Arc::new(ClassGuard::new(self.settings.automatic.clone())),
+            notifiers: Vec::new(),
+        };
+        let (catalog, models) = (Arc::clone(&self.catalog), Arc::clone(&self.models));
+        Arc::new(Hub::new(ports, self.settings.clone(), catalog, models))
+    }
+
+    /// As the account's administrator.
+    pub async fn admin(&self, service: &str, operation: &str, params: Value) -> Value {
+        let api: Arc<dyn Api> = self.aws.account(&account(), &region());
+        api.call(&Call::new(service, operation, params))
+            .await
+            .unwrap()
+            .output
+    }
+
+    /// A bucket without a public access block.
+    pub async fn bucket(&self, name: &str) {
+        self.admin("s3", "CreateBucket", json!({"Bucket": name}))
+            .await;
+    }
+
+    pub async fn block(&self, bucket: &str) -> Option<Value> {
+        let api: Arc<dyn Api> = self.aws.account(&account(), &region());
+        let call = Call::new("s3", "GetPublicAccessBlock", json!({"Bucket": bucket}));
+        let reply = api.call(&call).await.ok()?;
+        Some(reply.output["PublicAccessBlockConfiguration"].clone())
+    }
+
+    pub fn finding(&self, bucket: &str) -> Misconfiguration {
+        Misconfiguration {
+            account: account(),
+            region: region(),
+            control: "S3.8".parse().unwrap(),
+            resource_type: "AwsS3Bucket".to_owned(),
+            resource_id: format!("arn:aws:s3:::{bucket}"),
+            details: Value::Null,
+            at: self.clock.now(),
+        }
+    }
+
+    /// Takes the finding in and works on all that it began.
+    pub async fn deliver(
+        &self,
+        hub: &Hub,
+        finding: &Misconfiguration,
+    ) -> Vec<(RemediationId, State)> {
+        let event = finding.security_hub_event().to_string();
+        let taken = hub
+            .take(&Source::automatic("test"), event.as_bytes())
+            .await
+            .unwrap();
+        let mut states = Vec::new();
+        for id in taken.admitted {
+            states.push((id, hub.handle(id).await.unwrap()));
+        }
+        states
+    }
+
+    pub async fn fix(&self, bucket: &str) -> (RemediationId, State) {
+        self.deliver(&self.hub(), &self.finding(bucket))
+            .await
+            .remove(0)
+    }
+
+    /// The names of the events of a remediation.
+    pub async fn story(&self, id: RemediationId) -> String {
+        let entries = self.ledger.entries(id).await.unwrap();
+        entries
+            .iter()
+            .map(|entry| entry.event.name())
+            .collect::<Vec<_>>()
+            .join(" ")
+    }
+}
