@@ -207,13 +207,8 @@ impl<'a> Reader<'a> {
     fn service(&self, json: &Value) -> Result<Service, ModelError> {
         let name = self.context.service;
         let metadata = json.get("metadata").unwrap_or(&Value::Null);
-        let required = |key: &str| {
-            text(metadata, key).ok_or_else(|| {
-                self.context
-                    .malformed(&format!("metadata.{key}"), "a string")
-            })
-        };
-        let endpoint_prefix = required("endpointPrefix")?;
+        // A model that is only serialized with, as protocol tests have them, may leave these out.
+        let endpoint_prefix = text(metadata, "endpointPrefix").unwrap_or_else(|| name.into());
         let full_name = text(metadata, "serviceFullName").unwrap_or_else(|| name.into());
         let protocols = self.protocols(metadata)?;
         let mut operations = self
@@ -225,7 +220,7 @@ impl<'a> Reader<'a> {
         operations.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(Service {
             name: name.into(),
-            api_version: required("apiVersion")?,
+            api_version: text(metadata, "apiVersion").unwrap_or_default(),
             signing_name: text(metadata, "signingName").unwrap_or_else(|| endpoint_prefix.clone()),
             endpoint_prefix,
             service_id: text(metadata, "serviceId")
@@ -305,6 +300,12 @@ impl<'a> Reader<'a> {
         self.id(at, name)
     }
 
+    /// The definition of the shape that a reference leads to.
+    fn target(&self, reference: &Value) -> Option<&Value> {
+        let id = self.reference("", reference).ok()?;
+        self.shapes.get(id.index()).map(|(_, value)| *value)
+    }
+
     fn operation(&self, name: &str, value: &Value) -> Result<Operation, ModelError> {
         let at = format!("operations.{name}");
         let http = value.get("http").unwrap_or(&Value::Null);
@@ -327,7 +328,8 @@ impl<'a> Reader<'a> {
             input: input.map(|i| self.reference(&at, i)).transpose()?,
             output: output.map(|o| self.reference(&at, o)).transpose()?,
             input_location_name: input.and_then(|i| text(i, "locationName")),
-            input_xml_namespace: input.and_then(xml_namespace),
+            input_xml_namespace: input
+                .and_then(|i| xml_namespace(i).or_else(|| xml_namespace(self.target(i)?))),
             result_wrapper: output.and_then(|o| text(o, "resultWrapper")),
             errors: list(value.get("errors"))
                 .map(|e| self.reference(&at, e))
@@ -467,7 +469,11 @@ impl<'a> Reader<'a> {
         Ok(Member {
             name: name.into(),
             shape,
-            location: match own.get("location").and_then(Value::as_str) {
+            location: match own
+                .get("location")
+                .or_else(|| target.get("location"))
+                .and_then(Value::as_str)
+            {
                 None => Location::Body,
                 Some("header") => Location::Header,
                 Some("headers") => Location::Headers,

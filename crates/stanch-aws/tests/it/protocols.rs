@@ -50,16 +50,10 @@ impl Report {
 
 /// Cases of botocore's that it does not pass itself (`protocol-tests-ignore-list.json`), and those
 /// that we decide otherwise, with the reason.
-const OTHERWISE: [(&str, &str); 2] = [
-    (
-        "RpcV2CborPayloadWithUnsetUnion",
-        "the protocol says that a response without the `smithy-protocol` header is malformed",
-    ),
-    (
-        "XmlNamespaces",
-        "only a namespace of the reference to the input is read; no service has one of the shape",
-    ),
-];
+const OTHERWISE: [(&str, &str); 1] = [(
+    "RpcV2CborPayloadWithUnsetUnion",
+    "the protocol says that a response without the `smithy-protocol` header is malformed",
+)];
 
 fn run(folder: &Path) -> Report {
     let mut report = Report::default();
@@ -130,12 +124,6 @@ fn service(suite: &Value, case: &Value) -> (Service, String) {
         .and_then(|shape| suite["shapes"][shape]["members"].as_object());
     if query && members.is_some_and(|members| !members.is_empty()) {
         operation["output"]["resultWrapper"] = json!(format!("{name}Result"));
-    }
-    let mut metadata = metadata.clone();
-    for name in ["endpointPrefix", "apiVersion"] {
-        if metadata.get(name).is_none() {
-            metadata[name] = json!("case");
-        }
     }
     let model = json!({
         "metadata": metadata,
