@@ -1,8 +1,11 @@
 //! Carries documents out.
 
+mod attempt;
+mod branch;
 mod condition;
 mod context;
 mod plan;
+mod repeat;
 mod run;
 mod scope;
 

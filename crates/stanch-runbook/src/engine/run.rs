@@ -2,73 +2,59 @@
 
 use std::{
     collections::HashSet,
-    pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use futures_util::future::{BoxFuture, Either, FutureExt, select};
+use futures_util::future::{BoxFuture, FutureExt};
 use indexmap::IndexMap;
 use serde_json::{Map, Value};
-use stanch_types::CallErrorKind;
 
-use super::{
-    Answer, Context, DryRun, Inputs, Mode, Options, Outcome, Scope, StepTrace,
-    condition::{Truth, evaluate},
-    context::Log,
-    fail, names,
-};
+use super::{DryRun, Inputs, Mode, Options, Outcome, Scope, StepTrace, context::Log, fail};
 use crate::{
-    Action, ActionName, AutomationExecution, AutomationStatus, Branch, Document, Iteration, Loop,
-    OnCancel, OnFailure, Output, ParentStepDetails, Ports, Reference, ScriptError, Selector, Sent,
-    Setting, Signal, Step, StepError, StepExecution, Type, actions,
+    Action, ActionName, AutomationExecution, AutomationStatus, Document, OnCancel, OnFailure,
+    ParentStepDetails, Ports, Reference, ScriptError, Sent, Setting, Step, StepError,
+    StepExecution, Type,
     parameters::convert,
     record::texts,
-    reference::{Found, Lookup, Rendered, in_text, render},
+    reference::{Found, Lookup, Rendered, render},
 };
 
 /// How long the steps after a cancellation may take:
 /// <https://docs.aws.amazon.com/systems-manager/latest/userguide/automation-actions.html>
-const CANCELLATION: Duration = Duration::from_secs(120);
-
-/// Rounds of a loop at most:
-/// <https://docs.aws.amazon.com/systems-manager/latest/userguide/automation-action-loop.html>
-const ROUNDS: u64 = 100;
+pub(super) const CANCELLATION: Duration = Duration::from_secs(120);
 
 /// Steps that a dry run follows, over all ways through undecided branches.
 const DRY_STEPS: usize = 2_000;
 
-/// Undecided branches within undecided branches that a dry run follows.
-const DRY_FORKS: usize = 12;
-
 pub(super) struct Run {
-    ports: Ports,
-    document: Arc<Document>,
-    options: Options,
+    pub(super) ports: Ports,
+    pub(super) document: Arc<Document>,
+    pub(super) options: Options,
     /// Documents above this one.
-    depth: usize,
-    scope: Scope,
-    record: Arc<Mutex<AutomationExecution>>,
-    traces: Vec<StepTrace>,
+    pub(super) depth: usize,
+    pub(super) scope: Scope,
+    pub(super) record: Arc<Mutex<AutomationExecution>>,
+    pub(super) traces: Vec<StepTrace>,
     /// Steps begun; in the record they stand before those that are pending.
-    begun: usize,
+    pub(super) begun: usize,
     /// The first failure of a critical step.
-    failure: Option<(AutomationStatus, String)>,
+    pub(super) failure: Option<(AutomationStatus, String)>,
     /// The moment (of the monotonic clock) by which everything under way must have ended.
-    until: Option<Duration>,
+    pub(super) until: Option<Duration>,
     /// Cancellations are not listened to any more.
-    cancelling: bool,
-    dry: DryRun,
+    pub(super) cancelling: bool,
+    pub(super) dry: DryRun,
     /// Dry run: how the current step is reached through undecided branches.
-    ways: Vec<String>,
+    pub(super) ways: Vec<String>,
     /// Dry run: a write was shown, so what is read from now on may be different in the real run.
-    wrote: bool,
+    pub(super) wrote: bool,
     /// Dry run: steps that may still be followed.
-    budget: usize,
+    pub(super) budget: usize,
 }
 
 /// What comes after a step.
-enum Next {
+pub(super) enum Next {
     Following,
     Step(String),
     End,
@@ -81,14 +67,14 @@ enum Next {
     Undecided(Vec<(String, Target)>),
 }
 
-enum Target {
+pub(super) enum Target {
     Following,
     Step(String),
     End,
 }
 
 impl Target {
-    fn of(step: &Step) -> Self {
+    pub(super) fn of(step: &Step) -> Self {
         match &step.next_step {
             _ if step.is_end => Self::End,
             Some(name) => Self::Step(name.clone()),
@@ -108,7 +94,7 @@ impl From<Target> for Next {
 }
 
 /// How a list of steps was left.
-enum Leave {
+pub(super) enum Leave {
     /// Past its last step.
     Done,
     /// By a step that `isEnd`.
@@ -123,17 +109,17 @@ enum Leave {
 }
 
 /// What a step came to, before what comes next is known.
-struct Ended {
-    error: Option<StepError>,
-    outputs: IndexMap<String, Found>,
-    attempts: u64,
+pub(super) struct Ended {
+    pub(super) error: Option<StepError>,
+    pub(super) outputs: IndexMap<String, Found>,
+    pub(super) attempts: u64,
     /// Where the step itself decides.
-    next: Option<Next>,
-    exited: bool,
+    pub(super) next: Option<Next>,
+    pub(super) exited: bool,
 }
 
 impl Ended {
-    fn well() -> Self {
+    pub(super) fn well() -> Self {
         Self {
             error: None,
             outputs: IndexMap::new(),
@@ -143,7 +129,7 @@ impl Ended {
         }
     }
 
-    fn badly(error: StepError) -> Self {
+    pub(super) fn badly(error: StepError) -> Self {
         Self {
             error: Some(error),
             ..Self::well()
@@ -209,7 +195,7 @@ impl Run {
         }
     }
 
-    fn record(&self) -> MutexGuard<'_, AutomationExecution> {
+    pub(super) fn record(&self) -> MutexGuard<'_, AutomationExecution> {
         self.record.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -290,7 +276,7 @@ impl Run {
         }
     }
 
-    fn walk<'a>(
+    pub(super) fn walk<'a>(
         &'a mut self,
         steps: &'a [Step],
         start: usize,
@@ -330,49 +316,6 @@ impl Run {
             }
         }
         .boxed()
-    }
-
-    /// Dry run: follows every way that an undecided branch may go, to its end.
-    async fn fork(
-        &mut self,
-        steps: &[Step],
-        at: usize,
-        ways: Vec<(String, Target)>,
-        round: Option<&ParentStepDetails>,
-    ) -> Leave {
-        if self.ways.len() >= DRY_FORKS {
-            let name = steps.get(at).map_or("", |step| &step.name);
-            self.dry.doubt(
-                name,
-                "is not followed: too many undecided branches lead here",
-            );
-            return Leave::End;
-        }
-        let scope = self.scope.clone();
-        let wrote = self.wrote;
-        let mut wrote_any = wrote;
-        let mut result = None;
-        for (words, target) in ways {
-            self.scope = scope.clone();
-            self.wrote = wrote;
-            self.ways.push(words);
-            let leave = match target {
-                Target::End => Leave::End,
-                Target::Following => self.walk(steps, at + 1, round).await,
-                Target::Step(name) => match steps.iter().position(|step| step.name == name) {
-                    Some(target) => self.walk(steps, target, round).await,
-                    None => Leave::Jump(name),
-                },
-            };
-            self.ways.pop();
-            wrote_any |= self.wrote;
-            // Inside a loop the ways may part; the one that stays in the loop is followed on.
-            if result.is_none() || matches!(leave, Leave::Done) {
-                result = Some(leave);
-            }
-        }
-        self.wrote = wrote_any;
-        result.unwrap_or(Leave::Done)
     }
 
     async fn step(&mut self, step: &Step, round: Option<&ParentStepDetails>) -> Next {
@@ -606,360 +549,11 @@ impl Run {
         }
     }
 
-    fn branch(&mut self, step: &Step, branch: &Branch) -> Ended {
-        let mut possible = Vec::new();
-        let mut why = Vec::new();
-        for choice in &branch.choices {
-            match evaluate(&choice.condition, &self.scope) {
-                Err(error) => return Ended::badly(error),
-                Ok(Truth::Fails) => {}
-                Ok(Truth::Holds) if possible.is_empty() => {
-                    return Ended {
-                        next: Some(Next::Step(choice.next_step.clone())),
-                        ..Ended::well()
-                    };
-                }
-                Ok(Truth::Holds) => {
-                    possible.push(Target::Step(choice.next_step.clone()));
-                    return self.undecided(step, possible, &why);
-                }
-                Ok(Truth::Unknown(references)) => {
-                    for reference in references {
-                        if !why.contains(&reference) {
-                            why.push(reference);
-                        }
-                    }
-                    possible.push(Target::Step(choice.next_step.clone()));
-                }
-            }
-        }
-        let otherwise = match &branch.default {
-            Some(name) => Target::Step(name.clone()),
-            None => Target::of(step),
-        };
-        if possible.is_empty() {
-            return Ended {
-                next: Some(otherwise.into()),
-                ..Ended::well()
-            };
-        }
-        possible.push(otherwise);
-        self.undecided(step, possible, &why)
-    }
-
-    fn undecided(&mut self, step: &Step, possible: Vec<Target>, why: &[Reference]) -> Ended {
-        let mut ways: Vec<(String, Target)> = Vec::new();
-        for target in possible {
-            let words = match &target {
-                Target::Step(name) => format!("`{}` goes to `{name}`", step.name),
-                Target::Following => format!("`{}` goes on", step.name),
-                Target::End => format!("`{}` ends", step.name),
-            };
-            if ways.iter().all(|(other, _)| *other != words) {
-                ways.push((words, target));
-            }
-        }
-        let list: Vec<&str> = ways.iter().map(|(words, _)| words.as_str()).collect();
-        self.dry.doubt(
-            &step.name,
-            format!("depends on {}: {}", names(why), list.join(" or ")),
-        );
-        Ended {
-            next: Some(Next::Undecided(ways)),
-            ..Ended::well()
-        }
-    }
-
-    async fn repeat(&mut self, step: &Step, body: &Loop, id: &str) -> Ended {
-        let outer = self.until;
-        let limit = match self.setting(step.timeout_seconds.as_ref(), "timeoutSeconds") {
-            Ok(seconds) => seconds.map(Duration::from_secs),
-            Err(error) => return Ended::badly(error),
-        };
-        if let Some(limit) = limit {
-            let mine = self.ports.clock.monotonic() + limit;
-            self.until = Some(outer.map_or(mine, |outer| outer.min(mine)));
-        }
-        let ended = self.rounds(step, body, id, limit).await;
-        self.until = outer;
-        ended.unwrap_or_else(Ended::badly)
-    }
-
-    async fn rounds(
-        &mut self,
-        step: &Step,
-        body: &Loop,
-        id: &str,
-        limit: Option<Duration>,
-    ) -> Result<Ended, StepError> {
-        let most = self
-            .setting(body.max_iterations.as_ref(), "MaxIterations")?
-            .unwrap_or(ROUNDS)
-            .clamp(1, ROUNDS);
-        let elements = match &body.iteration {
-            Iteration::Each { iterators, kind } => Some(self.elements(step, iterators, *kind)?),
-            Iteration::While(_) => None,
-        };
-        let mut round = 0;
-        loop {
-            let element = match &elements {
-                Some(elements) => match elements.get(round) {
-                    Some(element) => Some(element.clone()),
-                    None => return Ok(Ended::well()),
-                },
-                None => None,
-            };
-            if round as u64 >= most {
-                return Ok(Ended::well());
-            }
-            if self
-                .until
-                .is_some_and(|until| self.ports.clock.monotonic() >= until)
-            {
-                return Err(StepError::TimedOut(limit.unwrap_or(CANCELLATION)));
-            }
-            round += 1;
-            let details = ParentStepDetails {
-                step_execution_id: id.to_owned(),
-                step_name: step.name.clone(),
-                action: ActionName::Loop.to_string(),
-                iteration: round,
-                iterator_value: match &element {
-                    Some(Found::Value(value)) => Some(in_text(value)),
-                    _ => None,
-                },
-            };
-            self.scope
-                .set(&step.name, "CurrentIteration", Found::Value(round.into()));
-            if let Some(element) = element {
-                self.scope.set(&step.name, "CurrentIteratorValue", element);
-            }
-            match self.walk(&body.steps, 0, Some(&details)).await {
-                Leave::Done => {}
-                Leave::End => {
-                    return Ok(Ended {
-                        next: Some(Next::End),
-                        exited: true,
-                        ..Ended::well()
-                    });
-                }
-                Leave::Jump(name) => {
-                    return Ok(Ended {
-                        next: Some(Next::Step(name)),
-                        exited: true,
-                        ..Ended::well()
-                    });
-                }
-                Leave::Abort { .. }
-                    if self
-                        .until
-                        .is_some_and(|until| self.ports.clock.monotonic() >= until) =>
-                {
-                    return Err(StepError::TimedOut(limit.unwrap_or(CANCELLATION)));
-                }
-                Leave::Abort { step, message } => {
-                    let last = self.traces.last().and_then(|trace| trace.error.as_ref());
-                    if let Some(error) = last.filter(|error| error.stops_everything()) {
-                        return Err(error.clone());
-                    }
-                    // The message begins with the step's name already.
-                    let message = message
-                        .split_once("`: ")
-                        .map_or(message.clone(), |(_, rest)| rest.to_owned());
-                    return Err(StepError::Body {
-                        step,
-                        round,
-                        message,
-                    });
-                }
-                Leave::Cancelled(on_cancel) => {
-                    return Ok(Ended {
-                        next: Some(Next::Cancelled(on_cancel)),
-                        ..Ended::badly(StepError::Cancelled)
-                    });
-                }
-            }
-            if let Iteration::While(condition) = &body.iteration {
-                match evaluate(condition, &self.scope)? {
-                    Truth::Holds => {}
-                    Truth::Fails => return Ok(Ended::well()),
-                    Truth::Unknown(references) => {
-                        self.dry.doubt(
-                            &step.name,
-                            format!("more rounds depend on {}", names(&references)),
-                        );
-                        return Ok(Ended::well());
-                    }
-                }
-            }
-        }
-    }
-
-    /// What a loop goes over. Of a list that only the real run will tell, one unknown element.
-    fn elements(
-        &mut self,
-        step: &Step,
-        iterators: &Value,
-        kind: Type,
-    ) -> Result<Vec<Found>, StepError> {
-        let rendered = render(iterators, &self.scope);
-        if !rendered.unknown.is_empty() {
-            self.dry.doubt(
-                &step.name,
-                format!(
-                    "is repeated for each of {}; shown once",
-                    names(&rendered.unknown)
-                ),
-            );
-            return Ok(vec![Found::Unknown]);
-        }
-        let list = match &rendered.value {
-            Value::Array(items) => items.clone(),
-            Value::String(text) => match serde_json::from_str(text) {
-                Ok(Value::Array(items)) => items,
-                _ => return Err(StepError::Input("`Iterators` is not a list".to_owned())),
-            },
-            _ => return Err(StepError::Input("`Iterators` is not a list".to_owned())),
-        };
-        if list.len() as u64 > ROUNDS {
-            return Err(StepError::Input(format!(
-                "`Iterators` has {} elements; a loop takes {ROUNDS}",
-                list.len()
-            )));
-        }
-        list.iter()
-            .map(|item| {
-                convert(item, kind).map(Found::Value).ok_or_else(|| {
-                    StepError::Input(format!(
-                        "`Iterators` has {item}, which is not of type {kind}"
-                    ))
-                })
-            })
-            .collect()
-    }
-
-    /// Carries out an action, as often and as long as its step allows.
-    #[expect(clippy::too_many_arguments, reason = "they are the parts of one step")]
-    async fn act(
-        &mut self,
-        step: &Step,
-        name: ActionName,
-        inputs: Inputs,
-        unset: &[Reference],
-        unknown: &[Reference],
-        log: &Mutex<Log>,
-        place: usize,
-    ) -> Ended {
-        let (attempts, limit) = match self.limits(step, name) {
-            Ok(limits) => limits,
-            Err(error) => return Ended::badly(error),
-        };
-        let id = self.record().automation_execution_id.clone();
-        let record = Arc::clone(&self.record);
-        let show = move |status: AutomationStatus| {
-            let mut record = record.lock().unwrap_or_else(PoisonError::into_inner);
-            record.automation_execution_status = status;
-            if let Some(shown) = record.step_executions.get_mut(place) {
-                shown.step_status = status;
-            }
-        };
-        let context = Context {
-            ports: &self.ports,
-            options: &self.options,
-            depth: self.depth,
-            execution: &id,
-            step: &step.name,
-            scope: &self.scope,
-            unset,
-            unknown,
-            log,
-            show: &show,
-        };
-        let mut tried = 0;
-        let trying = async {
-            loop {
-                tried += 1;
-                let action = pin!(actions::run(&context, name, &inputs));
-                let result = match limit {
-                    None => action.await,
-                    Some(limit) => {
-                        match select(action, pin!(self.ports.clock.sleep(limit))).await {
-                            Either::Left((result, _)) => result,
-                            Either::Right(_) => Err(StepError::TimedOut(limit)),
-                        }
-                    }
-                };
-                let failed = match &result {
-                    Ok(answer) => answer.error.as_ref(),
-                    Err(error) => Some(error),
-                };
-                match failed {
-                    Some(error) if tried < attempts && worth_retrying(error) && !context.dry() => {
-                        let pause = Duration::from_secs(1 << (tried - 1).min(3));
-                        self.ports.clock.sleep(pause).await;
-                    }
-                    _ => return result,
-                }
-            }
-        };
-        let result = if name.listens() || self.cancelling {
-            trying.await
-        } else {
-            let cancelled = async { while self.ports.signals.next(&id).await != Signal::Cancel {} };
-            match select(pin!(trying), pin!(cancelled)).await {
-                Either::Left((result, _)) => result,
-                Either::Right(_) => Err(StepError::Cancelled),
-            }
-        };
-        self.record().automation_execution_status = AutomationStatus::InProgress;
-        let mut answer = match result {
-            Ok(answer) => answer,
-            Err(error) => {
-                return Ended {
-                    attempts: tried,
-                    ..Ended::badly(error)
-                };
-            }
-        };
-        if let Some((variable, value)) = answer.assign.take() {
-            self.scope.assign(&variable, value);
-        }
-        let error = answer.error.take();
-        match outputs(step, name, answer) {
-            Ok(outputs) => Ended {
-                error,
-                outputs,
-                attempts: tried,
-                ..Ended::well()
-            },
-            Err(wrong) => Ended {
-                attempts: tried,
-                ..Ended::badly(error.unwrap_or(wrong))
-            },
-        }
-    }
-
-    /// How often a step is tried, and how long each time.
-    fn limits(&self, step: &Step, name: ActionName) -> Result<(u64, Option<Duration>), StepError> {
-        let attempts = self
-            .setting(step.max_attempts.as_ref(), "maxAttempts")?
-            .unwrap_or(1)
-            .max(1);
-        let mut limit = self
-            .setting(step.timeout_seconds.as_ref(), "timeoutSeconds")?
-            .map(Duration::from_secs)
-            .or_else(|| name.deadline());
-        if let (Some(wanted), Some(longest)) = (limit, name.longest_deadline()) {
-            limit = Some(wanted.min(longest));
-        }
-        if let Some(until) = self.until {
-            let left = until.saturating_sub(self.ports.clock.monotonic());
-            limit = Some(limit.map_or(left, |limit| limit.min(left)));
-        }
-        Ok((attempts, limit))
-    }
-
-    fn setting(&self, setting: Option<&Setting>, name: &str) -> Result<Option<u64>, StepError> {
+    pub(super) fn setting(
+        &self,
+        setting: Option<&Setting>,
+        name: &str,
+    ) -> Result<Option<u64>, StepError> {
         match setting {
             None => Ok(None),
             Some(Setting::Literal(number)) => Ok(Some(*number)),
@@ -974,22 +568,7 @@ impl Run {
     }
 }
 
-/// Whether trying again could help.
-fn worth_retrying(error: &StepError) -> bool {
-    match error {
-        StepError::Call(call) => {
-            !matches!(call.kind, CallErrorKind::Invalid | CallErrorKind::Forbidden)
-        }
-        StepError::Input(_)
-        | StepError::Unresolved { .. }
-        | StepError::Rejected(_)
-        | StepError::Cancelled
-        | StepError::Stopped(_) => false,
-        _ => true,
-    }
-}
-
-fn unknown_outputs(step: &Step) -> IndexMap<String, Found> {
+pub(super) fn unknown_outputs(step: &Step) -> IndexMap<String, Found> {
     let named = step
         .action
         .name()
@@ -1000,54 +579,4 @@ fn unknown_outputs(step: &Step) -> IndexMap<String, Found> {
         .chain(step.outputs.iter().map(|o| o.name.clone()))
         .map(|name| (name, Found::Unknown))
         .collect()
-}
-
-/// The outputs of a step: those that its action has, and those that it selects.
-fn outputs(
-    step: &Step,
-    action: ActionName,
-    answer: Answer,
-) -> Result<IndexMap<String, Found>, StepError> {
-    if answer.unknown {
-        return Ok(unknown_outputs(step));
-    }
-    debug_assert!(
-        answer
-            .outputs
-            .iter()
-            .all(|(name, _)| action.outputs().iter().any(|(known, _)| known == name))
-    );
-    let mut outputs: IndexMap<String, Found> = answer
-        .outputs
-        .into_iter()
-        .map(|(name, value)| (name.to_owned(), Found::Value(value)))
-        .collect();
-    for output in &step.outputs {
-        let selector: Selector = output
-            .selector
-            .parse()
-            .map_err(|error| StepError::Input(format!("output `{}`: {error}", output.name)))?;
-        let selected = selector.select(&answer.response).or_else(|| {
-            answer
-                .payload
-                .as_ref()
-                .and_then(|payload| selector.select(payload))
-        });
-        if let Some(value) = selected {
-            outputs.insert(output.name.clone(), Found::Value(typed(output, value)?));
-        }
-    }
-    Ok(outputs)
-}
-
-/// A selected value as its declared type. Everything can be text.
-fn typed(output: &Output, value: Value) -> Result<Value, StepError> {
-    if output.kind.base() == Type::String {
-        return Ok(Value::String(in_text(&value)));
-    }
-    convert(&value, output.kind).ok_or_else(|| StepError::Output {
-        name: output.name.clone(),
-        found: value.to_string(),
-        kind: output.kind.to_string(),
-    })
 }
