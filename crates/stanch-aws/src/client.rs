@@ -268,8 +268,8 @@ impl Client {
         };
         params.retain(|_, value| !value.is_null());
         stanch_models::canonical_parameters(service, operation, &mut params);
-        let mut params = check(service, operation, params).map_err(invalid)?;
         self.fill_tokens(service, operation, &mut params);
+        let params = check(service, operation, params).map_err(invalid)?;
         let scheme = sign::scheme(service, operation).ok_or_else(|| {
             invalid("its requests are signed in a way that is not supported".to_owned())
         })?;
