@@ -141,9 +141,6 @@ impl Hub {
         let unfinished = self.ports.ledger.unfinished().await?;
         let mut count = 0;
         for record in unfinished {
-            if self.scheduler.has(record.remediation_id) {
-                continue;
-            }
             let (state, _) = self.ports.ledger.state(record.remediation_id).await?;
             if !self.is_due(&state) {
                 continue;
@@ -173,14 +170,22 @@ impl Hub {
     /// # Errors
     /// The ledger failed; the remediation stays where it stands, and recovery picks it up.
     pub async fn handle(&self, id: RemediationId) -> Result<State, LedgerError> {
-        let mut work = Work::open(self, id).await?;
-        let before = work.state().await;
-        if before.status.is_final() {
-            return Ok(before);
+        loop {
+            let mut work = Work::open(self, id).await?;
+            let before = work.state().await;
+            if before.status.is_final() {
+                return Ok(before);
+            }
+            match self.locked(&before.received, work.advance()).await {
+                // Another hub went on with it before this one had the lock: look again.
+                Err(LedgerError::Conflict { .. }) => {}
+                Err(error) => return Err(error),
+                Ok(state) => {
+                    self.tell(id, &state).await?;
+                    return Ok(state);
+                }
+            }
         }
-        let state = self.locked(&before.received, work.advance()).await?;
-        self.tell(id, &state).await?;
-        Ok(state)
     }
 
     /// Runs `work` while this hub alone may change the resource.

@@ -54,7 +54,8 @@ struct State {
     /// Accounts with work, the next to be served first.
     rotation: VecDeque<AccountId>,
     busy: HashSet<String>,
-    working: HashSet<RemediationId>,
+    /// What waits or has a turn.
+    known: HashSet<RemediationId>,
     closed: bool,
 }
 
@@ -81,7 +82,7 @@ impl Scheduler {
         }
     }
 
-    /// Puts a job in its account's queue; waits while that queue is full.
+    /// Puts a job in its account's queue, unless it is known already; waits while that queue is full.
     pub async fn submit(&self, job: Job) {
         loop {
             let space = self.space.notified();
@@ -92,15 +93,19 @@ impl Scheduler {
         }
     }
 
-    /// Puts a job in its account's queue unless that queue is full.
+    /// Puts a job in its account's queue, unless it is known already; `false` if that queue is full.
     #[must_use]
     pub fn try_submit(&self, job: &Job) -> bool {
         let mut state = self.state();
+        if state.known.contains(&job.id) {
+            return true;
+        }
         let lane = state.lanes.entry(job.account.clone()).or_default();
         if lane.waiting.len() >= self.limits.backlog_per_account {
             return false;
         }
         lane.waiting.push_back(job.clone());
+        state.known.insert(job.id);
         if !state.rotation.contains(&job.account) {
             state.rotation.push_back(job.account.clone());
         }
@@ -145,26 +150,15 @@ impl Scheduler {
     /// Forgets what waits, for a quick shutdown: the ledger knows it.
     pub fn abandon(&self) {
         let mut state = self.state();
-        state
-            .lanes
-            .values_mut()
-            .for_each(|lane| lane.waiting.clear());
+        let State { lanes, known, .. } = &mut *state;
+        for job in lanes.values_mut().flat_map(|lane| lane.waiting.drain(..)) {
+            known.remove(&job.id);
+        }
         state.closed = true;
         drop(state);
         self.runnable.notify_waiters();
         self.runnable.notify_one();
         self.space.notify_waiters();
-    }
-
-    /// True if the remediation waits for a turn or has one.
-    #[must_use]
-    pub fn has(&self, id: RemediationId) -> bool {
-        let state = self.state();
-        state.working.contains(&id)
-            || state
-                .lanes
-                .values()
-                .any(|lane| lane.waiting.iter().any(|job| job.id == id))
     }
 
     /// Jobs that wait for a turn.
@@ -180,7 +174,7 @@ impl Scheduler {
     fn release(&self, job: &Job) {
         let mut state = self.state();
         state.busy.remove(&job.resource);
-        state.working.remove(&job.id);
+        state.known.remove(&job.id);
         if let Some(lane) = state.lanes.get_mut(&job.account) {
             lane.running = lane.running.saturating_sub(1);
             if lane.running == 0 && lane.waiting.is_empty() {
@@ -221,7 +215,6 @@ impl State {
             }
             if let Some(job) = job {
                 self.busy.insert(job.resource.clone());
-                self.working.insert(job.id);
                 return Some(job);
             }
         }
@@ -237,13 +230,16 @@ impl Drop for Turn {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
     use futures_util::FutureExt as _;
 
     use super::*;
 
     fn job(account: u64, resource: &str) -> Job {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
         Job {
-            id: uuid::Uuid::from_u128(u128::from(account)).into(),
+            id: uuid::Uuid::from_u128(NEXT.fetch_add(1, Ordering::Relaxed).into()).into(),
             account: format!("{account:012}").parse().unwrap(),
             resource: resource.to_owned(),
         }
@@ -287,6 +283,19 @@ mod tests {
         assert!(scheduler.try_submit(&job(1, "b")));
         assert!(!scheduler.try_submit(&job(1, "c")));
         assert!(scheduler.try_submit(&job(2, "d")));
+    }
+
+    #[test]
+    fn a_job_is_known_once_until_its_turn_ends() {
+        let scheduler = Arc::new(Scheduler::default());
+        let job = job(1, "a");
+        assert!(scheduler.try_submit(&job) && scheduler.try_submit(&job));
+        let turn = next(&scheduler).unwrap();
+        assert!(scheduler.try_submit(&job));
+        assert_eq!(scheduler.waiting(), 0);
+        drop(turn);
+        assert!(scheduler.try_submit(&job));
+        assert_eq!(scheduler.waiting(), 1);
     }
 
     #[tokio::test]

@@ -27,7 +27,7 @@ pub struct Settings {
     /// How long after a change was sent its effect may still be on its way, when nobody saw the
     /// answer: recovery waits so long before it looks.
     pub settle: Duration,
-    /// How long a resource stays locked by a hub that has died.
+    /// How long a resource stays locked by a hub that has died; one that lives renews its locks.
     pub lease: Duration,
 }
 
@@ -91,7 +91,7 @@ impl Default for Settings {
             limits: Limits::default(),
             approval_expires_after: Duration::from_hours(24),
             settle: Duration::from_secs(5),
-            lease: Duration::from_mins(5),
+            lease: Duration::from_secs(30),
         }
     }
 }

@@ -1,5 +1,10 @@
 //! The pipeline over an AWS in memory: what is sent, what is recorded, and where the resource ends.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "helpers of tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "helpers of tests"
+)]
 
 mod crash;
 mod flow;
