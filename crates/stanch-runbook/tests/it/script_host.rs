@@ -76,6 +76,27 @@ fn one_script_leaves_nothing_behind_for_the_next() {
 }
 
 #[test]
+fn boto3_finds_the_endpoint_and_credentials() {
+    block_on(async {
+        let source = "import os\n\
+            def handler(e, c):\n    \
+            try:\n        import boto3\n    \
+            except ImportError:\n        return [os.environ['AWS_ENDPOINT_URL'], os.environ['AWS_ACCESS_KEY_ID']]\n    \
+            client = boto3.client('sqs')\n    \
+            return [client.meta.endpoint_url, client._request_signer._credentials.access_key]";
+        let environment = [
+            ("AWS_ENDPOINT_URL", "http://127.0.0.1:9"),
+            ("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE"),
+            ("AWS_SECRET_ACCESS_KEY", "none"),
+            ("AWS_DEFAULT_REGION", "eu-central-1"),
+        ];
+        let host = host().with_environment(environment.map(|(k, v)| (k.to_owned(), v.to_owned())));
+        let returned = run(&host, source, json!({})).await.unwrap();
+        assert_eq!(returned, json!(["http://127.0.0.1:9", "AKIDEXAMPLE"]));
+    });
+}
+
+#[test]
 fn a_script_that_fails_says_how() {
     block_on(async {
         let host = host();
