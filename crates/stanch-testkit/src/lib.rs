@@ -11,19 +11,22 @@ mod finding;
 mod generated;
 pub mod organization;
 mod plant;
+pub mod proof;
 mod script;
+mod stand_in;
 mod tap;
 
 pub use clock::{FakeClock, FastClock};
 pub use emulated::{Emulated, models};
-pub use emulator::{Emulator, EmulatorError};
+pub use emulator::{Emulator, EmulatorError, Request};
 pub use fake::FakeAws;
 pub use finding::Misconfiguration;
 pub use generated::assert_generated;
 pub use organization::Organization;
 pub use plant::{PlantError, Planted, also, plant};
 pub use script::FakeApi;
-pub use tap::{Aim, Fault, Seen, Tap};
+pub use stand_in::{Rounded, STAND_INS, StandIn, stands_in};
+pub use tap::{Aim, Fault, Gate, Seen, Tap};
 
 /// True unless the name of the operation says that it only reads.
 #[must_use]

@@ -35,8 +35,46 @@ pub enum Fault {
     },
     /// It has its effect, but the caller gets this error in place of the answer.
     LoseAnswer(CallErrorKind),
-    /// It waits until the semaphore has a permit to give, then goes on undisturbed.
-    Hold(Arc<Semaphore>),
+    /// It waits at the gate before it is sent, then goes on undisturbed.
+    HoldRequest(Arc<Gate>),
+    /// It has its effect, and its answer waits at the gate.
+    HoldAnswer(Arc<Gate>),
+}
+
+/// Where calls are held.
+#[derive(Debug)]
+pub struct Gate {
+    reached: Semaphore,
+    open: Semaphore,
+}
+
+impl Gate {
+    /// A gate that is closed.
+    #[must_use]
+    pub fn closed() -> Arc<Self> {
+        Arc::new(Self {
+            reached: Semaphore::new(0),
+            open: Semaphore::new(0),
+        })
+    }
+
+    /// Waits until a call stands before the gate.
+    pub async fn reached(&self) {
+        // Neither semaphore is ever closed.
+        if let Ok(permit) = self.reached.acquire().await {
+            permit.forget();
+        }
+    }
+
+    /// Lets all through, now and later.
+    pub fn open(&self) {
+        self.open.add_permits(Semaphore::MAX_PERMITS / 2);
+    }
+
+    async fn pass(&self) {
+        self.reached.add_permits(1);
+        drop(self.open.acquire().await);
+    }
 }
 
 /// Which calls a fault hits.
@@ -225,10 +263,14 @@ impl TappedApi {
                 self.api.call(call).await?;
                 Err(injected(kind, "", call))
             }
-            Some(Fault::Hold(gate)) => {
-                // A closed semaphore holds nothing back.
-                drop(gate.acquire().await);
+            Some(Fault::HoldRequest(gate)) => {
+                gate.pass().await;
                 self.api.call(call).await
+            }
+            Some(Fault::HoldAnswer(gate)) => {
+                let answer = self.api.call(call).await;
+                gate.pass().await;
+                answer
             }
         }
     }

@@ -103,6 +103,7 @@ impl Emulator {
             .env("GATEWAY_PORT", port.to_string())
             .env("LAMBDA_EXECUTOR", "local")
             .env("AUTH", "true")
+            .env("REQUEST_LOG", folder.path().join(REQUESTS))
             // These two would listen on fixed ports.
             .env("IOT_MTLS_ENABLED", "0")
             .env("SFTP_ENABLED", "0")
@@ -166,6 +167,16 @@ impl Emulator {
         self.folder.path().join(LOG)
     }
 
+    /// Every request of the AWS APIs so far, in the order in which they arrived.
+    pub fn requests(&self) -> Result<Vec<Request>, EmulatorError> {
+        let text = std::fs::read_to_string(self.folder.path().join(REQUESTS))?;
+        let parsed = text
+            .lines()
+            .map(serde_json::from_str)
+            .collect::<Result<_, _>>();
+        Ok(parsed.map_err(io::Error::from)?)
+    }
+
     /// Forgets every resource of every account.
     pub fn reset(&self) -> Result<(), EmulatorError> {
         self.ask("POST", "/_ministack/reset")
@@ -211,6 +222,22 @@ impl Drop for Emulator {
 }
 
 const LOG: &str = "emulator.log";
+const REQUESTS: &str = "requests.log";
+
+/// A request as it arrived.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Deserialize)]
+pub struct Request {
+    /// `GET`, `PUT`, …
+    pub method: String,
+    /// The path, decoded.
+    pub path: String,
+    /// What follows the question mark.
+    pub query: String,
+    /// `X-Amz-Target`, which names the operation in the JSON protocols; else empty.
+    pub target: String,
+    /// The first 256 bytes of the body, whose `Action` names the operation in the query protocols.
+    pub body: String,
+}
 
 /// The Python that has MiniStack: `.venv/`'s, or the one that `STANCH_EMULATOR` names.
 fn python() -> Result<PathBuf, EmulatorError> {

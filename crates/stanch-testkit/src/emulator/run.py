@@ -4,6 +4,7 @@ The pipe closes when the process at its other end lets go of it or dies, however
 whole group ends, with the Lambda functions that the emulator started.
 """
 
+import json
 import os
 import signal
 import sys
@@ -20,7 +21,40 @@ if os.getpgid(0) != os.getpid():
     sys.exit("not the leader of its own process group")
 threading.Thread(target=end_with_parent, daemon=True).start()
 
-from ministack.app import main  # noqa: E402
+from ministack import app  # noqa: E402
+
+# AWS is spoken to by TLS, which the loopback connection stands for: a bucket that denies plain HTTP
+# (aws:SecureTransport) must stay reachable.
+pin_request_origin = app.pin_request_origin
+app.pin_request_origin = lambda source_ip, _tls: pin_request_origin(source_ip, True)
+
+# One line of JSON for each request, written before it is answered.
+answer = app.app
+log = os.open(os.environ["REQUEST_LOG"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+
+
+async def record_and_answer(scope, receive, send):
+    if scope["type"] != "http" or scope["path"].startswith("/_ministack/"):
+        return await answer(scope, receive, send)
+    first = await receive()
+    headers = dict(scope["headers"])
+    line = {
+        "method": scope["method"],
+        "path": scope["path"],
+        "query": scope["query_string"].decode("latin-1"),
+        "target": headers.get(b"x-amz-target", b"").decode("latin-1"),
+        "body": first.get("body", b"")[:256].decode("latin-1"),
+    }
+    os.write(log, json.dumps(line).encode() + b"\n")
+    waiting = [first]
+
+    async def receive_again():
+        return waiting.pop() if waiting else await receive()
+
+    await answer(scope, receive_again, send)
+
+
+app.app = record_and_answer
 
 sys.argv = ["ministack"]
-main()
+app.main()

@@ -7,3 +7,5 @@
 mod emulator;
 mod fake;
 mod organization;
+mod proof;
+mod stand_in;

@@ -90,4 +90,17 @@ async fn the_hub_may_do_in_a_member_account_what_its_session_allows_and_nothing_
             .map(|e| e.kind),
         Some(CallErrorKind::Credentials)
     );
+
+    let requests = emulator.requests().unwrap();
+    assert!(
+        requests
+            .iter()
+            .any(|r| r.method == "PUT" && r.path == "/demo"),
+        "{requests:?}"
+    );
+    assert!(
+        requests
+            .iter()
+            .any(|r| r.body.contains("Action=AssumeRole"))
+    );
 }

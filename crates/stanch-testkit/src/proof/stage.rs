@@ -1,0 +1,375 @@
+//! A fresh organization for one try, and a hub on it.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use stanch_catalog::{
+    Catalog, Example, Permission, PlanError, PolicyError, Remediation, Target, policy_document,
+};
+use stanch_hub::{Account, ClassGuard, Hub, Ports, Preview, RequestError, Settings, Source, Taken};
+use stanch_ledger::{Ledger, LedgerError, MemoryLedger, RemediationId, State, Status};
+use stanch_models::Models;
+use stanch_runbook::Ids;
+use stanch_types::{
+    Access, AccountId, Api, CallError, Clock, Incoming, Region, Scope, Sessions, event,
+};
+
+use crate::{
+    Emulated, Emulator, EmulatorError, FastClock, Misconfiguration, Organization, PlantError,
+    Planted, Rounded, Tap, also,
+    organization::{MEMBERS, OrganizationError, REGIONS},
+    plant,
+};
+
+/// How much faster than the real clock the hub's runs: its waits are for consistency that the
+/// emulator does not lack.
+const SPEED: u32 = 200;
+
+/// Something of the suite itself went wrong, before a property could be judged.
+#[derive(Debug, thiserror::Error)]
+pub enum Setback {
+    /// The emulator.
+    #[error(transparent)]
+    Emulator(#[from] EmulatorError),
+    /// The organization.
+    #[error(transparent)]
+    Organization(#[from] OrganizationError),
+    /// An example.
+    #[error(transparent)]
+    Plant(#[from] PlantError),
+    /// A policy cannot be written.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
+    /// The catalog reads too many services for one policy.
+    #[error(transparent)]
+    ReadOnly(#[from] stanch_aws::PolicyTooLong),
+    /// The ledger.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// The resource cannot be looked at.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// A rollback is refused.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    /// The hub did not take the finding.
+    #[error("the finding was not admitted: {0}")]
+    NotAdmitted(String),
+    /// A constant is wrong.
+    #[error(transparent)]
+    Id(#[from] stanch_types::InvalidId),
+}
+
+/// What all tries share.
+pub struct World {
+    emulator: Emulator,
+    pub(super) models: Arc<Models>,
+    pub(super) catalog: Arc<Catalog>,
+    role_policy: Value,
+    read_only_policy: String,
+    pub(super) account: AccountId,
+    pub(super) other: AccountId,
+    pub(super) region: Region,
+}
+
+impl World {
+    /// An emulator, and the role policy that the whole catalog needs.
+    pub fn start(catalog: Arc<Catalog>) -> Result<Self, Setback> {
+        let models = crate::models();
+        let needed = permissions(&catalog, &models)?;
+        let services = needed
+            .iter()
+            .filter_map(|permission| permission.action.split(':').next());
+        Ok(Self {
+            emulator: Emulator::start()?,
+            role_policy: policy(&needed),
+            read_only_policy: stanch_aws::read_only_policy(services)?,
+            models,
+            catalog,
+            account: MEMBERS[0].0.parse()?,
+            other: MEMBERS[1].0.parse()?,
+            region: REGIONS[0].parse()?,
+        })
+    }
+
+    /// An organization in which nothing is planted.
+    pub async fn empty(&self) -> Result<Stage<'_>, Setback> {
+        self.emulator.reset()?;
+        let emulated = Emulated::at(&self.emulator.endpoint(), self.region.clone());
+        let root = |account: &AccountId, region: &Region| emulated.root(account, region);
+        let organization =
+            Organization::create(self.emulator.endpoint(), &root, &self.role_policy).await?;
+        let sessions = Arc::new(emulated.sessions(&organization, &self.read_only_policy));
+        let aws = Rounded::new(
+            emulated,
+            &[self.account.clone(), self.other.clone()],
+            &self.role_policy,
+            &self.read_only_policy,
+        );
+        Ok(Stage {
+            world: self,
+            tap: Tap::new(aws.sessions(sessions)),
+            ledger: Arc::new(MemoryLedger::new()),
+            clock: Arc::new(FastClock::new(BEGIN, SPEED)),
+            aws,
+        })
+    }
+
+    /// An organization with an example planted.
+    pub async fn planted(
+        &self,
+        remediation: &Remediation,
+        example: &Example,
+    ) -> Result<(Stage<'_>, Case), Setback> {
+        let stage = self.empty().await?;
+        let root = stage.root(&self.account);
+        let planted = plant(
+            &*root,
+            remediation,
+            example,
+            (&self.account, &self.region),
+            BEGIN,
+        )
+        .await?;
+        let before = stage.look(remediation, &planted.misconfiguration).await?;
+        let also = also(&*root, example, &planted.scope).await?;
+        Ok((
+            stage,
+            Case {
+                planted,
+                before,
+                also,
+            },
+        ))
+    }
+}
+
+/// When every try begins.
+const BEGIN: Timestamp = Timestamp::constant(1_767_225_600, 0);
+
+/// All that the catalog's remediations may need.
+fn permissions(catalog: &Catalog, models: &Models) -> Result<Vec<Permission>, PolicyError> {
+    let mut wanted = Vec::new();
+    for remediation in catalog.iter() {
+        wanted.extend(remediation.permissions(models)?);
+    }
+    Ok(wanted)
+}
+
+/// The same as the member role's policy, for any account and region.
+fn policy(permissions: &[Permission]) -> Value {
+    let policy = policy_document(permissions)
+        .replace("${AWS::Partition}", "aws")
+        .replace("${AWS::Region}", "*")
+        .replace("${AWS::AccountId}", "*");
+    serde_json::from_str(&policy).unwrap_or_default()
+}
+
+/// A planted example, and what it looked like before anything was done about it.
+pub struct Case {
+    pub(super) planted: Planted,
+    pub(super) before: Seen,
+    pub(super) also: Vec<Value>,
+}
+
+impl Case {
+    pub(super) fn event(&self) -> Vec<u8> {
+        bytes(&self.planted.misconfiguration)
+    }
+}
+
+/// The event of a finding, as it is delivered.
+pub(super) fn bytes(misconfiguration: &Misconfiguration) -> Vec<u8> {
+    misconfiguration.event().to_string().into_bytes()
+}
+
+/// A resource as its remediation sees it, looked at by the account's own root.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Seen {
+    pub(super) compliant: bool,
+    pub(super) state: Value,
+}
+
+/// One try: an organization, a ledger, and all that goes over the wire.
+pub struct Stage<'w> {
+    world: &'w World,
+    aws: Rounded,
+    pub(super) tap: Tap,
+    pub(super) ledger: Arc<MemoryLedger>,
+    pub(super) clock: Arc<FastClock>,
+}
+
+impl Stage<'_> {
+    pub(super) fn root(&self, account: &AccountId) -> Arc<dyn Api> {
+        self.aws.root(account, &self.world.region)
+    }
+
+    /// Looks at the resource without the hub.
+    pub(super) async fn look(
+        &self,
+        remediation: &Remediation,
+        found: &Misconfiguration,
+    ) -> Result<Seen, Setback> {
+        let refused = |why: &str| Setback::NotAdmitted(why.to_owned());
+        let read = event::read(&bytes(found), &event::Options::default());
+        let Some(Incoming::Accepted { finding, .. }) = read.into_iter().next() else {
+            return Err(refused("the finding cannot be read"));
+        };
+        let resource = finding
+            .resources
+            .first()
+            .ok_or_else(|| refused("the finding has no resource"))?;
+        let subject =
+            remediation.subject(&Target::new(&finding, resource, serde_json::Map::new()))?;
+        let api = self.aws.root(&found.account, &subject.region);
+        let seen =
+            stanch_hub::observe(&*api, &self.world.models, remediation.observe(subject)).await?;
+        Ok(Seen {
+            compliant: seen.compliant(),
+            state: seen.state().clone(),
+        })
+    }
+
+    /// A hub on this stage's ledger, as a process that has just started.
+    pub(super) fn hub(&self) -> Arc<Hub> {
+        self.hub_with(Arc::new(self.tap.clone()))
+    }
+
+    /// The same with other sessions.
+    pub(super) fn hub_with(&self, sessions: Arc<dyn Sessions>) -> Arc<Hub> {
+        let settings = Settings {
+            accounts: [&self.world.account, &self.world.other]
+                .map(|id| (id.clone(), Account::default()))
+                .into(),
+            ..Settings::default()
+        };
+        let ports = Ports {
+            sessions,
+            ledger: Arc::clone(&self.ledger) as Arc<dyn Ledger>,
+            clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
+            ids: Arc::new(CountingIds::default()),
+            guard: Arc::new(ClassGuard::new(settings.automatic.clone())),
+            notifiers: Vec::new(),
+        };
+        Arc::new(Hub::new(
+            ports,
+            settings,
+            Arc::clone(&self.world.catalog),
+            Arc::clone(&self.world.models),
+        ))
+    }
+
+    pub(super) async fn preview(&self, event: &[u8]) -> Preview {
+        self.hub().preview(&person(), event).await
+    }
+
+    pub(super) async fn take(&self, hub: &Hub, event: &[u8]) -> Result<Taken, Setback> {
+        Ok(hub.take(&person(), event).await?)
+    }
+
+    /// Takes a finding in that must be admitted.
+    pub(super) async fn admit(&self, hub: &Hub, event: &[u8]) -> Result<RemediationId, Setback> {
+        let taken = self.take(hub, event).await?;
+        match taken.admitted.first() {
+            Some(id) => Ok(*id),
+            None => Err(Setback::NotAdmitted(format!("{taken:?}"))),
+        }
+    }
+
+    /// Works on it until it is final, with the approval where one is asked for.
+    pub(super) async fn finish(&self, hub: &Hub, id: RemediationId) -> Result<State, Setback> {
+        let mut state = hub.handle(id).await?;
+        for _ in 0..10 {
+            if state.status == Status::AwaitingApproval {
+                state = hub.approve(id, "another person").await?;
+            } else if state.status.is_final() {
+                break;
+            } else {
+                self.clock.sleep(std::time::Duration::from_secs(60)).await;
+                state = hub.handle(id).await?;
+            }
+        }
+        Ok(state)
+    }
+
+    /// One finding from its delivery to its end.
+    pub(super) async fn run(&self, event: &[u8]) -> Result<(RemediationId, State), Setback> {
+        let hub = self.hub();
+        let id = self.admit(&hub, event).await?;
+        Ok((id, self.finish(&hub, id).await?))
+    }
+}
+
+/// Somebody who may ask for what only people may ask for.
+fn person() -> Source {
+    Source::person("proof", "a person")
+}
+
+/// Sessions whose policies lack one action.
+pub(super) struct Without {
+    pub(super) sessions: Arc<dyn Sessions>,
+    pub(super) action: String,
+}
+
+#[async_trait]
+impl Sessions for Without {
+    async fn open(&self, scope: &Scope) -> Result<Arc<dyn Api>, CallError> {
+        let access = match &scope.access {
+            Access::Policy(policy) => Access::Policy(without(policy, &self.action)),
+            other => other.clone(),
+        };
+        self.sessions
+            .open(&Scope {
+                access,
+                ..scope.clone()
+            })
+            .await
+    }
+
+    fn role_arn(&self, scope: &Scope) -> String {
+        self.sessions.role_arn(scope)
+    }
+}
+
+/// The actions that a policy document allows.
+pub(super) fn actions(policy: &str) -> Vec<String> {
+    let policy: Value = serde_json::from_str(policy).unwrap_or_default();
+    let statements = policy.get("Statement").map(list).unwrap_or_default();
+    let texts = statements
+        .iter()
+        .filter_map(|statement| statement.get("Action"))
+        .flat_map(list);
+    texts
+        .filter_map(|action| action.as_str().map(str::to_owned))
+        .collect()
+}
+
+fn without(policy: &str, action: &str) -> String {
+    let policy: Value = serde_json::from_str(policy).unwrap_or_default();
+    let mut left = vec![json!({"Effect": "Deny", "Action": action, "Resource": "*"})];
+    left.extend(policy.get("Statement").map(list).unwrap_or_default());
+    json!({"Version": "2012-10-17", "Statement": left}).to_string()
+}
+
+fn list(value: &Value) -> Vec<Value> {
+    match value {
+        Value::Array(items) => items.clone(),
+        one => vec![one.clone()],
+    }
+}
+
+/// Ids that are the same in every run.
+#[derive(Default)]
+struct CountingIds(AtomicU64);
+
+impl Ids for CountingIds {
+    fn next(&self) -> String {
+        let next = self.0.fetch_add(1, Ordering::Relaxed) + 1;
+        uuid::Uuid::from_u128(u128::from(next)).to_string()
+    }
+}
