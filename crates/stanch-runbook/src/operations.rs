@@ -1,5 +1,6 @@
 //! What the API models and IAM facts say of a call.
 
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde_json::Value;
 use stanch_models::{Models, Service, ShapeId, ShapeKind, canonical_parameters};
 use stanch_types::Call;
@@ -32,7 +33,8 @@ impl Operations for Models {
 }
 
 /// Takes numbers and structures out of texts that hold them: documents of AWS have `MaxSize: '3'` and
-/// structures as JSON. Text that has references is left for them.
+/// structures as JSON. Bytes are base64 to the client and text in documents: what is no base64 is
+/// encoded. Text that has references is left for them.
 pub(crate) fn fit(service: &Service, shape: ShapeId, value: &mut Value) {
     let kind = &service.shape(shape).kind;
     if let Value::String(text) = value
@@ -50,6 +52,9 @@ pub(crate) fn fit(service: &Service, shape: ShapeId, value: &mut Value) {
                 serde_json::from_str(text).ok().filter(Value::is_object)
             }
             ShapeKind::List { .. } => serde_json::from_str(text).ok().filter(Value::is_array),
+            ShapeKind::Blob { .. } if BASE64_STANDARD.decode(text).is_err() => {
+                Some(BASE64_STANDARD.encode(text).into())
+            }
             _ => None,
         };
         if let Some(parsed) = parsed {

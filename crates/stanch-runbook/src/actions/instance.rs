@@ -1,5 +1,6 @@
 //! `aws:changeInstanceState` and `aws:runInstances`
 
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde_json::{Map, Value, json};
 
 use super::property::may_pass;
@@ -61,9 +62,8 @@ pub(super) async fn run(context: &Context<'_>, inputs: &Inputs) -> Result<Answer
     for count in ["MinCount", "MaxCount"] {
         params.entry(count).or_insert(1.into());
     }
-    // EC2 takes user data in base64; documents may give it as text.
     if let Some(data) = inputs.maybe_text("UserData")? {
-        params.insert("UserData".into(), base64_text(&data).into());
+        params.insert("UserData".into(), script(&data)?.into());
     }
     let Some(answer) = context.call("ec2", "RunInstances", params.into()).await? else {
         return Ok(Answer::unknown());
@@ -80,13 +80,16 @@ pub(super) async fn run(context: &Context<'_>, inputs: &Inputs) -> Result<Answer
     ))
 }
 
-fn base64_text(text: &str) -> String {
-    use base64::{Engine as _, prelude::BASE64_STANDARD};
-    let already = !text.is_empty() && BASE64_STANDARD.decode(text).is_ok();
-    if already {
-        text.to_owned()
-    } else {
-        BASE64_STANDARD.encode(text)
+/// User data as text. Documents give it in base64; the client takes text, as boto3 does, and encodes
+/// it.
+fn script(data: &str) -> Result<String, StepError> {
+    match BASE64_STANDARD.decode(data) {
+        Err(_) => Ok(data.to_owned()),
+        Ok(bytes) => String::from_utf8(bytes).map_err(|_| {
+            StepError::Input(
+                "`UserData` is not a script: binary user data is not supported".to_owned(),
+            )
+        }),
     }
 }
 
