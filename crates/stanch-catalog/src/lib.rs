@@ -7,6 +7,7 @@
 mod catalog;
 mod check;
 mod document;
+mod export;
 mod expression;
 pub mod function;
 mod keys;
@@ -15,11 +16,13 @@ mod parse;
 mod plan;
 mod policy;
 mod remediation;
+mod remote;
 mod schema;
 mod template;
 
 pub use catalog::{Catalog, FileDiagnostic};
 pub use check::check;
+pub use export::{Export, ExportError, FUNCTION};
 pub use expression::{Expression, ExpressionError, Scope};
 pub use parameter::ParameterError;
 pub use parse::parse;
@@ -32,5 +35,6 @@ pub use remediation::{
     Action, Class, Computed, Control, Example, Given, Let, Output, Parameter, ParameterType, Read,
     Remediation, Safety, Step, Undo, Verify,
 };
+pub use remote::{Invocation, InvocationError};
 pub use schema::schema;
 pub use template::{Part, Template, TemplateError};

@@ -8,6 +8,7 @@
 )]
 
 mod diagnostics;
+mod exports;
 mod files;
 mod generated;
 mod plans;

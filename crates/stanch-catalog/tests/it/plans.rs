@@ -45,7 +45,7 @@ fn refused(call: &Call, code: &str) -> CallError {
 }
 
 /// An answer: an output, or an error code as text.
-fn answer(call: &Call, reply: &Value) -> Result<Value, CallError> {
+pub(crate) fn answer(call: &Call, reply: &Value) -> Result<Value, CallError> {
     match reply {
         Value::String(code) => Err(refused(call, code)),
         output => Ok(output.clone()),
@@ -97,6 +97,7 @@ impl Case {
             (undoing.stage, lines(&undoing)),
             (Stage::Undo, to_lines(undo))
         );
+        crate::exports::check(self, before, after, &plan, &undoing);
         // Nothing to do: not twice, and not when it is as it was.
         assert_eq!(lines(&self.plan(after)), Vec::<String>::new());
         let restored = self

@@ -1,0 +1,262 @@
+//! What an exported document asks of the member account's function, and what it is told. The
+//! function only reads: whoever runs the document sends the requests.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use stanch_types::{AccountId, Region};
+
+use crate::{
+    export::{VARIANT, variant},
+    parameter::ParameterError,
+    plan::{Observation, Observed, Plan, PlanError, PlannedStep, ResourceId, Stage, Subject},
+    remediation::{Action, Remediation, Step},
+};
+
+/// A question of an exported document.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(tag = "Stage", rename_all = "kebab-case")]
+enum Question {
+    /// Which requests fix it?
+    Apply(About),
+    /// Which requests put back what was seen before?
+    Undo(About),
+    /// Is it so now?
+    Verify(About),
+    /// What is in this element of a loop?
+    #[serde(rename_all = "PascalCase")]
+    Unpack { item: Map<String, Value> },
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct About {
+    remediation: String,
+    digest: String,
+    account: AccountId,
+    region: Region,
+    parameters: Map<String, Value>,
+    #[serde(default)]
+    before: Option<Before>,
+    #[serde(default)]
+    outputs: Map<String, Value>,
+}
+
+/// What was seen before a change: what `undo` needs of a plan.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Before {
+    observed: Map<String, Value>,
+    state: Value,
+}
+
+/// An invocation of the function.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Invocation(Question);
+
+/// Why the function has no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum InvocationError {
+    /// The payload is not one of an exported document.
+    #[error("the payload is not one of an exported document")]
+    Payload(#[from] serde_json::Error),
+    /// A parameter that the remediation does not take.
+    #[error(transparent)]
+    Parameter(#[from] ParameterError),
+    /// No plan can be made.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// The change has not had its effect, or not yet.
+    #[error("`{0}` is not as it should be yet")]
+    NotYet(String),
+    /// A rollback without what was seen before.
+    #[error(
+        "`Before` is missing: give the output `Plan.Before` of the execution that is to be undone"
+    )]
+    NoBefore,
+}
+
+impl Invocation {
+    /// Reads a payload.
+    ///
+    /// # Errors
+    /// It is not one of an exported document.
+    pub fn new(payload: &Value) -> Result<Self, InvocationError> {
+        Ok(Self(Question::deserialize(payload)?))
+    }
+
+    /// The remediation that it is about, if it is about one.
+    #[must_use]
+    pub fn remediation(&self) -> Option<&str> {
+        self.about().map(|about| about.remediation.as_str())
+    }
+
+    const fn about(&self) -> Option<&About> {
+        match &self.0 {
+            Question::Apply(about) | Question::Undo(about) | Question::Verify(about) => Some(about),
+            Question::Unpack { .. } => None,
+        }
+    }
+
+    /// What has to be read before the answer; none if nothing has.
+    ///
+    /// # Errors
+    /// The document was exported from another version of the file, or a parameter is not acceptable.
+    pub fn observe<'r>(
+        &self,
+        remediation: &'r Remediation,
+    ) -> Result<Option<Observation<'r>>, InvocationError> {
+        let Some(about) = self.about() else {
+            return Ok(None);
+        };
+        if about.remediation != remediation.name || about.digest != remediation.digest {
+            return Err(PlanError::Changed(about.remediation.clone()).into());
+        }
+        let mut parameters = Map::new();
+        for parameter in &remediation.parameters {
+            let name = &parameter.name;
+            let value = about.parameters.get(name);
+            let value = value.ok_or_else(|| ParameterError::Missing(name.clone()))?;
+            parameter.check(value)?;
+            parameters.insert(name.clone(), value.clone());
+        }
+        Ok(Some(remediation.observe(Subject {
+            account: about.account.clone(),
+            region: about.region.clone(),
+            partition: about.region.partition(),
+            resource: ResourceId {
+                kind: remediation.resources.first().cloned().unwrap_or_default(),
+                id: String::new(),
+            },
+            parameters,
+        })))
+    }
+
+    /// The answer, from what was observed.
+    ///
+    /// # Errors
+    /// No plan can be made, or what is verified is not so.
+    pub fn answer(
+        &self,
+        remediation: &Remediation,
+        observed: Option<Observed<'_>>,
+    ) -> Result<Value, InvocationError> {
+        let incomplete = || PlanError::Incomplete(remediation.name.clone());
+        match &self.0 {
+            Question::Unpack { item } => Ok(Value::Object(item.clone())),
+            Question::Apply(_) => {
+                let plan = observed.ok_or_else(incomplete)?.plan()?;
+                Ok(told(&remediation.apply, plan))
+            }
+            Question::Undo(about) => {
+                let observed = observed.ok_or_else(incomplete)?;
+                let before = about.before.as_ref().ok_or(InvocationError::NoBefore)?;
+                let outputs = Value::Object(about.outputs.clone());
+                let before = about.plan(remediation, before);
+                Ok(told(&remediation.undo, observed.undo(&before, &outputs)?))
+            }
+            Question::Verify(about) => {
+                let observed = observed.ok_or_else(incomplete)?;
+                let is_so = match &about.before {
+                    Some(before) => observed.state() == &before.state,
+                    None => observed.compliant(),
+                };
+                if is_so {
+                    Ok(json!({"Settled": true}))
+                } else {
+                    Err(InvocationError::NotYet(remediation.name.clone()))
+                }
+            }
+        }
+    }
+}
+
+impl About {
+    /// The plan that a rollback undoes, as far as it matters.
+    fn plan(&self, remediation: &Remediation, before: &Before) -> Plan {
+        Plan {
+            remediation: remediation.name.clone(),
+            digest: remediation.digest.clone(),
+            stage: Stage::Apply,
+            account: self.account.clone(),
+            region: self.region.clone(),
+            partition: self.region.partition(),
+            resource: ResourceId {
+                kind: String::new(),
+                id: String::new(),
+            },
+            parameters: self.parameters.clone(),
+            observed: before.observed.clone(),
+            state: before.state.clone(),
+            compliant: false,
+            reads: Vec::new(),
+            steps: Vec::new(),
+            verify: remediation.verify,
+        }
+    }
+}
+
+/// What the document's steps ask for, by the names that [`crate::export`] gives it.
+fn told(steps: &[Step], plan: Plan) -> Value {
+    let mut told = Map::new();
+    for step in steps {
+        let mut tell =
+            |name: &str, value: Value| told.insert(format!("{}_{name}", step.name), value);
+        if step.each.is_some() {
+            let items: Vec<Value> = plan
+                .steps
+                .iter()
+                .filter(|planned| is_round(step, planned))
+                .map(|planned| Value::Object(inputs(step, planned)))
+                .collect();
+            tell(VARIANT, json!(if items.is_empty() { -1 } else { 0 }));
+            tell("Items", json!(items));
+            continue;
+        }
+        match plan.steps.iter().find(|planned| planned.name == step.name) {
+            Some(planned) => {
+                for (name, value) in inputs(step, planned) {
+                    tell(&name, value);
+                }
+            }
+            None => {
+                tell(VARIANT, json!(-1));
+            }
+        }
+    }
+    told.insert("Settled".to_owned(), json!(plan.steps.is_empty()));
+    told.insert(
+        "Before".to_owned(),
+        json!(Before {
+            observed: plan.observed,
+            state: plan.state
+        }),
+    );
+    Value::Object(told)
+}
+
+/// The inputs of a request and its variant.
+fn inputs(step: &Step, planned: &PlannedStep) -> Map<String, Value> {
+    let (Action::Call { with, .. } | Action::Wait { with, .. }) = &step.action else {
+        return Map::from_iter([(VARIANT.to_owned(), json!(0))]);
+    };
+    let params = planned
+        .action
+        .call()
+        .map(|call| call.params.clone())
+        .unwrap_or_default();
+    let variant = variant(with, &params);
+    let mut inputs = match params {
+        Value::Object(members) => members,
+        _ => Map::new(),
+    };
+    inputs.insert(VARIANT.to_owned(), json!(variant));
+    inputs
+}
+
+fn is_round(step: &Step, planned: &PlannedStep) -> bool {
+    planned
+        .name
+        .strip_prefix(&step.name)
+        .and_then(|rest| rest.strip_prefix('_'))
+        .is_some_and(|number| number.bytes().all(|b| b.is_ascii_digit()))
+}
