@@ -460,9 +460,18 @@ impl Lower<'_> {
     }
 
     fn reference(&self, expression: &Expression) -> Option<String> {
-        // In a rollback the outputs are those of another execution: the function has them.
-        if let Some((step, output)) = expression.step_output().filter(|_| !self.undo) {
-            return Some(format!("{{{{ {step}.{output} }}}}"));
+        // What the steps of another execution answered is the function's to tell.
+        if let Some((step, output)) = expression.step_output() {
+            let own = if self.undo {
+                &self.remediation.undo
+            } else {
+                &self.remediation.apply
+            };
+            let is_own = own.iter().any(|other| {
+                other.name == step
+                    && matches!(&other.action, Action::Call { outputs, .. } if outputs.iter().any(|o| o.name == output))
+            });
+            return is_own.then(|| format!("{{{{ {step}.{output} }}}}"));
         }
         let name = match expression.source() {
             "account" => "global:ACCOUNT_ID",

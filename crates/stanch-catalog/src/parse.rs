@@ -125,14 +125,13 @@ impl Parser {
         let state = root
             .get("state")
             .and_then(|node| self.expression(node, &names));
-        let mut step_names = HashSet::new();
         let mut applying = names.clone();
-        let apply = self.steps(root, "apply", &mut applying, &mut step_names);
+        let apply = self.steps(root, "apply", &mut applying);
         let mut undoing = Names {
             outputs: applying.outputs,
             ..names.with(["now"])
         };
-        let undo = self.steps(root, "undo", &mut undoing, &mut step_names);
+        let undo = self.steps(root, "undo", &mut undoing);
         let controls = self.controls(root);
         let safety = self.safety(root.get("safety")?, items(root, "undo").is_empty());
         let verify = root.get("verify").map_or_else(Verify::default, |node| {
@@ -326,14 +325,9 @@ impl Parser {
         })
     }
 
-    fn steps(
-        &mut self,
-        root: &Node,
-        key: &str,
-        names: &mut Names,
-        taken: &mut HashSet<String>,
-    ) -> Vec<Step> {
+    fn steps(&mut self, root: &Node, key: &str, names: &mut Names) -> Vec<Step> {
         let mut steps = Vec::new();
+        let mut taken = HashSet::new();
         for node in items(root, key) {
             let Some(step) = self.step(node, names) else {
                 continue;
@@ -353,9 +347,17 @@ impl Parser {
                 );
             }
             if let Action::Call { outputs, .. } = &step.action {
-                let named = outputs
+                let named: Vec<String> = outputs
                     .iter()
-                    .map(|output| format!("{}.{}", step.name, output.name));
+                    .map(|output| format!("{}.{}", step.name, output.name))
+                    .collect();
+                if let Some(output) = named.iter().find(|name| names.outputs.contains(name)) {
+                    self.complain(
+                        node.at,
+                        format!("a step of `apply` has an output `{output}` already"),
+                        "give this step another `name`",
+                    );
+                }
                 names.outputs.extend(named);
             }
             steps.push(step);

@@ -702,7 +702,7 @@ impl Observed<'_> {
             Vec::new()
         } else {
             let mut scope = self.scope.clone();
-            scope.set("steps", &self.remediation.placeholders());
+            scope.set("steps", &placeholders(&self.remediation.apply).into());
             self.remediation.steps(&self.remediation.apply, &scope)?
         };
         Ok(self.into_plan(Stage::Apply, steps))
@@ -732,7 +732,10 @@ impl Observed<'_> {
         for (name, value) in &before.observed {
             scope.set(name, value);
         }
-        scope.set("steps", outputs);
+        // What the steps of `apply` answered is known, what those of `undo` will answer is not.
+        let mut steps = placeholders(&remediation.undo);
+        steps.extend(outputs.as_object().cloned().unwrap_or_default());
+        scope.set("steps", &steps.into());
         let steps = if self.state == before.state {
             Vec::new()
         } else {
@@ -761,21 +764,21 @@ impl Observed<'_> {
     }
 }
 
-impl Remediation {
-    /// `{step: {Output: "{{ step.Output }}"}}` for all outputs of `apply`.
-    fn placeholders(&self) -> Value {
-        let outputs = |step: &Step| match &step.action {
-            Action::Call { outputs, .. } => outputs
-                .iter()
-                .map(|output| (output.name.clone(), placeholder(&step.name, &output.name)))
-                .collect(),
-            Action::Wait { .. } | Action::Sleep { .. } => Map::new(),
-        };
-        self.apply
+/// `{step: {Output: "{{ step.Output }}"}}` for all outputs of these steps.
+fn placeholders(steps: &[Step]) -> Map<String, Value> {
+    let outputs = |step: &Step| match &step.action {
+        Action::Call { outputs, .. } => outputs
             .iter()
-            .map(|step| (step.name.clone(), Value::Object(outputs(step))))
-            .collect()
-    }
+            .map(|output| (output.name.clone(), placeholder(&step.name, &output.name)))
+            .collect(),
+        Action::Wait { .. } | Action::Sleep { .. } => Map::new(),
+    };
+    steps
+        .iter()
+        .map(|step| (step.name.clone(), outputs(step)))
+        .filter(|(_, outputs)| !outputs.is_empty())
+        .map(|(name, outputs)| (name, Value::Object(outputs)))
+        .collect()
 }
 
 fn evaluate(name: &str, expression: &Expression, scope: &Scope) -> Result<Value, PlanError> {

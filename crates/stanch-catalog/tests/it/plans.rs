@@ -432,3 +432,69 @@ fn a_plan_of_another_version_is_not_undone() {
         Err(PlanError::Changed(_))
     ));
 }
+
+/// A remediation whose undo needs what a step of it answered, and has a step that answers itself.
+const COPY: &str = r#"remediation: Copy
+title: Copy
+description: Why.
+resource: AwsEc2Snapshot
+controls: {config: copy}
+safety: {class: guarded, impact: None., undo: exact}
+parameters: {Snapshot: {from: resource.name}}
+read:
+  - {name: seen, call: ec2.DescribeSnapshots, with: {SnapshotIds: ["{{ Snapshot }}"]}, pick: "Snapshots[0].Encrypted"}
+compliant: seen == `true`
+apply:
+  - name: Copy
+    call: ec2.CopySnapshot
+    with: {SourceSnapshotId: "{{ Snapshot }}", SourceRegion: "{{ region }}"}
+    outputs: {Id: {select: $.SnapshotId}}
+  - call: ec2.CreateTags
+    with: {Resources: ["{{ steps.Copy.Id }}"], Tags: [{Key: from, Value: "{{ Snapshot }}"}]}
+undo:
+  - name: Again
+    call: ec2.CopySnapshot
+    with: {SourceSnapshotId: "{{ steps.Copy.Id }}", SourceRegion: "{{ region }}"}
+    outputs: {Id: {select: $.SnapshotId}}
+  - {call: ec2.DeleteSnapshot, with: {SnapshotId: "{{ steps.Again.Id }}"}}
+examples:
+  - {title: One, finding: {control: copy, resource: snap-1}}
+"#;
+
+#[test]
+fn what_only_an_answer_tells_stands_as_a_placeholder() {
+    let (remediation, found) = stanch_catalog::parse(COPY);
+    assert_eq!(found, []);
+    let mut case = case("KmsRotateKey", "AwsEc2Snapshot", "snap-1", "config:copy");
+    case.remediation = Arc::new(remediation.unwrap());
+    let seen = |encrypted: bool| [json!({"Snapshots": [{"Encrypted": encrypted}]})];
+    let plan = case.plan(&seen(false));
+    assert_eq!(
+        lines(&plan),
+        [
+            r#"ec2.CopySnapshot {"SourceSnapshotId":"snap-1","SourceRegion":"eu-central-1"}"#,
+            r#"ec2.CreateTags {"Resources":["{{ Copy.Id }}"],"Tags":[{"Key":"from","Value":"snap-1"}]}"#,
+        ]
+    );
+    let answered = json!({"Copy": {"Id": "snap-2"}});
+    let undo = case
+        .observe(&seen(true))
+        .unwrap()
+        .undo(&plan, &answered)
+        .unwrap();
+    assert_eq!(
+        lines(&undo),
+        [
+            r#"ec2.CopySnapshot {"SourceSnapshotId":"snap-2","SourceRegion":"eu-central-1"}"#,
+            r#"ec2.DeleteSnapshot {"SnapshotId":"{{ Again.Id }}"}"#,
+        ]
+    );
+    // An answer is never taken for a reference.
+    let evil = json!({"Copy": {"Id": "{{ Again.Id }}"}});
+    assert!(
+        case.observe(&seen(true))
+            .unwrap()
+            .undo(&plan, &evil)
+            .is_err()
+    );
+}
