@@ -15,11 +15,12 @@ pub struct Options {
     keep: bool,
 }
 
-/// Builds the product and the demo, and runs the demo.
+/// Builds the product and the demo side by side, where the demo finds it, and runs the demo.
 pub fn demo(options: &Options) -> Outcome {
     setup::setup()?;
     section("building");
-    run(cargo().args(["build", "--release", "--locked", "-p", "stanch"]))?;
+    let programs = ["-p", "stanch", "-p", "stanch-testkit", "--bins"];
+    run(cargo().args(["build", "--locked"]).args(programs))?;
     let mut demo = cargo();
     demo.args([
         "run",

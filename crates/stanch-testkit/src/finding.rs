@@ -34,6 +34,12 @@ impl Misconfiguration {
         }
     }
 
+    /// The same as it is delivered.
+    #[must_use]
+    pub fn bytes(&self) -> Vec<u8> {
+        self.event().to_string().into_bytes()
+    }
+
     /// The finding in the AWS Security Finding Format, with consolidated controls,
     /// <https://docs.aws.amazon.com/securityhub/latest/userguide/securityhub-findings-format.html>.
     #[must_use]

@@ -9,6 +9,7 @@ mod emulator;
 mod fake;
 mod finding;
 mod generated;
+mod look;
 pub mod organization;
 mod plant;
 pub mod proof;
@@ -22,11 +23,12 @@ pub use emulator::{Emulator, EmulatorError, Request};
 pub use fake::FakeAws;
 pub use finding::Misconfiguration;
 pub use generated::assert_generated;
+pub use look::{LookError, Seen, look};
 pub use organization::Organization;
 pub use plant::{PlantError, Planted, also, plant};
 pub use script::FakeApi;
 pub use stand_in::{Rounded, STAND_INS, StandIn, stands_in};
-pub use tap::{Aim, Fault, Gate, Seen, Tap};
+pub use tap::{Aim, Fault, Gate, Tap, Tapped};
 
 /// True unless the name of the operation says that it only reads.
 #[must_use]

@@ -5,6 +5,8 @@
 use std::{fmt::Write as _, path::Path, sync::Arc};
 
 use serde_json::{Value, json};
+use stanch_catalog::{Catalog, policy_document};
+use stanch_models::Models;
 use stanch_types::{AccountId, Api, Call, CallError, Region, Secret};
 
 /// The administrator account, where the hub runs.
@@ -119,16 +121,22 @@ impl Organization {
         })
     }
 
-    /// The hub's configuration file for this organization, its ledger in `folder`.
+    /// The hub's configuration file for this organization: its ledger and its inbox in `folder`, the
+    /// remediations `guarded` to run on their own.
     #[must_use]
-    pub fn config(&self, folder: &Path) -> String {
+    pub fn config(&self, folder: &Path, guarded: &[String]) -> String {
         let quoted = |text: &str| Value::from(text).to_string();
+        let file = |name: &str| quoted(&folder.join(name).to_string_lossy());
+        let guarded: Vec<String> = guarded.iter().map(|name| quoted(name)).collect();
         let mut config = format!(
-            "ledger = {}\nlogs = {}\n\n[aws]\nendpoint_url = {}\nmember_role = {}\n",
-            quoted(&folder.join("stanch.db").to_string_lossy()),
-            quoted(&folder.join("logs").to_string_lossy()),
+            "ledger = {}\nlogs = {}\n\n[aws]\nendpoint_url = {}\nmember_role = {}\n\n\
+             [automatic]\nguarded = [{}]\n\n[serve]\ninbox = {}\npoll_every = \"1s\"\n",
+            file("stanch.db"),
+            file("logs"),
             quoted(&self.endpoint),
             quoted(MEMBER_ROLE),
+            guarded.join(", "),
+            file("inbox"),
         );
         let regions: Vec<String> = self
             .regions
@@ -199,4 +207,45 @@ async fn member_role(
 
 async fn call(api: &dyn Api, operation: &str, params: Value) -> Result<Value, CallError> {
     Ok(api.call(&Call::new("iam", operation, params)).await?.output)
+}
+
+/// What a catalog needs to be allowed.
+#[derive(Debug, Clone)]
+pub struct Policies {
+    /// Of the member role: all that any remediation may need, anywhere in the account.
+    pub role: Value,
+    /// Of sessions that only read.
+    pub read_only: String,
+}
+
+/// The policies cannot be written.
+#[derive(Debug, thiserror::Error)]
+pub enum PoliciesError {
+    /// A remediation's permissions are not known.
+    #[error(transparent)]
+    Policy(#[from] stanch_catalog::PolicyError),
+    /// The catalog reads too many services.
+    #[error(transparent)]
+    TooLong(#[from] stanch_aws::PolicyTooLong),
+}
+
+impl Policies {
+    /// The policies for all remediations of `catalog`.
+    pub fn of(catalog: &Catalog, models: &Models) -> Result<Self, PoliciesError> {
+        let mut needed = Vec::new();
+        for remediation in catalog.iter() {
+            needed.extend(remediation.permissions(models)?);
+        }
+        let role = policy_document(&needed)
+            .replace("${AWS::Partition}", "aws")
+            .replace("${AWS::Region}", "*")
+            .replace("${AWS::AccountId}", "*");
+        let services = needed
+            .iter()
+            .filter_map(|permission| permission.action.split(':').next());
+        Ok(Self {
+            read_only: stanch_aws::read_only_policy(services)?,
+            role: serde_json::from_str(&role).unwrap_or_default(),
+        })
+    }
 }

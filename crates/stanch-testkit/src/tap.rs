@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 
 /// One call, with where and as whom it was made and what came of it.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Seen {
+pub struct Tapped {
     /// The account of the session.
     pub account: AccountId,
     /// The region of the session.
@@ -164,7 +164,7 @@ struct Inner {
 #[derive(Default)]
 struct Log {
     opened: Vec<Scope>,
-    seen: Vec<Seen>,
+    seen: Vec<Tapped>,
     faults: Vec<(Aim, Fault)>,
 }
 
@@ -202,7 +202,7 @@ impl Tap {
 
     /// Every call, in the order in which they ended.
     #[must_use]
-    pub fn seen(&self) -> Vec<Seen> {
+    pub fn seen(&self) -> Vec<Tapped> {
         self.log().seen.clone()
     }
 
@@ -280,7 +280,7 @@ impl TappedApi {
 impl Api for TappedApi {
     async fn call(&self, call: &Call) -> Result<Reply, CallError> {
         let outcome = self.disturbed(call).await;
-        self.tap.log().seen.push(Seen {
+        self.tap.log().seen.push(Tapped {
             account: self.account.clone(),
             region: self.region.clone(),
             session: self.session.clone(),

@@ -4,6 +4,7 @@
 //! A property that cannot be tried for a file is shown as not run, with the reason; it never counts
 //! as held.
 
+mod documents;
 mod properties;
 mod report;
 mod stage;

@@ -4,15 +4,16 @@ use std::{pin::pin, sync::Arc};
 
 use futures_util::future::{Either, select};
 use jiff::{SignedDuration, Timestamp};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use stanch_catalog::{Example, Plan, Remediation, Undo};
 use stanch_hub::chain;
 use stanch_ledger::{State, Status};
-use stanch_types::{Access, Call, CallErrorKind};
+use stanch_types::{Access, Call, CallErrorKind, Clock, Scope, Sessions};
 
 use super::{
+    documents::Member,
     report::{Proof, Property, Verdict},
-    stage::{Case, Setback, Stage, Without, World, actions, bytes},
+    stage::{Case, Setback, Stage, Without, World, actions},
 };
 use crate::{Aim, Fault, Gate};
 
@@ -53,7 +54,7 @@ pub async fn prove(world: &World, chosen: impl Fn(&str) -> bool) -> Proof {
 }
 
 /// Holds if it holds in at least one example and is broken in none.
-async fn judge(world: &World, remediation: &Remediation, property: Property) -> Verdict {
+async fn judge(world: &World, remediation: &Arc<Remediation>, property: Property) -> Verdict {
     let mut holds = false;
     let mut not_run = "all its examples are compliant".to_owned();
     for example in &remediation.examples {
@@ -76,7 +77,7 @@ async fn judge(world: &World, remediation: &Remediation, property: Property) -> 
 
 async fn attempt(
     world: &World,
-    remediation: &Remediation,
+    remediation: &Arc<Remediation>,
     example: &Example,
     property: Property,
 ) -> Finding {
@@ -101,7 +102,7 @@ async fn attempt(
         Property::RefusesStrangers => {
             Box::pin(refuses_strangers(world, remediation, example)).await
         }
-        Property::DocumentsAgree => documents_agree(),
+        Property::DocumentsAgree => Box::pin(documents_agree(world, remediation, example)).await,
     }
 }
 
@@ -166,11 +167,7 @@ async fn sends_the_plan(world: &World, remediation: &Remediation, example: &Exam
     stage.run(&case.event()).await?;
     let sent = stage.tap.writes();
     hold!(
-        sent.len() == planned.len()
-            && sent
-                .iter()
-                .zip(&planned)
-                .all(|(sent, planned)| agrees(sent, planned)),
+        agree(&sent, &planned),
         "planned {}, sent {}",
         shown(&planned),
         shown(&sent)
@@ -408,12 +405,12 @@ async fn refuses_strangers(world: &World, remediation: &Remediation, example: &E
     // Another account's: the finding names an account that does not own the resource.
     let mut foreign = found.clone();
     foreign.account = world.other.clone();
-    if let Some(broken) = left_alone(&stage, &bytes(&foreign), "another account's").await? {
+    if let Some(broken) = left_alone(&stage, &foreign.bytes(), "another account's").await? {
         return Ok(broken);
     }
     // Not there: an organization in which nothing was planted.
     let stage = world.empty().await?;
-    if let Some(broken) = left_alone(&stage, &bytes(found), "one that is not there").await? {
+    if let Some(broken) = left_alone(&stage, &found.bytes(), "one that is not there").await? {
         return Ok(broken);
     }
     Ok(Found::Holds)
@@ -444,10 +441,80 @@ async fn left_alone(
     }
 }
 
-fn documents_agree() -> Finding {
-    Ok(Found::NotRun(
-        "the catalog does not lower files to Automation documents yet".to_owned(),
-    ))
+async fn documents_agree(
+    world: &World,
+    remediation: &Arc<Remediation>,
+    example: &Example,
+) -> Finding {
+    let export = match remediation.export(&world.models) {
+        Ok(export) => export,
+        Err(error) => return Ok(Found::Broken(chain(&error))),
+    };
+    let (stage, case) = world.planted(remediation, example).await?;
+    let plan = plan(&stage, &case).await?;
+    stage.tap.forget();
+    let run = async |document, plan: &Plan, parameters: &Map<String, Value>| {
+        let access = Access::Policy(
+            plan.session_policy(&world.models)
+                .map_err(|error| chain(&error))?,
+        );
+        let scope = Scope {
+            account: plan.account.clone(),
+            region: plan.region.clone(),
+            session_name: "documents".to_owned(),
+            access,
+        };
+        let member = Member {
+            api: stage
+                .tap
+                .open(&scope)
+                .await
+                .map_err(|error| chain(&error))?,
+            clock: Arc::clone(&stage.clock) as Arc<dyn Clock>,
+            remediation: Arc::clone(remediation),
+            models: Arc::clone(&world.models),
+        };
+        member.run(document, parameters, plan).await
+    };
+    let before = match run(export.remediation, &plan, &plan.parameters).await {
+        Ok(before) => before,
+        Err(error) => return Ok(Found::Broken(format!("the document failed: {error}"))),
+    };
+    let (sent, planned) = (
+        stage.tap.writes(),
+        plan.writes().cloned().collect::<Vec<_>>(),
+    );
+    hold!(
+        agree(&sent, &planned),
+        "planned {}, the document sent {}",
+        shown(&planned),
+        shown(&sent)
+    );
+    let found = &case.planted.misconfiguration;
+    hold!(
+        stage.look(remediation, found).await?.compliant,
+        "after the document the check fails"
+    );
+
+    let Some(rollback) = export.rollback else {
+        return Ok(Found::Holds);
+    };
+    let mut parameters = plan.parameters.clone();
+    parameters.insert("Before".to_owned(), before);
+    let undo = stage.undo_plan(remediation, &plan).await?;
+    if let Err(error) = run(rollback, &undo, &parameters).await {
+        return Ok(Found::Broken(format!(
+            "the rollback document failed: {error}"
+        )));
+    }
+    let after = stage.look(remediation, found).await?;
+    hold!(
+        after.state == case.before.state,
+        "before {}, after the rollback {}",
+        case.before.state,
+        after.state
+    );
+    Ok(Found::Holds)
 }
 
 /// What a dry run shows.
@@ -463,10 +530,13 @@ async fn plan(stage: &Stage<'_>, case: &Case) -> Result<Plan, Setback> {
 }
 
 /// True if `sent` is `planned`, whose placeholders stand for whatever an earlier answer told.
-fn agrees(sent: &Call, planned: &Call) -> bool {
-    sent.service == planned.service
-        && sent.operation == planned.operation
-        && fits(&sent.params, &planned.params)
+fn agree(sent: &[Call], planned: &[Call]) -> bool {
+    let one = |(sent, planned): (&Call, &Call)| {
+        sent.service == planned.service
+            && sent.operation == planned.operation
+            && fits(&sent.params, &planned.params)
+    };
+    sent.len() == planned.len() && sent.iter().zip(planned).all(one)
 }
 
 fn fits(sent: &Value, planned: &Value) -> bool {

@@ -8,21 +8,17 @@ use std::sync::{
 use async_trait::async_trait;
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use stanch_catalog::{
-    Catalog, Example, Permission, PlanError, PolicyError, Remediation, Target, policy_document,
-};
+use stanch_catalog::{Catalog, Example, Plan, Remediation};
 use stanch_hub::{Account, ClassGuard, Hub, Ports, Preview, RequestError, Settings, Source, Taken};
 use stanch_ledger::{Ledger, LedgerError, MemoryLedger, RemediationId, State, Status};
 use stanch_models::Models;
 use stanch_runbook::Ids;
-use stanch_types::{
-    Access, AccountId, Api, CallError, Clock, Incoming, Region, Scope, Sessions, event,
-};
+use stanch_types::{Access, AccountId, Api, CallError, Clock, Region, Scope, Sessions};
 
 use crate::{
-    Emulated, Emulator, EmulatorError, FastClock, Misconfiguration, Organization, PlantError,
-    Planted, Rounded, Tap, also,
-    organization::{MEMBERS, OrganizationError, REGIONS},
+    Emulated, Emulator, EmulatorError, FastClock, LookError, Misconfiguration, Organization,
+    PlantError, Planted, Rounded, Seen, Tap, also, look,
+    organization::{MEMBERS, OrganizationError, Policies, PoliciesError, REGIONS},
     plant,
 };
 
@@ -44,16 +40,13 @@ pub enum Setback {
     Plant(#[from] PlantError),
     /// A policy cannot be written.
     #[error(transparent)]
-    Policy(#[from] PolicyError),
-    /// The catalog reads too many services for one policy.
-    #[error(transparent)]
-    ReadOnly(#[from] stanch_aws::PolicyTooLong),
+    Policies(#[from] PoliciesError),
     /// The ledger.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
     /// The resource cannot be looked at.
     #[error(transparent)]
-    Plan(#[from] PlanError),
+    Look(#[from] LookError),
     /// A rollback is refused.
     #[error(transparent)]
     Request(#[from] RequestError),
@@ -70,8 +63,7 @@ pub struct World {
     emulator: Emulator,
     pub(super) models: Arc<Models>,
     pub(super) catalog: Arc<Catalog>,
-    role_policy: Value,
-    read_only_policy: String,
+    policies: Policies,
     pub(super) account: AccountId,
     pub(super) other: AccountId,
     pub(super) region: Region,
@@ -81,14 +73,10 @@ impl World {
     /// An emulator, and the role policy that the whole catalog needs.
     pub fn start(catalog: Arc<Catalog>) -> Result<Self, Setback> {
         let models = crate::models();
-        let needed = permissions(&catalog, &models)?;
-        let services = needed
-            .iter()
-            .filter_map(|permission| permission.action.split(':').next());
+        let policies = Policies::of(&catalog, &models)?;
         Ok(Self {
             emulator: Emulator::start()?,
-            role_policy: policy(&needed),
-            read_only_policy: stanch_aws::read_only_policy(services)?,
+            policies,
             models,
             catalog,
             account: MEMBERS[0].0.parse()?,
@@ -103,13 +91,13 @@ impl World {
         let emulated = Emulated::at(&self.emulator.endpoint(), self.region.clone());
         let root = |account: &AccountId, region: &Region| emulated.root(account, region);
         let organization =
-            Organization::create(self.emulator.endpoint(), &root, &self.role_policy).await?;
-        let sessions = Arc::new(emulated.sessions(&organization, &self.read_only_policy));
+            Organization::create(self.emulator.endpoint(), &root, &self.policies.role).await?;
+        let sessions = Arc::new(emulated.sessions(&organization, &self.policies.read_only));
         let aws = Rounded::new(
             emulated,
             &[self.account.clone(), self.other.clone()],
-            &self.role_policy,
-            &self.read_only_policy,
+            &self.policies.role,
+            &self.policies.read_only,
         );
         Ok(Stage {
             world: self,
@@ -134,6 +122,7 @@ impl World {
             example,
             (&self.account, &self.region),
             BEGIN,
+            None,
         )
         .await?;
         let before = stage.look(remediation, &planted.misconfiguration).await?;
@@ -152,24 +141,6 @@ impl World {
 /// When every try begins.
 const BEGIN: Timestamp = Timestamp::constant(1_767_225_600, 0);
 
-/// All that the catalog's remediations may need.
-fn permissions(catalog: &Catalog, models: &Models) -> Result<Vec<Permission>, PolicyError> {
-    let mut wanted = Vec::new();
-    for remediation in catalog.iter() {
-        wanted.extend(remediation.permissions(models)?);
-    }
-    Ok(wanted)
-}
-
-/// The same as the member role's policy, for any account and region.
-fn policy(permissions: &[Permission]) -> Value {
-    let policy = policy_document(permissions)
-        .replace("${AWS::Partition}", "aws")
-        .replace("${AWS::Region}", "*")
-        .replace("${AWS::AccountId}", "*");
-    serde_json::from_str(&policy).unwrap_or_default()
-}
-
 /// A planted example, and what it looked like before anything was done about it.
 pub struct Case {
     pub(super) planted: Planted,
@@ -179,20 +150,8 @@ pub struct Case {
 
 impl Case {
     pub(super) fn event(&self) -> Vec<u8> {
-        bytes(&self.planted.misconfiguration)
+        self.planted.misconfiguration.bytes()
     }
-}
-
-/// The event of a finding, as it is delivered.
-pub(super) fn bytes(misconfiguration: &Misconfiguration) -> Vec<u8> {
-    misconfiguration.event().to_string().into_bytes()
-}
-
-/// A resource as its remediation sees it, looked at by the account's own root.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Seen {
-    pub(super) compliant: bool,
-    pub(super) state: Value,
 }
 
 /// One try: an organization, a ledger, and all that goes over the wire.
@@ -214,25 +173,21 @@ impl Stage<'_> {
         &self,
         remediation: &Remediation,
         found: &Misconfiguration,
-    ) -> Result<Seen, Setback> {
-        let refused = |why: &str| Setback::NotAdmitted(why.to_owned());
-        let read = event::read(&bytes(found), &event::Options::default());
-        let Some(Incoming::Accepted { finding, .. }) = read.into_iter().next() else {
-            return Err(refused("the finding cannot be read"));
-        };
-        let resource = finding
-            .resources
-            .first()
-            .ok_or_else(|| refused("the finding has no resource"))?;
-        let subject =
-            remediation.subject(&Target::new(&finding, resource, serde_json::Map::new()))?;
-        let api = self.aws.root(&found.account, &subject.region);
-        let seen =
-            stanch_hub::observe(&*api, &self.world.models, remediation.observe(subject)).await?;
-        Ok(Seen {
-            compliant: seen.compliant(),
-            state: seen.state().clone(),
-        })
+    ) -> Result<Seen, LookError> {
+        let root = |account: &AccountId, region: &Region| self.aws.root(account, region);
+        look(&root, &self.world.models, remediation, found).await
+    }
+
+    /// The requests that take `plan` back, now that it was carried out.
+    pub(super) async fn undo_plan(
+        &self,
+        remediation: &Remediation,
+        plan: &Plan,
+    ) -> Result<Plan, LookError> {
+        let api = self.aws.root(&plan.account, &plan.region);
+        let observation = remediation.observe_again(plan)?;
+        let seen = stanch_hub::observe(&*api, &self.world.models, observation).await?;
+        Ok(seen.undo(plan, &json!({}))?)
     }
 
     /// A hub on this stage's ledger, as a process that has just started.
@@ -365,7 +320,7 @@ fn list(value: &Value) -> Vec<Value> {
 
 /// Ids that are the same in every run.
 #[derive(Default)]
-struct CountingIds(AtomicU64);
+pub(super) struct CountingIds(AtomicU64);
 
 impl Ids for CountingIds {
     fn next(&self) -> String {
