@@ -1,0 +1,162 @@
+//! Measures the pipeline up to the plan: `pipeline-bench <file> [findings]`.
+//!
+//! Each finding is an EventBridge event of its own about a bucket of its own. It is parsed, routed,
+//! admitted, planned against an AWS that answers at once, put to the guard and recorded durably in
+//! SQLite. The last line is JSON.
+
+#![expect(clippy::unwrap_used, reason = "a measurement that cannot be made ends here")]
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use stanch_catalog::Catalog;
+use stanch_hub::{Account, ClassGuard, Hub, Limits, Ports, Settings, Source};
+use stanch_ledger::{Ledger, Query, SqliteLedger, Status};
+use stanch_models::Models;
+use stanch_runbook::Ids;
+use stanch_testkit::Misconfiguration;
+use stanch_types::{AccountId, Api, Call, CallError, CallErrorKind, Clock, Reply, Scope, Sessions};
+
+/// Every bucket is there and has no public access block.
+struct Instant0;
+
+#[async_trait]
+impl Api for Instant0 {
+    async fn call(&self, call: &Call) -> Result<Reply, CallError> {
+        Err(CallError {
+            code: "NoSuchPublicAccessBlockConfiguration".to_owned(),
+            ..CallError::new(CallErrorKind::Rejected, call, "none")
+        })
+    }
+}
+
+#[async_trait]
+impl Sessions for Instant0 {
+    async fn open(&self, _: &Scope) -> Result<Arc<dyn Api>, CallError> {
+        Ok(Arc::new(Self))
+    }
+
+    fn role_arn(&self, _: &Scope) -> String {
+        String::new()
+    }
+}
+
+struct Wall(Instant);
+
+#[async_trait]
+impl Clock for Wall {
+    #[expect(clippy::disallowed_methods, reason = "a measurement takes real time")]
+    fn now(&self) -> Timestamp {
+        Timestamp::now()
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.0.elapsed()
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "a measurement takes real time")]
+    async fn sleep(&self, duration: Duration) {
+        tokio::time::sleep(duration).await;
+    }
+}
+
+struct One;
+
+impl Ids for One {
+    fn next(&self) -> String {
+        "bench".to_owned()
+    }
+}
+
+/// Bytes of memory that the process has resident.
+fn resident() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0) * 1024
+}
+
+#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
+async fn main() {
+    let mut arguments = std::env::args().skip(1);
+    let path = arguments.next().unwrap();
+    let findings: u64 = arguments.next().map_or(100_000, |text| text.parse().unwrap());
+
+    let accounts: Vec<AccountId> = (0..10).map(|n| format!("{n:012}").parse().unwrap()).collect();
+    let settings = Settings {
+        accounts: accounts.iter().map(|id| (id.clone(), Account::default())).collect(),
+        workers: 256,
+        limits: Limits { per_account: 64, ..Limits::default() },
+        ..Settings::default()
+    };
+    let ledger: Arc<dyn Ledger> = Arc::new(SqliteLedger::open(&path).unwrap());
+    let ports = Ports {
+        sessions: Arc::new(Instant0),
+        ledger: Arc::clone(&ledger),
+        clock: Arc::new(Wall(Instant::now())),
+        ids: Arc::new(One),
+        guard: Arc::new(ClassGuard::new(settings.automatic.clone())),
+        notifiers: Vec::new(),
+    };
+    let catalog = Arc::new(Catalog::embedded());
+    let hub = Arc::new(Hub::new(ports, settings, catalog, Arc::new(Models::embedded().unwrap())));
+    let runner = tokio::spawn({
+        let hub = Arc::clone(&hub);
+        async move { hub.run().await }
+    });
+
+    let begin = Instant::now();
+    let next = Arc::new(AtomicU64::new(0));
+    let early = Arc::new(AtomicU64::new(0));
+    let sources: Vec<_> = (0..256)
+        .map(|_| {
+            let (hub, next, early, accounts) = (hub.clone(), next.clone(), early.clone(), accounts.clone());
+            tokio::spawn(async move {
+                loop {
+                    let n = next.fetch_add(1, Ordering::Relaxed);
+                    if n >= findings {
+                        return;
+                    }
+                    if n == findings / 10 {
+                        early.store(resident(), Ordering::Relaxed);
+                    }
+                    let account = accounts.iter().cycle().nth((n % 10) as usize).unwrap().clone();
+                    let finding = Misconfiguration {
+                        account,
+                        region: "eu-central-1".parse().unwrap(),
+                        control: "S3.8".parse().unwrap(),
+                        resource_type: "AwsS3Bucket".to_owned(),
+                        resource_id: format!("arn:aws:s3:::bucket-{n}"),
+                        details: Value::Null,
+                        at: Timestamp::UNIX_EPOCH,
+                    };
+                    let event = finding.security_hub_event().to_string();
+                    hub.take(&Source::automatic("bench"), event.as_bytes()).await.unwrap();
+                }
+            })
+        })
+        .collect();
+    for source in sources {
+        source.await.unwrap();
+    }
+    hub.finish();
+    runner.await.unwrap();
+    let seconds = begin.elapsed().as_secs_f64();
+
+    let counts = ledger.counts(&Query::all()).await.unwrap();
+    assert_eq!(counts.get(&Status::AwaitingApproval).copied(), Some(findings), "{counts:?}");
+    let figures = json!({
+        "findings": findings,
+        "findings_per_second": (findings as f64 / seconds).round(),
+        "resident_bytes_after_a_tenth": early.load(Ordering::Relaxed),
+        "resident_bytes_at_the_end": resident(),
+    });
+    println!("{figures}");
+}
