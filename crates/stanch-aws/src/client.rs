@@ -359,12 +359,31 @@ impl Client {
                     error
                 }
             };
-            if attempt >= self.shared.attempts || !is_transient(&error) {
+            if attempt >= self.shared.attempts
+                || !is_transient(&error)
+                || (error.kind.may_have_happened() && !self.may_send_again(prepared))
+            {
                 return Err(error);
             }
             self.shared.clock.sleep(self.backoff(attempt)).await;
             attempt += 1;
         }
+    }
+
+    /// True if sending the request once more has no effect of its own: it reads, or AWS knows it by
+    /// its token. Whether anything else was carried out has to be looked at first, by the caller.
+    fn may_send_again(&self, prepared: &Prepared<'_>) -> bool {
+        let Prepared {
+            service, operation, ..
+        } = prepared;
+        let reads = || self.shared.models.is_read(service, operation);
+        let has_token = operation.input.is_some_and(|input| {
+            service
+                .members(input)
+                .iter()
+                .any(|member| member.idempotency_token)
+        });
+        has_token || reads().is_ok_and(|read| read == Some(true))
     }
 
     /// Exponential, with full jitter, up to 20 s.

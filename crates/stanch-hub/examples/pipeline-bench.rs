@@ -4,7 +4,10 @@
 //! admitted, planned against an AWS that answers at once, put to the guard and recorded durably in
 //! SQLite. The last line is JSON.
 
-#![expect(clippy::unwrap_used, reason = "a measurement that cannot be made ends here")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a measurement that cannot be made ends here"
+)]
 
 use std::{
     sync::{
@@ -80,20 +83,32 @@ impl Ids for One {
 fn resident() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0) * 1024
+    line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok())
+        .unwrap_or(0)
+        * 1024
 }
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() {
     let mut arguments = std::env::args().skip(1);
     let path = arguments.next().unwrap();
-    let findings: u64 = arguments.next().map_or(100_000, |text| text.parse().unwrap());
+    let findings: u64 = arguments
+        .next()
+        .map_or(100_000, |text| text.parse().unwrap());
 
-    let accounts: Vec<AccountId> = (0..10).map(|n| format!("{n:012}").parse().unwrap()).collect();
+    let accounts: Vec<AccountId> = (0..10)
+        .map(|n| format!("{n:012}").parse().unwrap())
+        .collect();
     let settings = Settings {
-        accounts: accounts.iter().map(|id| (id.clone(), Account::default())).collect(),
+        accounts: accounts
+            .iter()
+            .map(|id| (id.clone(), Account::default()))
+            .collect(),
         workers: 256,
-        limits: Limits { per_account: 64, ..Limits::default() },
+        limits: Limits {
+            per_account: 64,
+            ..Limits::default()
+        },
         ..Settings::default()
     };
     let ledger: Arc<dyn Ledger> = Arc::new(SqliteLedger::open(&path).unwrap());
@@ -106,7 +121,12 @@ async fn main() {
         notifiers: Vec::new(),
     };
     let catalog = Arc::new(Catalog::embedded());
-    let hub = Arc::new(Hub::new(ports, settings, catalog, Arc::new(Models::embedded().unwrap())));
+    let hub = Arc::new(Hub::new(
+        ports,
+        settings,
+        catalog,
+        Arc::new(Models::embedded().unwrap()),
+    ));
     let runner = tokio::spawn({
         let hub = Arc::clone(&hub);
         async move { hub.run().await }
@@ -117,7 +137,8 @@ async fn main() {
     let early = Arc::new(AtomicU64::new(0));
     let sources: Vec<_> = (0..256)
         .map(|_| {
-            let (hub, next, early, accounts) = (hub.clone(), next.clone(), early.clone(), accounts.clone());
+            let (hub, next, early, accounts) =
+                (hub.clone(), next.clone(), early.clone(), accounts.clone());
             tokio::spawn(async move {
                 loop {
                     let n = next.fetch_add(1, Ordering::Relaxed);
@@ -127,7 +148,12 @@ async fn main() {
                     if n == findings / 10 {
                         early.store(resident(), Ordering::Relaxed);
                     }
-                    let account = accounts.iter().cycle().nth((n % 10) as usize).unwrap().clone();
+                    let account = accounts
+                        .iter()
+                        .cycle()
+                        .nth((n % 10) as usize)
+                        .unwrap()
+                        .clone();
                     let finding = Misconfiguration {
                         account,
                         region: "eu-central-1".parse().unwrap(),
@@ -138,7 +164,9 @@ async fn main() {
                         at: Timestamp::UNIX_EPOCH,
                     };
                     let event = finding.security_hub_event().to_string();
-                    hub.take(&Source::automatic("bench"), event.as_bytes()).await.unwrap();
+                    hub.take(&Source::automatic("bench"), event.as_bytes())
+                        .await
+                        .unwrap();
                 }
             })
         })
@@ -151,7 +179,11 @@ async fn main() {
     let seconds = begin.elapsed().as_secs_f64();
 
     let counts = ledger.counts(&Query::all()).await.unwrap();
-    assert_eq!(counts.get(&Status::AwaitingApproval).copied(), Some(findings), "{counts:?}");
+    assert_eq!(
+        counts.get(&Status::AwaitingApproval).copied(),
+        Some(findings),
+        "{counts:?}"
+    );
     let figures = json!({
         "findings": findings,
         "findings_per_second": (findings as f64 / seconds).round(),

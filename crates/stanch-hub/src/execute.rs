@@ -145,11 +145,11 @@ impl Gate {
                 "not sent: the plan has no further request".to_owned(),
             ));
         };
-        let expected = bind(&next.call.params, &progress.outputs);
-        if next.call.service != call.service
-            || next.call.operation != call.operation
-            || expected != call.params
-        {
+        let expected = Call {
+            params: bind(&next.call.params, &progress.outputs),
+            ..next.call.clone()
+        };
+        if self.operations.canonical(expected) != *call {
             return Err(forbidden(format!(
                 "not sent: the plan's next request is `{}`",
                 next.call

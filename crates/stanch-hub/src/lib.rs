@@ -8,7 +8,6 @@ mod guard;
 mod intake;
 mod journal;
 mod observe;
-mod operations;
 mod pipeline;
 mod preview;
 mod requests;
@@ -27,7 +26,6 @@ use stanch_types::{Clock, Sessions};
 pub use guard::{Answer, Case, ClassGuard, Guard, Undecided};
 pub use intake::{Buried, Skipped, Source, Taken};
 pub use observe::observe;
-pub use operations::ModelOperations;
 pub use pipeline::PlanFailure;
 pub use preview::{Preview, Previewed};
 pub use requests::{Drift, RequestError, Rollback};
@@ -77,7 +75,7 @@ impl Hub {
     ) -> Self {
         let owner = ports.ids.next();
         Self {
-            operations: Arc::new(ModelOperations(Arc::clone(&models))),
+            operations: Arc::clone(&models) as Arc<dyn Operations>,
             scheduler: Arc::new(Scheduler::new(settings.limits)),
             ports,
             settings,

@@ -241,17 +241,26 @@ async fn connections_are_used_again() {
 
 #[tokio::test]
 async fn an_error_in_a_200_is_an_error() {
-    let done = "<CopyObjectResult><ETag>\"e\"</ETag></CopyObjectResult>";
-    let server = Server::start(move |n, _| match n {
-        0 => error(200, "InternalError"),
-        _ => reply(200, done),
-    })
-    .await;
+    let server = Server::start(|_, _| error(200, "InternalError")).await;
     let (client, _) = client(&server);
     let params = json!({"Bucket": "b", "Key": "k", "CopySource": "a/k"});
-    let reply = call(&client, "s3.CopyObject", params).await.unwrap();
-    assert_eq!(reply.output["CopyObjectResult"]["ETag"], "\"e\"");
-    assert_eq!(server.seen().len(), 2);
+    let failed = call(&client, "s3.CopyObject", params).await.unwrap_err();
+    assert_eq!(failed.kind, CallErrorKind::Server);
+}
+
+#[tokio::test]
+async fn a_write_whose_outcome_is_unknown_is_not_sent_again() {
+    let check = async |name: &str, params: Value, times: usize| {
+        let server = Server::start(|_, _| error(500, "InternalError")).await;
+        let (client, _) = client(&server);
+        let failed = call(&client, name, params).await.unwrap_err();
+        assert_eq!(failed.kind, CallErrorKind::Server, "{name}");
+        assert_eq!(server.seen().len(), times, "{name}");
+    };
+    check("s3.ListBuckets", json!({}), 3).await;
+    check("s3.DeleteBucket", json!({"Bucket": "demo"}), 1).await;
+    // AWS knows it by the token that the client fills in.
+    check("ec2.CreateNatGateway", json!({"SubnetId": "subnet-1"}), 3).await;
 }
 
 #[tokio::test]
