@@ -77,6 +77,13 @@ impl Environment {
         self
     }
 
+    /// The same with a variable set.
+    #[must_use]
+    pub fn with_variable(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.variables.insert(name.into(), value.into());
+        self
+    }
+
     /// A variable that is set to something.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {

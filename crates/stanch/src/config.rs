@@ -28,6 +28,8 @@ pub struct Config {
     pub logs: Option<PathBuf>,
     /// Folders with remediations of your own, beside the built-in ones.
     pub catalog_dirs: Vec<PathBuf>,
+    /// Who asks, where the command line does not say; your user name if absent.
+    pub requester: Option<String>,
     /// How AWS is reached.
     pub aws: Aws,
     /// The member accounts.
@@ -44,6 +46,10 @@ pub struct Config {
     pub serve: Serve,
     /// Who is told.
     pub notify: Notify,
+    /// The log of `stanch serve`.
+    pub log: Log,
+    /// `stanch gameday`.
+    pub gameday: Gameday,
 }
 
 /// How AWS is reached.
@@ -54,7 +60,7 @@ pub struct Aws {
     pub endpoint_url: Option<String>,
     /// The role that is assumed in each member account.
     pub member_role: String,
-    /// How long one call may take, retries aside.
+    /// How long one call may take, retries included.
     #[serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")]
     pub call_timeout: Duration,
 }
@@ -135,17 +141,65 @@ pub struct Serve {
     pub sqs_queue_url: Option<String>,
     /// Regions whose Security Hub is asked for open findings.
     pub security_hub_regions: Vec<Region>,
-    /// How often Security Hub and the folder are looked at.
+    /// How often Security Hub is asked.
     #[serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")]
     pub poll_every: Duration,
+    /// How often the folder is looked at. A file is taken once it stays the same from one look to
+    /// the next.
+    #[serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")]
+    pub inbox_every: Duration,
 }
 
 /// Who is told.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Notify {
-    /// Addresses that get each message as a JSON POST.
-    pub webhooks: Vec<String>,
+    /// Addresses that get each message as a JSON POST. They often hold a secret, so none is shown.
+    pub webhooks: Vec<Secret<String>>,
+}
+
+/// The log of `stanch serve`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Log {
+    /// How lines are written.
+    pub format: LogFormat,
+    /// What is logged.
+    pub level: LogLevel,
+}
+
+/// How log lines are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// A JSON object a line.
+    Json,
+}
+
+/// What is logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogLevel {
+    /// What went wrong.
+    Error,
+    /// What may become wrong.
+    Warn,
+    /// What happens.
+    Info,
+    /// What is decided.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+/// `stanch gameday`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Gameday {
+    /// The role in the test account that plants misconfigurations; the member role may not.
+    pub role: String,
 }
 
 /// The defaults, which are also the list of what can be set.
@@ -155,6 +209,7 @@ fn defaults() -> Value {
         "ledger": "stanch.db",
         "logs": null,
         "catalog_dirs": [],
+        "requester": null,
         "aws": {
             "endpoint_url": null,
             "member_role": "SecurityRemediationCrossAccountRole",
@@ -176,8 +231,11 @@ fn defaults() -> Value {
             "sqs_queue_url": null,
             "security_hub_regions": [],
             "poll_every": "5m",
+            "inbox_every": "1s",
         },
         "notify": { "webhooks": [] },
+        "log": { "format": "text", "level": "info" },
+        "gameday": { "role": "OrganizationAccountAccessRole" },
     })
 }
 
@@ -252,9 +310,12 @@ pub struct Resolved {
     pub config: Config,
     /// Each dotted key with its value and origin; secrets masked.
     pub origins: BTreeMap<String, (Value, Origin)>,
+    /// The file that was read.
+    pub file: Option<PathBuf>,
 }
 
 /// A value from the environment or the command line.
+#[derive(Debug)]
 pub struct Override {
     /// The dotted key, such as `aws.endpoint_url`.
     pub key: String,
@@ -262,6 +323,71 @@ pub struct Override {
     pub value: Value,
     /// Where it came from.
     pub origin: Origin,
+}
+
+impl Override {
+    /// A value given as text: where the default is not text, it is read as TOML; a list may also be
+    /// written with commas.
+    #[must_use]
+    pub fn from_text(key: &str, text: &str, origin: Origin) -> Self {
+        let pointer = format!("/{}", key.replace('.', "/"));
+        let known = defaults().pointer(&pointer).cloned();
+        let toml = || {
+            let table: Result<Map<String, Value>, _> = toml::from_str(&format!("value = {text}"));
+            table.ok().and_then(|mut table| table.remove("value"))
+        };
+        let value = match known {
+            Some(Value::Null | Value::String(_)) => Value::from(text),
+            Some(Value::Array(_)) => toml().filter(Value::is_array).unwrap_or_else(|| {
+                text.split(',')
+                    .map(str::trim)
+                    .filter(|item| !item.is_empty())
+                    .collect()
+            }),
+            _ => toml().unwrap_or_else(|| Value::from(text)),
+        };
+        Self {
+            key: key.to_owned(),
+            value,
+            origin,
+        }
+    }
+}
+
+/// What the environment sets: `STANCH_AWS_ENDPOINT_URL` is `aws.endpoint_url`.
+pub fn from_environment<'e>(get: impl Fn(&str) -> Option<&'e str>) -> Vec<Override> {
+    let mut found = Vec::new();
+    leaves("", &defaults(), &mut |key, _| {
+        let name = format!("STANCH_{}", key.replace('.', "_").to_uppercase());
+        if let Some(text) = get(&name) {
+            found.push(Override::from_text(key, text, Origin::Environment(name)));
+        }
+    });
+    found
+}
+
+/// Values that name a file or folder: those of the configuration file are relative to it.
+const PATHS: [&str; 5] = [
+    "ledger",
+    "logs",
+    "catalog_dirs",
+    "serve.secret_file",
+    "serve.inbox",
+];
+
+fn anchor(layer: &mut Value, folder: &Path) {
+    fn join(value: &mut Value, folder: &Path) {
+        match value {
+            Value::String(path) => *path = folder.join(&*path).to_string_lossy().into_owned(),
+            Value::Array(paths) => paths.iter_mut().for_each(|path| join(path, folder)),
+            _ => {}
+        }
+    }
+    for key in PATHS {
+        if let Some(value) = layer.pointer_mut(&format!("/{}", key.replace('.', "/"))) {
+            join(value, folder);
+        }
+    }
 }
 
 /// Reads the file (the default one may be missing, a named one may not) and lays the overrides
@@ -272,25 +398,40 @@ pub struct Override {
 pub fn resolve(file: Option<&Path>, overrides: Vec<Override>) -> Result<Resolved, ConfigError> {
     let mut merged = defaults();
     let mut origins: BTreeMap<String, Origin> = BTreeMap::new();
-    leaves("", &merged, &mut |key, _| drop(origins.insert(key.to_owned(), Origin::Default)));
+    leaves("", &merged, &mut |key, _| {
+        drop(origins.insert(key.to_owned(), Origin::Default))
+    });
 
     let path = file.unwrap_or_else(|| Path::new(DEFAULT_FILE));
+    let mut read = None;
     match std::fs::read_to_string(path) {
         Ok(text) => {
-            let table: Map<String, Value> = toml::from_str(&text).map_err(|error| ConfigError::Syntax {
-                path: path.to_owned(),
-                message: error.to_string().trim_end().to_owned(),
-            })?;
+            let table: Map<String, Value> =
+                toml::from_str(&text).map_err(|error| ConfigError::Syntax {
+                    path: path.to_owned(),
+                    message: error.to_string().trim_end().to_owned(),
+                })?;
             let origin = Origin::File(path.to_owned());
-            let layer = Value::Object(table);
-            leaves("", &layer, &mut |key, _| drop(origins.insert(key.to_owned(), origin.clone())));
+            let mut layer = Value::Object(table);
+            anchor(&mut layer, path.parent().unwrap_or(Path::new("")));
+            read = Some(path.to_owned());
+            leaves("", &layer, &mut |key, _| {
+                drop(origins.insert(key.to_owned(), origin.clone()))
+            });
             merge(&mut merged, layer);
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound && file.is_none() => {}
-        Err(source) => return Err(ConfigError::Unreadable { path: path.to_owned(), source }),
+        Err(source) => {
+            return Err(ConfigError::Unreadable {
+                path: path.to_owned(),
+                source,
+            });
+        }
     }
     for Override { key, value, origin } in overrides {
-        let layer = key.rsplit('.').fold(value, |inner, part| json!({ part: inner }));
+        let layer = key
+            .rsplit('.')
+            .fold(value, |inner, part| json!({ part: inner }));
         origins.insert(key, origin);
         merge(&mut merged, layer);
     }
@@ -298,30 +439,65 @@ pub fn resolve(file: Option<&Path>, overrides: Vec<Override>) -> Result<Resolved
     let config = serde_path_to_error::deserialize(&merged).map_err(|error| {
         let key = error.path().to_string();
         let message = error.inner().to_string();
-        let unknown = message.strip_prefix("unknown field `").and_then(|rest| rest.split_once('`'));
+        let unknown = message
+            .strip_prefix("unknown field `")
+            .and_then(|rest| rest.split_once('`'));
         if let Some((name, _)) = unknown {
             let key = if key == "." { name.to_owned() } else { key };
-            let key = if key.ends_with(name) { key } else { format!("{key}.{name}") };
+            let key = if key.ends_with(name) {
+                key
+            } else {
+                format!("{key}.{name}")
+            };
             let origin = origin_of(&origins, &key);
             return ConfigError::Unknown { key, origin };
         }
         let origin = origin_of(&origins, &key);
-        ConfigError::Value { key, origin, message }
+        ConfigError::Value {
+            key,
+            origin,
+            message,
+        }
     })?;
 
     let mut shown = BTreeMap::new();
     leaves("", &merged, &mut |key, value| {
-        let masked = if key.ends_with(".external_id") { json!("***") } else { value.clone() };
+        let masked = if is_secret(key) {
+            mask(value)
+        } else {
+            value.clone()
+        };
         shown.insert(key.to_owned(), (masked, origin_of(&origins, key)));
     });
-    Ok(Resolved { config, origins: shown })
+    Ok(Resolved {
+        config,
+        origins: shown,
+        file: read,
+    })
+}
+
+fn is_secret(key: &str) -> bool {
+    key.ends_with(".external_id") || key == "notify.webhooks"
+}
+
+fn mask(value: &Value) -> Value {
+    match value {
+        Value::Null => Value::Null,
+        Value::Array(items) => items.iter().map(mask).collect(),
+        _ => json!("***"),
+    }
 }
 
 fn origin_of(origins: &BTreeMap<String, Origin>, key: &str) -> Origin {
     let within = |(known, _): &(&String, &Origin)| {
-        key == known.as_str() || known.starts_with(&format!("{key}.")) || key.starts_with(&format!("{known}."))
+        key == known.as_str()
+            || known.starts_with(&format!("{key}."))
+            || key.starts_with(&format!("{known}."))
     };
-    origins.iter().find(within).map_or(Origin::Default, |(_, origin)| origin.clone())
+    origins
+        .iter()
+        .find(within)
+        .map_or(Origin::Default, |(_, origin)| origin.clone())
 }
 
 /// Calls `visit` with the dotted key of every value that is not a non-empty table.
@@ -329,7 +505,11 @@ fn leaves(prefix: &str, value: &Value, visit: &mut dyn FnMut(&str, &Value)) {
     match value {
         Value::Object(members) if !members.is_empty() => {
             for (name, member) in members {
-                let key = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
+                let key = if prefix.is_empty() {
+                    name.clone()
+                } else {
+                    format!("{prefix}.{name}")
+                };
                 leaves(&key, member, visit);
             }
         }

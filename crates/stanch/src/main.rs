@@ -1,3 +1,25 @@
-//! The `stanch` command.
+//! The `stanch` command: wires adapters to the ports of the core, and prints what comes of it.
 
-fn main() {}
+mod cli;
+mod commands;
+mod config;
+mod notify;
+mod output;
+mod serve;
+mod wire;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::{cli::Cli, output::Exit};
+
+fn main() -> ExitCode {
+    // `--version`, `--help` and mistakes on the command line end here; nothing is built before.
+    let cli = Cli::parse();
+    let exit = commands::run(cli).unwrap_or_else(|failure| {
+        failure.print();
+        failure.exit
+    });
+    Exit::into(exit)
+}

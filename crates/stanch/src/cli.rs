@@ -1,0 +1,323 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+use stanch_ledger::{Digest, RemediationId};
+use stanch_types::{AccountId, Region};
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  fixed, or nothing to do
+  1  failed
+  2  wrong usage or configuration
+  3  refused by a guard
+  4  waiting, for an approval or a time";
+
+/// Close security findings across an AWS organization
+#[derive(Debug, Parser)]
+#[command(name = "stanch", version, after_help = EXIT_CODES, max_term_width = 100)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Options of every command")]
+pub struct Global {
+    /// The configuration file [default: stanch.toml, if there is one]
+    #[arg(
+        long,
+        global = true,
+        env = "STANCH_CONFIG",
+        hide_env_values = true,
+        value_name = "FILE"
+    )]
+    pub config: Option<PathBuf>,
+    /// Set a value of the configuration: `--set aws.call_timeout=10s`
+    #[arg(long, global = true, value_name = "KEY=VALUE", value_parser = setting)]
+    pub set: Vec<(String, String)>,
+    /// The SQLite ledger
+    #[arg(long, global = true, value_name = "FILE")]
+    pub ledger: Option<PathBuf>,
+    /// One endpoint for every AWS service, such as an emulator's
+    #[arg(long, global = true, value_name = "URL")]
+    pub endpoint_url: Option<String>,
+    /// Print JSON instead of text
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+fn setting(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("write `KEY=VALUE`")?;
+    Ok((key.trim().to_owned(), value.trim().to_owned()))
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show what would be done about a finding, and change nothing
+    Plan(Finding),
+    /// Fix a finding
+    Remediate {
+        #[command(flatten)]
+        finding: Finding,
+        /// Show what would be done, and change nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Approve the plan that a remediation waits with, and carry it out
+    Approve {
+        id: RemediationId,
+        #[command(flatten)]
+        person: Person,
+    },
+    /// Say no to the plan that a remediation waits with
+    Reject {
+        id: RemediationId,
+        #[command(flatten)]
+        person: Person,
+        /// Why, for the record
+        #[arg(long, default_value = "rejected on the command line")]
+        reason: String,
+    },
+    /// Put back what a remediation has changed
+    Rollback {
+        id: RemediationId,
+        /// Show the requests, and change nothing
+        #[arg(long)]
+        dry_run: bool,
+        /// Undo it although somebody else has changed the resource since
+        #[arg(long)]
+        force: bool,
+        #[command(flatten)]
+        person: Person,
+    },
+    /// The record of every remediation
+    #[command(subcommand)]
+    Ledger(Ledger),
+    /// Events that could not be understood or must not be acted on
+    #[command(subcommand)]
+    Deadletter(DeadLetter),
+    /// What can be fixed, and how
+    #[command(subcommand)]
+    Catalog(Catalog),
+    /// Systems Manager Automation documents
+    #[command(subcommand)]
+    Runbook(Runbook),
+    /// Any operation of any AWS service
+    #[command(subcommand)]
+    Api(Api),
+    /// Take findings in over HTTP, from a queue, a folder and Security Hub, and fix them
+    Serve(Serve),
+    /// Plant every example of the catalog in a test account, fix it, and roll it back
+    Gameday(Gameday),
+    /// The configuration
+    #[command(subcommand)]
+    Config(Config),
+    /// Completions for a shell
+    Completions { shell: Shell },
+}
+
+#[derive(Debug, Args)]
+pub struct Finding {
+    /// A file with a finding or event of any format; `-` for standard input
+    pub file: PathBuf,
+    #[command(flatten)]
+    pub person: Person,
+}
+
+#[derive(Debug, Args)]
+pub struct Person {
+    /// Who asks, for the record [default: `requester` of the configuration, else your user name]
+    #[arg(long = "as", value_name = "PERSON")]
+    pub name: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Ledger {
+    /// List remediations, the newest first
+    List {
+        /// Of this account
+        #[arg(long)]
+        account: Option<AccountId>,
+        /// Of this resource, as its finding names it
+        #[arg(long)]
+        resource: Option<String>,
+        /// Of this finding
+        #[arg(long)]
+        finding: Option<String>,
+        /// Admitted since: `2026-01-31`, `2026-01-31T12:00:00Z`, or how long ago: `2h`, `7d`
+        #[arg(long, value_name = "WHEN")]
+        since: Option<String>,
+        /// Admitted before
+        #[arg(long, value_name = "WHEN")]
+        until: Option<String>,
+        /// In this status: `Success`, `Failed`, `AwaitingApproval`, …
+        #[arg(long)]
+        status: Option<String>,
+        /// Rows on a page, at most 1000
+        #[arg(long, default_value_t = 50, value_name = "ROWS")]
+        limit: u32,
+        /// Where the page before ended, as it says
+        #[arg(long, value_name = "CURSOR")]
+        after: Option<String>,
+    },
+    /// Show one remediation with all of its events
+    Show { id: RemediationId },
+    /// Write every event as a line of JSON
+    Export {
+        /// The file; standard output if none is named
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+    /// Check the hash chains: of one remediation, of all, or of an export
+    Verify {
+        id: Option<RemediationId>,
+        /// An export, checked without the ledger
+        #[arg(long, value_name = "FILE", conflicts_with = "id")]
+        export: Option<PathBuf>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum DeadLetter {
+    /// List dead letters, the oldest first
+    List {
+        /// At most so many
+        #[arg(long, default_value_t = 50, value_name = "ROWS")]
+        limit: u32,
+    },
+    /// Show a dead letter as it came
+    Show { id: Digest },
+    /// Take a dead letter in again; it is removed once it is understood
+    Retry {
+        id: Digest,
+        #[command(flatten)]
+        person: Person,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Catalog {
+    /// List remediations
+    List,
+    /// Show a remediation's file
+    Show { name: String },
+    /// What is done about a control: `S3.8`, `config:restricted-ssh`, `prowler:…`
+    Explain { control: String },
+    /// Check catalog files: those built in and configured, or the given ones
+    Check { files: Vec<PathBuf> },
+}
+
+#[derive(Debug, Args)]
+pub struct Document {
+    /// The document; in a folder, all documents
+    pub path: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub struct Execution {
+    /// The document. Those beside it can be run by `aws:executeAutomation`
+    pub path: PathBuf,
+    /// A parameter, as text or JSON
+    #[arg(long = "param", value_name = "NAME=VALUE", value_parser = setting)]
+    pub parameters: Vec<(String, String)>,
+    /// The region [default: as the AWS tools find it]
+    #[arg(long)]
+    pub region: Option<Region>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Runbook {
+    /// Say all that is wrong with documents
+    Check(Document),
+    /// Run a document without its writes, and show them
+    Plan(Execution),
+    /// Run a document
+    Run(Execution),
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Api {
+    /// Call an operation with your own credentials
+    Call {
+        /// The service, as boto3 names it: `s3`, `elbv2`
+        service: String,
+        /// The operation: `GetPublicAccessBlock` or `get_public_access_block`
+        operation: String,
+        /// Its input; `-` reads it from standard input
+        #[arg(long, default_value = "{}", value_name = "JSON")]
+        params: String,
+        /// What to print of the answer
+        #[arg(long, value_name = "JMESPATH")]
+        query: Option<String>,
+        /// The region [default: as the AWS tools find it]
+        #[arg(long)]
+        region: Option<Region>,
+        /// Read all pages
+        #[arg(long)]
+        all_pages: bool,
+    },
+    /// List services, or the operations of one
+    List { service: Option<String> },
+    /// Show an operation: input, output, IAM actions, and whether it only reads
+    Show { service: String, operation: String },
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Args)]
+pub struct Serve {
+    /// The address that takes events over HTTP [default: 127.0.0.1:8787]
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Option<String>,
+    /// A file with the secret that requests carry as `Authorization: Bearer …`
+    #[arg(long, value_name = "FILE")]
+    pub secret_file: Option<PathBuf>,
+    /// A folder whose `*.json` files are taken in
+    #[arg(long, value_name = "FOLDER")]
+    pub inbox: Option<PathBuf>,
+    /// A queue to receive from
+    #[arg(long, value_name = "URL")]
+    pub sqs_queue_url: Option<String>,
+    /// A region whose Security Hub is asked for open findings
+    #[arg(long, value_name = "REGION")]
+    pub security_hub_region: Vec<String>,
+    /// How log lines are written [default: text]
+    #[arg(long)]
+    pub log: Option<LogFormat>,
+    /// Log more: twice for the most
+    #[arg(short, long, action = ArgAction::Count)]
+    pub verbose: u8,
+}
+
+#[derive(Debug, Args)]
+pub struct Gameday {
+    /// The account to play in; the configuration must say `test = true` for it
+    #[arg(long)]
+    pub account: AccountId,
+    /// The region to play in
+    #[arg(long)]
+    pub region: Option<Region>,
+    /// Only these remediations
+    #[arg(long, value_name = "NAME")]
+    pub only: Vec<String>,
+    /// Do it: without this, only what would be planted is listed
+    #[arg(long)]
+    pub yes: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Config {
+    /// Show every value, and where it came from
+    Show,
+    /// Check the configuration and what it names
+    Check,
+}

@@ -1,0 +1,260 @@
+//! `stanch catalog`.
+
+use std::fmt::Write as _;
+
+use serde_json::{Value, json};
+use stanch_catalog::{Action, Catalog as Files, Class, FileDiagnostic, Remediation, Step, Undo};
+use stanch_syntax::Severity;
+use stanch_types::ControlRef;
+
+use crate::{
+    cli::Catalog,
+    output::{Color, Exit, Failure, Table, print, print_json, with},
+    wire::{Wire, read_files},
+};
+
+/// Runs the subcommand.
+pub fn run(wire: &Wire, command: Catalog) -> Result<Exit, Failure> {
+    match command {
+        Catalog::List => list(wire),
+        Catalog::Show { name } => show(wire, &name),
+        Catalog::Explain { control } => explain(wire, &control),
+        Catalog::Check { files } => check(wire, &files),
+    }
+}
+
+const fn class(class: Class) -> &'static str {
+    match class {
+        Class::Safe => "safe",
+        Class::Guarded => "guarded",
+        Class::Destructive => "destructive",
+    }
+}
+
+fn security_hub(remediation: &Remediation) -> Vec<&str> {
+    let controls = remediation
+        .controls
+        .iter()
+        .filter(|control| control.framework == "security-hub");
+    controls.map(|control| control.id.as_str()).collect()
+}
+
+fn facts(remediation: &Remediation, path: Option<&str>) -> Value {
+    let (undo, because) = match &remediation.safety.undo {
+        Undo::Exact => ("exact", None),
+        Undo::None { because } => ("none", Some(because)),
+    };
+    let controls: Vec<Value> = remediation
+        .controls
+        .iter()
+        .map(|control| json!({ "framework": control.framework, "id": control.id }))
+        .collect();
+    json!({
+        "name": remediation.name,
+        "title": remediation.title,
+        "description": remediation.description,
+        "resources": remediation.resources,
+        "controls": controls,
+        "class": class(remediation.safety.class),
+        "impact": remediation.safety.impact,
+        "undo": undo,
+        "no_undo_because": because,
+        "file": path,
+    })
+}
+
+fn list(wire: &Wire) -> Result<Exit, Failure> {
+    let catalog = wire.catalog()?;
+    if wire.json {
+        let all: Vec<Value> = catalog
+            .iter()
+            .map(|one| facts(&one, catalog.path(&one.name)))
+            .collect();
+        print_json(&all)?;
+        return Ok(Exit::Done);
+    }
+    let mut table = Table::new(["REMEDIATION", "CLASS", "SECURITY HUB", "TITLE"]);
+    for remediation in catalog.iter() {
+        table.row([
+            remediation.name.clone(),
+            class(remediation.safety.class).to_owned(),
+            security_hub(&remediation).join(" "),
+            remediation.title.clone(),
+        ]);
+    }
+    print(table.render(Color::out()))?;
+    Ok(Exit::Done)
+}
+
+fn show(wire: &Wire, name: &str) -> Result<Exit, Failure> {
+    let catalog = wire.catalog()?;
+    let Some(remediation) = catalog.get(name) else {
+        let names: Vec<String> = catalog.iter().map(|one| one.name.clone()).collect();
+        let near = stanch_models::nearest(name, names.iter().map(String::as_str));
+        let hint = match near.first() {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => "`stanch catalog list` shows what there is".to_owned(),
+        };
+        return Err(Failure::usage(format!("there is no remediation `{name}`")).hint(hint));
+    };
+    if wire.json {
+        print_json(&facts(&remediation, catalog.path(name)))?;
+    } else {
+        print(catalog.text(name).unwrap_or_default().trim_end())?;
+    }
+    Ok(Exit::Done)
+}
+
+fn explain(wire: &Wire, control: &str) -> Result<Exit, Failure> {
+    let reference: ControlRef = control
+        .parse()
+        .map_err(|error| Failure::of(&error))
+        .map_err(|failure| Failure {
+            exit: Exit::Usage,
+            ..failure
+        })?;
+    let catalog = wire.catalog()?;
+    let found = catalog.of_control(&reference);
+    if wire.json {
+        let all: Vec<Value> = found
+            .iter()
+            .map(|one| facts(one, catalog.path(&one.name)))
+            .collect();
+        print_json(&all)?;
+    } else {
+        let color = Color::out();
+        let texts: Vec<String> = found.iter().map(|one| explanation(one, color)).collect();
+        if !texts.is_empty() {
+            print(texts.join("\n\n"))?;
+        }
+    }
+    if found.is_empty() {
+        return Err(
+            Failure::failed(format!("no remediation fixes `{reference}`"))
+                .hint("`stanch catalog list` shows what can be fixed"),
+        );
+    }
+    Ok(Exit::Done)
+}
+
+fn explanation(remediation: &Remediation, color: Color) -> String {
+    let mut text = format!("{}: {}\n", color.bold(&remediation.name), remediation.title);
+    let mut line = |label: &str, value: &str| {
+        let _ = write!(text, "\n  {label:<9} {value}");
+    };
+    line("why", remediation.description.trim());
+    line("resource", &remediation.resources.join(", "));
+    line(
+        "class",
+        match remediation.safety.class {
+            Class::Safe => "safe: may run on its own",
+            Class::Guarded => "guarded: runs on its own only where `automatic.guarded` names it",
+            Class::Destructive => "destructive: always needs an approval",
+        },
+    );
+    line("impact", remediation.safety.impact.trim());
+    line(
+        "undo",
+        &match &remediation.safety.undo {
+            Undo::Exact => "exact: what was there before is put back".to_owned(),
+            Undo::None { because } => format!("none: {because}"),
+        },
+    );
+    let reads: Vec<String> = remediation
+        .reads
+        .iter()
+        .map(|read| format!("{}.{}", read.service, read.operation))
+        .collect();
+    line("reads", &reads.join(", "));
+    line("requests", &calls(&remediation.apply));
+    if !remediation.undo.is_empty() {
+        line("to undo", &calls(&remediation.undo));
+    }
+    let controls: Vec<String> = remediation
+        .controls
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    line("controls", &controls.join(", "));
+    text
+}
+
+fn calls(steps: &[Step]) -> String {
+    let mut names: Vec<String> = Vec::new();
+    for step in steps {
+        if let Action::Call {
+            service, operation, ..
+        } = &step.action
+        {
+            let name = format!("{service}.{operation}");
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+    }
+    names.join(", ")
+}
+
+fn check(wire: &Wire, files: &[std::path::PathBuf]) -> Result<Exit, Failure> {
+    let mut texts: Vec<(String, String)> = Vec::new();
+    let mut folders = files.to_vec();
+    if files.is_empty() {
+        texts
+            .extend(Files::embedded_files().map(|(path, text)| (path.to_owned(), text.to_owned())));
+        folders.clone_from(&wire.resolved.config.catalog_dirs);
+    }
+    for path in folders {
+        if path.is_dir() {
+            texts.extend(read_files(&path, &["yaml", "yml"])?);
+        } else {
+            let text = std::fs::read_to_string(&path).map_err(|error| {
+                Failure::usage(format!("cannot read `{}`: {error}", path.display()))
+            })?;
+            texts.push((path.to_string_lossy().into_owned(), text));
+        }
+    }
+    let models = wire.models()?;
+    let mut found = Vec::new();
+    let mut sound = Vec::new();
+    for (path, text) in texts {
+        let diagnostics = stanch_catalog::check(&text, &models);
+        let broken = diagnostics
+            .iter()
+            .any(|one| one.severity == Severity::Error);
+        found.extend(diagnostics.into_iter().map(|diagnostic| FileDiagnostic {
+            path: path.clone(),
+            diagnostic,
+        }));
+        if !broken {
+            sound.push((path, text));
+        }
+    }
+    let count = sound.len();
+    // Only files that are sound alone can be held against one another.
+    for conflict in Files::load(sound).1 {
+        if !found.contains(&conflict) {
+            found.push(conflict);
+        }
+    }
+    report(wire, &found, &format!("{count} files are sound"))
+}
+
+/// Prints what was found about files; fails if one of it is an error.
+pub fn report(wire: &Wire, found: &[FileDiagnostic], fine: &str) -> Result<Exit, Failure> {
+    let broken = found
+        .iter()
+        .any(|one| one.diagnostic.severity == Severity::Error);
+    if wire.json {
+        let all: Vec<Value> = found
+            .iter()
+            .map(|one| with(one.diagnostic.to_json(), "path", one.path.as_str()))
+            .collect();
+        print_json(&all)?;
+    } else if found.is_empty() {
+        print(fine)?;
+    } else {
+        let lines: Vec<String> = found.iter().map(ToString::to_string).collect();
+        print(lines.join("\n"))?;
+    }
+    Ok(if broken { Exit::Failed } else { Exit::Done })
+}

@@ -1,0 +1,523 @@
+//! `stanch plan`, `remediate`, `approve`, `reject` and `rollback`.
+
+use std::{
+    io::{self, IsTerminal as _, Write as _},
+    sync::Arc,
+    time::Duration,
+};
+
+use serde_json::{Value, json};
+use stanch_catalog::{Plan, PlannedAction};
+use stanch_hub::{Buried, Drift, Hub, Previewed, RequestError, Rollback, Skipped, Source, Taken};
+use stanch_ledger::{MemoryLedger, Received, RemediationId, State, Status, Verdict};
+
+use crate::{
+    cli::{Finding, Person},
+    commands::read_event,
+    output::{
+        Color, Diff, Exit, Failure, clean, indented, print, print_json, say, state_lines, with,
+    },
+    wire::Wire,
+};
+
+/// Shows what would be done. Nothing is written, neither to AWS nor to the ledger.
+pub async fn plan(wire: &Wire, finding: Finding) -> Result<Exit, Failure> {
+    let (name, bytes) = read_event(&finding.file)?;
+    let source = Source::person(name, wire.person(finding.person.name)?);
+    let hub = wire.hub(
+        Arc::new(MemoryLedger::new()),
+        wire.resolved.config.settings(),
+        Vec::new(),
+    )?;
+    let preview = hub.preview(&source, &bytes).await;
+    let mut exit = if preview.unreadable.is_empty() {
+        Exit::Done
+    } else {
+        Exit::Failed
+    };
+    for previewed in &preview.findings {
+        exit = exit.and(foreseen(previewed));
+    }
+    if wire.json {
+        print_json(&preview)?;
+        return Ok(exit);
+    }
+    let mut parts: Vec<String> = preview
+        .findings
+        .iter()
+        .map(|one| describe(one, &hub))
+        .collect();
+    parts.extend(preview.skipped.iter().map(skipped));
+    if parts.is_empty() && preview.unreadable.is_empty() {
+        parts.push("nothing to do: there is no finding in it".to_owned());
+    }
+    if !parts.is_empty() {
+        print(parts.join("\n\n"))?;
+    }
+    preview.unreadable.iter().for_each(complain);
+    Ok(exit)
+}
+
+fn foreseen(previewed: &Previewed) -> Exit {
+    match (&previewed.verdict, &previewed.error) {
+        (Some(Verdict::Refuse), _) => Exit::Refused,
+        (Some(Verdict::NeedsApproval | Verdict::Defer { .. }), _) => Exit::Waiting,
+        (_, Some(_)) if previewed.received.problem.is_some() => Exit::Refused,
+        (_, Some(_)) => Exit::Failed,
+        _ => Exit::Done,
+    }
+}
+
+fn describe(previewed: &Previewed, hub: &Hub) -> String {
+    let color = Color::out();
+    let mut lines = vec![heading(&previewed.received, hub)];
+    if let Some(error) = &previewed.error {
+        let word = if previewed.received.problem.is_some() {
+            "refused"
+        } else {
+            "failed"
+        };
+        lines.push(format!("  {}: {}", color.red(word), clean(error)));
+        return lines.join("\n");
+    }
+    let Some(plan) = &previewed.plan else {
+        return lines.join("\n");
+    };
+    if plan.compliant {
+        lines.push(format!(
+            "  {}: it is as it should be",
+            color.green("nothing to do")
+        ));
+        lines.push(state_lines(&plan.state, "    "));
+        return lines.join("\n");
+    }
+    lines.push(changes(plan, color));
+    lines.push(requests(plan, color));
+    let verdict = match previewed.verdict {
+        Some(Verdict::Run) => color.green("runs"),
+        Some(Verdict::Refuse) => color.red("refuses"),
+        Some(Verdict::NeedsApproval) => color.yellow("waits for an approval"),
+        Some(Verdict::Defer { until }) => color.yellow(format!("waits until {until:.0}")),
+        None => String::new(),
+    };
+    lines.push(format!(
+        "  guard {verdict}: {}",
+        previewed.reasons.join("; ")
+    ));
+    lines.push(color.dim(format!(
+        "  plan {}",
+        previewed.plan_hash.as_deref().unwrap_or_default()
+    )));
+    lines.join("\n")
+}
+
+fn heading(received: &Received, hub: &Hub) -> String {
+    let color = Color::out();
+    let title = hub
+        .catalog()
+        .get(&received.remediation)
+        .map(|remediation| remediation.title.clone());
+    let what = match title {
+        Some(title) => format!("{}: {title}", color.bold(&received.remediation)),
+        None => color.bold("no remediation"),
+    };
+    format!(
+        "{what}\n  {} on {}, account {}, {}",
+        clean(&received.control),
+        clean(&received.resource_id),
+        received.account,
+        received.region
+    )
+}
+
+/// What the resource is now, and what becomes of it as far as the requests tell.
+fn changes(plan: &Plan, color: Color) -> String {
+    let mut after = plan.state.clone();
+    for call in plan.writes() {
+        overlay(&mut after, &call.params);
+    }
+    if after == plan.state {
+        return format!("  now\n{}", state_lines(&plan.state, "    "));
+    }
+    let diff = Diff {
+        before: &plan.state,
+        after: &after,
+        indent: "    ",
+        color,
+    };
+    format!("  change\n{diff}")
+}
+
+/// Lays the members that a request sets over a state's objects with members of the same names.
+fn overlay(state: &mut Value, request: &Value) {
+    match state {
+        Value::Object(members) => {
+            if let Value::Object(set) = request {
+                for (name, value) in set {
+                    if let Some(member) = members.get_mut(name) {
+                        member.clone_from(value);
+                    }
+                }
+                set.values()
+                    .filter(|value| value.is_object())
+                    .for_each(|value| overlay(state, value));
+            }
+            if let Value::Object(members) = state {
+                members
+                    .values_mut()
+                    .for_each(|member| overlay(member, request));
+            }
+        }
+        Value::Array(_) | Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+fn requests(plan: &Plan, color: Color) -> String {
+    let mut lines = vec!["  requests".to_owned()];
+    for (index, step) in plan.steps.iter().enumerate() {
+        let number = index + 1;
+        match &step.action {
+            PlannedAction::Call { call, .. } => {
+                lines.push(format!("    {number}. {}", color.bold(call)));
+                lines.push(indented(&call.params, "       "));
+            }
+            PlannedAction::Wait {
+                call,
+                select,
+                values,
+                timeout,
+            } => {
+                let values: Vec<String> = values.iter().map(ToString::to_string).collect();
+                let until = values.join(" or ");
+                lines.push(format!(
+                    "    {number}. wait until {call} answers {until} at `{select}`, for {timeout} s at most"
+                ));
+            }
+            PlannedAction::Sleep { seconds } => {
+                lines.push(format!("    {number}. wait for {seconds} s"))
+            }
+        }
+    }
+    lines.join("\n")
+}
+
+fn skipped(skipped: &Skipped) -> String {
+    format!(
+        "nothing to do for {}: {}",
+        clean(&skipped.finding),
+        skipped.reason
+    )
+}
+
+fn complain(buried: &Buried) {
+    Failure::failed(&buried.reason).hint(&buried.hint).print();
+}
+
+/// Fixes the findings of an event, as asked for by a person.
+pub async fn remediate(wire: &Wire, finding: Finding) -> Result<Exit, Failure> {
+    let (name, bytes) = read_event(&finding.file)?;
+    let source = Source::person(name, wire.person(finding.person.name)?);
+    deliver(wire, &source, &bytes).await.map(|(exit, _)| exit)
+}
+
+/// Takes an event in, works on it to the end, and says what came of it.
+pub async fn deliver(wire: &Wire, source: &Source, bytes: &[u8]) -> Result<(Exit, Taken), Failure> {
+    let hub = wire.hub(wire.ledger()?, wire.resolved.config.settings(), Vec::new())?;
+    let work = Arc::clone(&hub);
+    let workers = tokio::spawn(async move { work.run().await });
+    let taken = hub.take(source, bytes).await;
+    hub.finish();
+    let taken = taken?;
+    progress(&hub, &taken.admitted, workers).await?;
+    // What an earlier run left unfinished is finished now.
+    for id in &taken.duplicates {
+        hub.handle(*id).await?;
+    }
+    let mut exit = if taken.buried.is_empty() {
+        Exit::Done
+    } else {
+        Exit::Failed
+    };
+    let mut done = Vec::new();
+    for (ids, known) in [(&taken.admitted, false), (&taken.duplicates, true)] {
+        for id in ids {
+            let (state, _) = hub.ledger().state(*id).await?;
+            exit = exit.and(ended(state.status, &state));
+            done.push((*id, state, known));
+        }
+    }
+    if wire.json {
+        let mut remediations = Vec::new();
+        for (id, state, known) in &done {
+            remediations.push(with(as_json(&hub, *id, state).await?, "Duplicate", *known));
+        }
+        let skipped = &taken.skipped;
+        let buried = &taken.buried;
+        print_json(&json!({ "remediations": remediations, "skipped": skipped, "buried": buried }))?;
+        return Ok((exit, taken));
+    }
+    let mut parts: Vec<String> = done
+        .iter()
+        .map(|(id, state, known)| report(*id, state, *known, &hub))
+        .collect();
+    parts.extend(taken.skipped.iter().map(skipped));
+    if parts.is_empty() && taken.buried.is_empty() {
+        parts.push("nothing to do: there is no finding in it".to_owned());
+    }
+    if !parts.is_empty() {
+        print(parts.join("\n\n"))?;
+    }
+    for buried in &taken.buried {
+        complain(buried);
+        say(format_args!(
+            "it is kept: `stanch deadletter show {}`",
+            buried.id
+        ));
+    }
+    Ok((exit, taken))
+}
+
+/// Waits for the workers. At a terminal it says how far they are; Ctrl-C lets them finish what they
+/// have in hand.
+async fn progress(
+    hub: &Arc<Hub>,
+    ids: &[RemediationId],
+    workers: tokio::task::JoinHandle<()>,
+) -> Result<(), Failure> {
+    let terminal = io::stderr().is_terminal() && ids.len() > 1;
+    let mut workers = std::pin::pin!(workers);
+    let mut tick = tokio::time::interval(Duration::from_millis(250));
+    let mut settled = 0;
+    loop {
+        tokio::select! {
+            ended = &mut workers => {
+                if terminal {
+                    let _ = write!(io::stderr(), "\r\x1b[K");
+                }
+                return ended.map_err(|error| Failure::of(&error));
+            }
+            _ = tokio::signal::ctrl_c() => {
+                say("finishing what is in hand; the ledger keeps the rest");
+                hub.stop();
+            }
+            _ = tick.tick(), if terminal => {
+                while let Some(id) = ids.get(settled) {
+                    let status = hub.ledger().record(*id).await?.status;
+                    if !status.is_final() && !matches!(status, Status::AwaitingApproval | Status::Deferred) {
+                        break;
+                    }
+                    settled += 1;
+                }
+                let _ = write!(io::stderr(), "\r\x1b[K{settled} of {} done", ids.len());
+            }
+        }
+    }
+}
+
+/// The exit code of a remediation that stands there.
+pub fn ended(status: Status, state: &State) -> Exit {
+    match status {
+        Status::Success | Status::NothingToDo | Status::Skipped => Exit::Done,
+        // Taken back because someone asked is done; because it had failed, is not.
+        Status::Undone if state.error.is_none() => Exit::Done,
+        Status::Refused => Exit::Refused,
+        Status::AwaitingApproval | Status::Deferred => Exit::Waiting,
+        _ => Exit::Failed,
+    }
+}
+
+async fn as_json(hub: &Hub, id: RemediationId, state: &State) -> Result<Value, Failure> {
+    let record = hub.ledger().record(id).await?;
+    let plan = state.plan.as_ref();
+    Ok(json!({
+        "Record": record,
+        "Plan": plan.map(|planned| &planned.plan),
+        "PlanHash": plan.map(|planned| &planned.plan_hash),
+        "Before": plan.map(|planned| &planned.observed),
+        "After": state.verified.as_ref().map(|verified| &verified.observed),
+        "Reasons": state.decision.as_ref().map(|decision| &decision.decided.reasons),
+    }))
+}
+
+fn word(status: Status, color: Color) -> String {
+    match status {
+        Status::Success => color.green("fixed"),
+        Status::NothingToDo => color.green("nothing to do"),
+        Status::Undone => color.yellow("undone"),
+        Status::Refused => color.red("refused"),
+        Status::Skipped => "skipped".to_owned(),
+        Status::AwaitingApproval => color.yellow("waiting for an approval"),
+        Status::Deferred => color.yellow("waiting"),
+        Status::Failed => color.red("failed"),
+        Status::UndoFailed => color.red("neither fixed nor put back"),
+        _ => color.yellow("unfinished"),
+    }
+}
+
+fn report(id: RemediationId, state: &State, known: bool, hub: &Hub) -> String {
+    let color = Color::out();
+    let mut lines = vec![heading(&state.received, hub)];
+    let took = match state.duration_ms {
+        Some(took) if !known && state.status == Status::Success => format!(" in {took} ms"),
+        _ => String::new(),
+    };
+    let known = if known {
+        " (this finding was dealt with before)"
+    } else {
+        ""
+    };
+    lines.push(format!("  {}{took}{known}", word(state.status, color)));
+    if let Some(error) = &state.error {
+        lines.push(format!("    {}", clean(error)));
+    }
+    if let Some(planned) = &state.plan {
+        let after = state.verified.as_ref().map(|verified| &verified.observed);
+        match after {
+            Some(after) if state.status != Status::Undone => {
+                let diff = Diff {
+                    before: &planned.observed,
+                    after,
+                    indent: "    ",
+                    color,
+                }
+                .to_string();
+                lines.extend((!diff.is_empty()).then_some(diff));
+            }
+            None if state.status == Status::AwaitingApproval => {
+                if let Ok(plan) = serde_json::from_value::<Plan>(planned.plan.clone()) {
+                    lines.push(changes(&plan, color));
+                    lines.push(requests(&plan, color));
+                }
+            }
+            _ => {}
+        }
+    }
+    if state.status == Status::AwaitingApproval {
+        let reasons = state
+            .decision
+            .iter()
+            .flat_map(|decision| &decision.decided.reasons);
+        lines.extend(reasons.map(|reason| format!("  {reason}")));
+        lines.push(format!("  approve with: stanch approve {id}"));
+    }
+    if state.status == Status::Success {
+        lines.push(color.dim(format!("  undo with: stanch rollback {id}")));
+    } else {
+        lines.push(color.dim(format!("  remediation {id}")));
+    }
+    lines.join("\n")
+}
+
+async fn show(wire: &Wire, hub: &Hub, id: RemediationId, state: &State) -> Result<Exit, Failure> {
+    let exit = ended(state.status, state);
+    if wire.json {
+        print_json(&as_json(hub, id, state).await?)?;
+    } else {
+        print(report(id, state, false, hub))?;
+    }
+    Ok(exit)
+}
+
+fn hub_of_requests(wire: &Wire) -> Result<Arc<Hub>, Failure> {
+    wire.existing_ledger()?;
+    wire.hub(wire.ledger()?, wire.resolved.config.settings(), Vec::new())
+}
+
+/// Approves a plan and carries it out.
+pub async fn approve(wire: &Wire, id: RemediationId, person: Person) -> Result<Exit, Failure> {
+    let hub = hub_of_requests(wire)?;
+    let state = hub.approve(id, &wire.person(person.name)?).await?;
+    show(wire, &hub, id, &state).await
+}
+
+/// Says no to a plan.
+pub async fn reject(
+    wire: &Wire,
+    id: RemediationId,
+    person: Person,
+    reason: &str,
+) -> Result<Exit, Failure> {
+    let hub = hub_of_requests(wire)?;
+    let state = hub.reject(id, &wire.person(person.name)?, reason).await?;
+    show(wire, &hub, id, &state).await?;
+    // It was asked for and done.
+    Ok(Exit::Done)
+}
+
+/// Takes a change back.
+pub async fn rollback(
+    wire: &Wire,
+    id: RemediationId,
+    dry_run: bool,
+    force: bool,
+    person: Person,
+) -> Result<Exit, Failure> {
+    let hub = hub_of_requests(wire)?;
+    let color = Color::out();
+    let Rollback {
+        plan,
+        status,
+        error,
+    } = match hub
+        .rollback(id, &wire.person(person.name)?, dry_run, force)
+        .await
+    {
+        Ok(rollback) => rollback,
+        Err(RequestError::Drift(drift)) => {
+            drifted(wire, &drift)?;
+            return Err(RequestError::Drift(drift).into());
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let exit = match status {
+        None | Some(Status::Undone) => Exit::Done,
+        Some(_) => Exit::Failed,
+    };
+    if wire.json {
+        print_json(&json!({ "plan": plan, "status": status, "error": error }))?;
+        return Ok(exit);
+    }
+    let mut lines = vec![format!(
+        "{} on {}",
+        color.bold(&plan.remediation),
+        plan.resource.id
+    )];
+    match (status, error) {
+        (None, _) => lines.extend([changes(&plan, color), requests(&plan, color)]),
+        (Some(Status::Undone), _) => lines.push(format!(
+            "  {}: it is as it was before the change",
+            color.yellow("undone")
+        )),
+        (Some(status), error) => {
+            lines.push(format!(
+                "  {}: {}",
+                word(status, color),
+                error.unwrap_or_default()
+            ));
+        }
+    }
+    print(lines.join("\n"))?;
+    Ok(exit)
+}
+
+fn drifted(wire: &Wire, drift: &Drift) -> Result<(), Failure> {
+    if wire.json {
+        return print_json(&json!({ "drift": drift }));
+    }
+    let color = Color::out();
+    let since = |before, after| {
+        Diff {
+            before,
+            after,
+            indent: "    ",
+            color,
+        }
+        .to_string()
+    };
+    print(format!(
+        "before the remediation\n{}\nby the remediation\n{}\nby somebody else since\n{}",
+        state_lines(&drift.before, "    "),
+        since(&drift.before, &drift.after),
+        since(&drift.after, &drift.now),
+    ))
+}

@@ -1,0 +1,94 @@
+//! One module per command: arguments in, output and an exit code out.
+
+mod api;
+mod catalog;
+mod config;
+mod dead_letter;
+mod fix;
+mod gameday;
+mod ledger;
+mod runbook;
+
+use std::{
+    fs::File,
+    io::{self, Read},
+    path::Path,
+};
+
+use clap::CommandFactory as _;
+
+use crate::{
+    cli::{Cli, Command},
+    output::{Exit, Failure},
+    serve,
+    wire::Wire,
+};
+
+/// Runs the command.
+pub fn run(Cli { global, command }: Cli) -> Result<Exit, Failure> {
+    if let Command::Completions { shell } = command {
+        clap_complete::generate(shell, &mut Cli::command(), "stanch", &mut io::stdout());
+        return Ok(Exit::Done);
+    }
+    if let Command::Serve(options) = command {
+        let wire = Wire::new(global, serve::overrides(&options))?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()?;
+        return runtime.block_on(serve::serve(&wire));
+    }
+    let wire = Wire::new(global, Vec::new())?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        match command {
+            Command::Plan(finding) => fix::plan(&wire, finding).await,
+            Command::Remediate {
+                finding,
+                dry_run: true,
+            } => fix::plan(&wire, finding).await,
+            Command::Remediate {
+                finding,
+                dry_run: false,
+            } => fix::remediate(&wire, finding).await,
+            Command::Approve { id, person } => fix::approve(&wire, id, person).await,
+            Command::Reject { id, person, reason } => fix::reject(&wire, id, person, &reason).await,
+            Command::Rollback {
+                id,
+                dry_run,
+                force,
+                person,
+            } => fix::rollback(&wire, id, dry_run, force, person).await,
+            Command::Ledger(command) => ledger::run(&wire, command).await,
+            Command::Deadletter(command) => dead_letter::run(&wire, command).await,
+            Command::Catalog(command) => catalog::run(&wire, command),
+            Command::Runbook(command) => runbook::run(&wire, command).await,
+            Command::Api(command) => api::run(&wire, command).await,
+            Command::Gameday(options) => gameday::run(&wire, options).await,
+            Command::Config(command) => config::run(&wire, &command),
+            Command::Serve(_) | Command::Completions { .. } => Ok(Exit::Done),
+        }
+    })
+}
+
+/// The most that is read of an event: what is longer is refused by its reader.
+const LONGEST_EVENT: u64 = 10_000_001;
+
+/// The bytes of a file, or of standard input for `-`, and what to call them.
+fn read_event(path: &Path) -> Result<(String, Vec<u8>), Failure> {
+    let mut bytes = Vec::new();
+    if path == Path::new("-") {
+        io::stdin()
+            .lock()
+            .take(LONGEST_EVENT)
+            .read_to_end(&mut bytes)?;
+        return Ok(("standard input".to_owned(), bytes));
+    }
+    let read = File::open(path).and_then(|file| file.take(LONGEST_EVENT).read_to_end(&mut bytes));
+    read.map_err(|error| {
+        Failure::usage(format!("cannot read `{}`: {error}", path.display()))
+            .hint("name a file with a finding, or `-` for standard input")
+    })?;
+    Ok((path.to_string_lossy().into_owned(), bytes))
+}

@@ -1,0 +1,203 @@
+//! Channels: a line of the log, a JSON POST, and a folder of documents.
+
+use std::{
+    io,
+    path::PathBuf,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use aws_smithy_async::rt::sleep::TokioSleep;
+use aws_smithy_http_client::{
+    Connector,
+    tls::{Provider, rustls_provider::CryptoMode},
+};
+use aws_smithy_runtime_api::{
+    client::http::{HttpConnector as _, HttpConnectorSettings, SharedHttpConnector},
+    http::Request,
+};
+use aws_smithy_types::body::SdkBody;
+use serde_json::json;
+use stanch_hub::{Message, NotTold, Notifier};
+use stanch_ledger::{Ledger, Record};
+use stanch_types::{Clock, Secret};
+
+/// A line of the log.
+pub struct LogLine;
+
+#[async_trait]
+impl Notifier for LogLine {
+    fn channel(&self) -> &str {
+        "log"
+    }
+
+    async fn tell(&self, message: &Message, record: &Record) -> Result<(), NotTold> {
+        tracing::info!(
+            id = %record.remediation_id,
+            status = %record.status,
+            account = %record.account_id,
+            region = %record.region,
+            control = record.control,
+            action = record.remediation_action,
+            resource = record.resource_id,
+            error = message.error,
+            "remediation"
+        );
+        Ok(())
+    }
+}
+
+/// Posts each message as JSON: up to three times, with pauses, as the brief's topic delivers.
+pub struct Webhook {
+    url: Secret<String>,
+    channel: String,
+    clock: Arc<dyn Clock>,
+    connector: OnceLock<SharedHttpConnector>,
+}
+
+const ATTEMPTS: u32 = 3;
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What came of one attempt.
+enum Attempt {
+    Delivered,
+    Again(String),
+    Never(String),
+}
+
+impl Webhook {
+    /// A channel to `url`, of which only the host is shown.
+    pub fn new(url: Secret<String>, clock: Arc<dyn Clock>) -> Self {
+        let host = url
+            .reveal()
+            .split("://")
+            .nth(1)
+            .and_then(|rest| rest.split(['/', '?']).next());
+        let host = host
+            .and_then(|host| host.rsplit('@').next())
+            .unwrap_or("invalid address");
+        let channel = format!("webhook {host}");
+        Self {
+            url,
+            channel,
+            clock,
+            connector: OnceLock::new(),
+        }
+    }
+
+    fn connector(&self) -> &SharedHttpConnector {
+        self.connector.get_or_init(|| {
+            let settings = HttpConnectorSettings::builder()
+                .connect_timeout(TIMEOUT)
+                .read_timeout(TIMEOUT)
+                .build();
+            let builder = Connector::builder()
+                .connector_settings(settings)
+                .sleep_impl(TokioSleep::new());
+            if self.url.reveal().starts_with("https:") {
+                let provider = Provider::Rustls(CryptoMode::Ring);
+                SharedHttpConnector::new(builder.tls_provider(provider).build())
+            } else {
+                SharedHttpConnector::new(builder.build_http())
+            }
+        })
+    }
+
+    async fn post(&self, body: &str) -> Attempt {
+        let mut request = Request::new(SdkBody::from(body));
+        let built = request
+            .set_method("POST")
+            .and_then(|()| request.set_uri(self.url.reveal().as_str()))
+            .and_then(|()| {
+                request
+                    .headers_mut()
+                    .try_insert("content-type", "application/json")
+                    .map(drop)
+            });
+        if built.is_err() {
+            return Attempt::Never("its address is not a URL".to_owned());
+        }
+        match self.connector().call(request).await {
+            Err(error) if error.is_timeout() => Attempt::Again("no answer in time".to_owned()),
+            Err(_) => Attempt::Again("no connection".to_owned()),
+            Ok(response) => match response.status().as_u16() {
+                200..=299 => Attempt::Delivered,
+                status @ (408 | 429 | 500..=599) => Attempt::Again(format!("it answered {status}")),
+                status => Attempt::Never(format!("it answered {status}")),
+            },
+        }
+    }
+}
+
+#[async_trait]
+impl Notifier for Webhook {
+    fn channel(&self) -> &str {
+        &self.channel
+    }
+
+    async fn tell(&self, message: &Message, _: &Record) -> Result<(), NotTold> {
+        let not_told = |reason| NotTold {
+            channel: self.channel.clone(),
+            reason,
+        };
+        let body = serde_json::to_string(message).map_err(|error| not_told(error.to_string()))?;
+        let mut pause = Duration::from_secs(1);
+        for attempt in 1.. {
+            match self.post(&body).await {
+                Attempt::Delivered => break,
+                Attempt::Again(_) if attempt < ATTEMPTS => self.clock.sleep(pause).await,
+                Attempt::Again(reason) | Attempt::Never(reason) => return Err(not_told(reason)),
+            }
+            pause *= 2;
+        }
+        Ok(())
+    }
+}
+
+/// A JSON document per remediation, `year=YYYY/month=MM/day=DD/remediation-<id>.json` by the day of
+/// admission: its record and its events so far.
+pub struct LogFolder {
+    folder: PathBuf,
+    ledger: Arc<dyn Ledger>,
+}
+
+impl LogFolder {
+    /// Documents under `folder`, from `ledger`.
+    pub fn new(folder: PathBuf, ledger: Arc<dyn Ledger>) -> Self {
+        Self { folder, ledger }
+    }
+
+    /// Written beside its place and moved there, so that nobody reads half a document.
+    fn write(&self, record: &Record, text: &str) -> io::Result<()> {
+        let day = record
+            .timestamp
+            .strftime("year=%Y/month=%m/day=%d")
+            .to_string();
+        let folder = self.folder.join(day);
+        std::fs::create_dir_all(&folder)?;
+        let path = folder.join(format!("remediation-{}.json", record.remediation_id));
+        let draft = path.with_extension("json.new");
+        std::fs::write(&draft, text)?;
+        std::fs::rename(draft, path)
+    }
+}
+
+#[async_trait]
+impl Notifier for LogFolder {
+    fn channel(&self) -> &str {
+        "logs"
+    }
+
+    async fn tell(&self, _: &Message, record: &Record) -> Result<(), NotTold> {
+        let not_told = |reason| NotTold {
+            channel: "logs".to_owned(),
+            reason,
+        };
+        let entries = self.ledger.entries(record.remediation_id).await;
+        let entries = entries.map_err(|error| not_told(error.to_string()))?;
+        let text = format!("{:#}\n", json!({ "Record": record, "Events": entries }));
+        self.write(record, &text)
+            .map_err(|error| not_told(error.to_string()))
+    }
+}

@@ -1,0 +1,139 @@
+//! Events over HTTP, health, and metrics.
+
+use std::{fmt::Write as _, sync::Arc};
+
+use axum::{
+    Json, Router,
+    body::Bytes,
+    extract::{DefaultBodyLimit, Request, State},
+    http::{HeaderMap, StatusCode, header},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use serde_json::json;
+use sha2::{Digest, Sha256};
+use stanch_hub::Source;
+use stanch_ledger::{Query, Status};
+use stanch_types::Secret;
+use tokio::net::TcpListener;
+
+use super::Intake;
+
+/// A little more than the longest event, so that its reader can say what is wrong with one.
+const LONGEST: usize = 10 << 20;
+
+/// Serves until the end.
+pub async fn run(intake: Intake, listener: TcpListener, secret: Option<Secret<String>>) {
+    let stop = intake.stop.clone();
+    let app = Router::new()
+        .route("/events", post(events))
+        .route("/metrics", get(metrics))
+        .layer(middleware::from_fn_with_state(Arc::new(secret), authorize))
+        .route("/health", get(health))
+        .layer(DefaultBodyLimit::max(LONGEST))
+        .with_state(intake);
+    let server =
+        axum::serve(listener, app).with_graceful_shutdown(async move { stop.wait().await });
+    if let Err(error) = server.await {
+        tracing::error!(%error, "HTTP ended");
+    }
+}
+
+fn refuse(status: StatusCode, error: &str, hint: &str) -> Response {
+    (status, Json(json!({ "error": error, "hint": hint }))).into_response()
+}
+
+async fn authorize(
+    State(secret): State<Arc<Option<Secret<String>>>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let headers = request.headers();
+    match &*secret {
+        Some(secret) if !carries(headers, secret.reveal()) => refuse(
+            StatusCode::UNAUTHORIZED,
+            "the secret is missing or wrong",
+            "send `Authorization: Bearer` with the secret of `serve.secret_file`",
+        ),
+        // Without a secret, a page in a browser on this machine must not get through.
+        None if headers.contains_key(header::ORIGIN) || headers.contains_key("sec-fetch-site") => {
+            refuse(
+                StatusCode::FORBIDDEN,
+                "requests of web pages are refused",
+                "configure `serve.secret_file`, and send the secret",
+            )
+        }
+        _ => next.run(request).await,
+    }
+}
+
+/// Compared as hashes, every byte of them, so that the time taken tells nothing of the secret.
+fn carries(headers: &HeaderMap, secret: &str) -> bool {
+    let given = headers
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
+    let (given, known) = (
+        Sha256::digest(given.unwrap_or_default()),
+        Sha256::digest(secret),
+    );
+    given
+        .iter()
+        .zip(known.iter())
+        .fold(0, |different, (a, b)| different | (a ^ b))
+        == 0
+}
+
+/// Answers once the ledger has it.
+async fn events(State(intake): State<Intake>, body: Bytes) -> Response {
+    match intake.hub.take(&Source::automatic("http"), &body).await {
+        Ok(taken) => (StatusCode::ACCEPTED, Json(taken)).into_response(),
+        Err(error) => {
+            let error = stanch_hub::chain(&error);
+            tracing::error!(error, "an event could not be taken");
+            refuse(
+                StatusCode::SERVICE_UNAVAILABLE,
+                &error,
+                "send it again later",
+            )
+        }
+    }
+}
+
+async fn health(State(intake): State<Intake>) -> Response {
+    match intake
+        .hub
+        .ledger()
+        .query(&Query::unfinished().limit(1))
+        .await
+    {
+        Ok(_) => (StatusCode::OK, Json(json!({ "status": "ok" }))).into_response(),
+        Err(error) => refuse(
+            StatusCode::SERVICE_UNAVAILABLE,
+            &stanch_hub::chain(&error),
+            "look at the ledger",
+        ),
+    }
+}
+
+/// The text format of Prometheus.
+async fn metrics(State(intake): State<Intake>) -> Response {
+    let counts = match intake.hub.ledger().counts(&Query::all()).await {
+        Ok(counts) => counts,
+        Err(error) => {
+            return refuse(
+                StatusCode::SERVICE_UNAVAILABLE,
+                &stanch_hub::chain(&error),
+                "look at the ledger",
+            );
+        }
+    };
+    let mut text = String::from(
+        "# HELP stanch_remediations Remediations of the ledger by status.\n# TYPE stanch_remediations gauge\n",
+    );
+    for status in Status::ALL {
+        let count = counts.get(&status).copied().unwrap_or(0);
+        let _ = writeln!(text, "stanch_remediations{{status=\"{status}\"}} {count}");
+    }
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
+}

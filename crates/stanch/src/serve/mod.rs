@@ -1,0 +1,241 @@
+//! `stanch serve`: sources that deliver events, and the hub that works on them.
+//!
+//! Every source keeps an event until the ledger has it. On a signal they stop, the workers finish
+//! what they have in hand, and what is left stands in the ledger for the next start.
+
+mod folder;
+mod http;
+mod poll;
+mod queue;
+
+use std::{fs, sync::Arc, time::Duration};
+
+use stanch_hub::Hub;
+use stanch_types::{Clock, Secret};
+use tokio::{sync::watch, task::JoinSet};
+use tracing::level_filters::LevelFilter;
+
+use crate::{
+    cli,
+    config::{Config, LogFormat, LogLevel, Origin, Override},
+    notify::LogLine,
+    output::{Exit, Failure},
+    wire::Wire,
+};
+
+/// How often what waits for its time is looked at.
+const RECOVER_EVERY: Duration = Duration::from_mins(1);
+
+/// The flags of the command as values of the configuration.
+pub fn overrides(options: &cli::Serve) -> Vec<Override> {
+    let path = |path: &Option<std::path::PathBuf>| {
+        path.as_ref()
+            .map(|path| path.to_string_lossy().into_owned())
+    };
+    let regions = options.security_hub_region.join(",");
+    let format = options.log.map(|format| match format {
+        cli::LogFormat::Text => "text".to_owned(),
+        cli::LogFormat::Json => "json".to_owned(),
+    });
+    let level = match options.verbose {
+        0 => None,
+        1 => Some("debug".to_owned()),
+        _ => Some("trace".to_owned()),
+    };
+    let flags = [
+        ("serve.listen", options.listen.clone()),
+        ("serve.secret_file", path(&options.secret_file)),
+        ("serve.inbox", path(&options.inbox)),
+        ("serve.sqs_queue_url", options.sqs_queue_url.clone()),
+        (
+            "serve.security_hub_regions",
+            (!regions.is_empty()).then_some(regions),
+        ),
+        ("log.format", format),
+        ("log.level", level),
+    ];
+    let given = flags
+        .into_iter()
+        .filter_map(|(key, value)| Some((key, value?)));
+    given
+        .map(|(key, value)| Override::from_text(key, &value, Origin::CommandLine))
+        .collect()
+}
+
+/// The secret that requests must carry, if one is configured.
+pub fn secret(config: &Config) -> Result<Option<Secret<String>>, Failure> {
+    let Some(path) = &config.serve.secret_file else {
+        if config.serve.listen.ip().is_loopback() {
+            return Ok(None);
+        }
+        let message = format!(
+            "`serve.listen` is {}, which others can reach, and there is no secret",
+            config.serve.listen
+        );
+        return Err(Failure::usage(message)
+            .hint("name a file with a secret as `serve.secret_file`, or listen on 127.0.0.1"));
+    };
+    let text = fs::read_to_string(path)
+        .map_err(|error| Failure::usage(format!("cannot read `{}`: {error}", path.display())))?;
+    match text.trim() {
+        secret if secret.len() >= 16 => Ok(Some(Secret::new(secret.to_owned()))),
+        _ => Err(Failure::usage(format!(
+            "the secret in `{}` has less than 16 characters",
+            path.display()
+        ))
+        .hint("make one with `openssl rand -hex 32`")),
+    }
+}
+
+/// Ends when the service stops.
+#[derive(Clone)]
+pub struct Stop(watch::Receiver<bool>);
+
+impl Stop {
+    /// Waits for the end.
+    pub async fn wait(&self) {
+        // The sender outlives all sources; if it did not, that would be the end too.
+        let _ = self.0.clone().wait_for(|stopped| *stopped).await;
+    }
+
+    /// Waits that long; true if the service goes on.
+    pub async fn pause(&self, clock: &dyn Clock, duration: Duration) -> bool {
+        tokio::select! {
+            () = self.wait() => false,
+            () = clock.sleep(duration) => true,
+        }
+    }
+}
+
+/// What every source needs.
+#[derive(Clone)]
+pub struct Intake {
+    /// Takes events.
+    pub hub: Arc<Hub>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// The end.
+    pub stop: Stop,
+}
+
+fn log(config: &Config) {
+    let level = match config.log.level {
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Trace => LevelFilter::TRACE,
+    };
+    let lines = tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(std::io::stderr)
+        .with_target(false);
+    match config.log.format {
+        LogFormat::Text => {
+            let ansi = std::io::IsTerminal::is_terminal(&std::io::stderr());
+            lines
+                .with_ansi(
+                    ansi && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
+                )
+                .init();
+        }
+        LogFormat::Json => lines.json().flatten_event(true).init(),
+    }
+}
+
+/// Serves until SIGTERM or SIGINT.
+pub async fn serve(wire: &Wire) -> Result<Exit, Failure> {
+    let config = &wire.resolved.config;
+    let secret = secret(config)?;
+    log(config);
+    let listener = tokio::net::TcpListener::bind(config.serve.listen)
+        .await
+        .map_err(|error| {
+            Failure::failed(format!("cannot listen on {}: {error}", config.serve.listen))
+                .hint("another process may; choose another address with `--listen`")
+        })?;
+    let hub = wire.hub(wire.ledger()?, config.settings(), vec![Arc::new(LogLine)])?;
+    let (sender, receiver) = watch::channel(false);
+    let intake = Intake {
+        hub: Arc::clone(&hub),
+        clock: Arc::clone(&wire.clock),
+        stop: Stop(receiver),
+    };
+
+    let workers = {
+        let hub = Arc::clone(&hub);
+        tokio::spawn(async move { hub.run().await })
+    };
+    let mut sources = JoinSet::new();
+    tracing::info!(address = %listener.local_addr()?, "taking events over HTTP");
+    sources.spawn(http::run(intake.clone(), listener, secret));
+    sources.spawn(recover(intake.clone()));
+    if let Some(inbox) = &config.serve.inbox {
+        tracing::info!(folder = %inbox.display(), "taking events from a folder");
+        let folder = folder::Folder::open(inbox)?;
+        sources.spawn(folder.run(intake.clone(), config.serve.inbox_every));
+    }
+    if let Some(url) = &config.serve.sqs_queue_url {
+        let region = match queue::region(url) {
+            Some(region) => region,
+            None => wire.region(None)?,
+        };
+        tracing::info!(queue = url, %region, "taking events from a queue");
+        sources.spawn(queue::run(
+            intake.clone(),
+            wire.client(region)?,
+            url.clone(),
+        ));
+    }
+    for region in &config.serve.security_hub_regions {
+        tracing::info!(%region, "asking Security Hub");
+        sources.spawn(poll::run(
+            intake.clone(),
+            wire.client(region.clone())?,
+            config.serve.poll_every,
+        ));
+    }
+
+    signalled().await?;
+    tracing::info!("stopping: what is in hand is finished");
+    // Sources first: an event that is being taken is still acknowledged.
+    let _ = sender.send(true);
+    hub.stop();
+    while sources.join_next().await.is_some() {}
+    workers.await.map_err(|error| Failure::of(&error))?;
+    tracing::info!("stopped");
+    Ok(Exit::Done)
+}
+
+/// Waits for SIGTERM or SIGINT.
+async fn signalled() -> Result<(), Failure> {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        let mut terminate = signal(SignalKind::terminate())?;
+        tokio::select! {
+            _ = terminate.recv() => Ok(()),
+            interrupted = tokio::signal::ctrl_c() => Ok(interrupted?),
+        }
+    }
+    #[cfg(not(unix))]
+    Ok(tokio::signal::ctrl_c().await?)
+}
+
+/// Puts back to work what an earlier run left, and regularly what waited for its time.
+async fn recover(intake: Intake) {
+    loop {
+        tokio::select! {
+            // Waiting for room in a full queue must not hold up the end.
+            () = intake.stop.wait() => return,
+            recovered = intake.hub.recover() => match recovered {
+                Ok(0) => {}
+                Ok(count) => tracing::info!(count, "unfinished remediations go on"),
+                Err(error) => tracing::error!(error = stanch_hub::chain(&error), "cannot look for unfinished work"),
+            }
+        }
+        if !intake.stop.pause(&*intake.clock, RECOVER_EVERY).await {
+            return;
+        }
+    }
+}

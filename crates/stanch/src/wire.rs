@@ -1,0 +1,322 @@
+//! Adapters put to the ports of the core. Everything is built when it is first needed.
+
+use std::{
+    cell::OnceCell,
+    collections::HashMap,
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use stanch_aws::{
+    Client, Environment, MemberRole, MemberSessions, SessionsSetup, Setup, SystemClock,
+    SystemRandom,
+};
+use stanch_catalog::{Catalog, Permission};
+use stanch_hub::{ClassGuard, Hub, Notifier, Ports, Settings};
+use stanch_ledger::{Ledger, SqliteLedger};
+use stanch_models::Models;
+use stanch_runbook::Ids;
+use stanch_syntax::Severity;
+use stanch_types::{Clock, Region};
+
+use crate::{
+    cli::Global,
+    config::{self, ConfigError, Origin, Override, Resolved},
+    notify::{LogFolder, Webhook},
+    output::{Failure, say},
+};
+
+/// What the reads of the built-in catalog need, as the policy of a session: made by
+/// `cargo xtask codegen`, so that no service's model is decoded for it.
+const READ_POLICY: &str = include_str!("../../../generated/read-policy.json");
+
+/// Random identifiers.
+pub struct RandomIds;
+
+impl Ids for RandomIds {
+    fn next(&self) -> String {
+        uuid::Uuid::new_v4().to_string()
+    }
+}
+
+/// The command's surroundings, read once.
+pub struct Wire {
+    /// The configuration.
+    pub resolved: Resolved,
+    /// Environment variables and the AWS config file.
+    pub environment: Environment,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// True if JSON is asked for.
+    pub json: bool,
+    models: OnceCell<Arc<Models>>,
+}
+
+impl Wire {
+    /// Reads environment and configuration; `more` is what the command's own flags set.
+    pub fn new(global: Global, more: Vec<Override>) -> Result<Self, Failure> {
+        let environment = Environment::from_process();
+        let mut overrides = config::from_environment(|name| environment.get(name));
+        let flag = |key: &str, value: String| Override::from_text(key, &value, Origin::CommandLine);
+        overrides.extend(
+            global
+                .set
+                .iter()
+                .map(|(key, value)| flag(key, value.clone())),
+        );
+        overrides.extend(
+            global
+                .ledger
+                .map(|path| flag("ledger", path.to_string_lossy().into_owned())),
+        );
+        overrides.extend(global.endpoint_url.map(|url| flag("aws.endpoint_url", url)));
+        overrides.extend(more);
+        let resolved = config::resolve(global.config.as_deref(), overrides)?;
+        let environment = match &resolved.config.aws.endpoint_url {
+            Some(url) => environment.with_variable("AWS_ENDPOINT_URL", url),
+            None => environment,
+        };
+        Ok(Self {
+            resolved,
+            environment,
+            clock: Arc::new(SystemClock::default()),
+            json: global.json,
+            models: OnceCell::new(),
+        })
+    }
+
+    /// The API models.
+    pub fn models(&self) -> Result<Arc<Models>, Failure> {
+        if let Some(models) = self.models.get() {
+            return Ok(Arc::clone(models));
+        }
+        let models = Arc::new(Models::embedded().map_err(|error| Failure::of(&error))?);
+        Ok(Arc::clone(self.models.get_or_init(|| models)))
+    }
+
+    /// AWS with the command's own credentials.
+    pub fn client(&self, region: Region) -> Result<Client, Failure> {
+        let mut setup = Setup::new(
+            self.environment.clone(),
+            self.models()?,
+            Arc::clone(&self.clock),
+            Arc::new(SystemRandom),
+        );
+        setup.call_timeout = self.resolved.config.aws.call_timeout;
+        Ok(Client::new(setup, region))
+    }
+
+    /// The region that was asked for, or the environment's.
+    pub fn region(&self, asked: Option<Region>) -> Result<Region, Failure> {
+        asked.or_else(|| self.environment.region()).ok_or_else(|| {
+            Failure::usage("no region is given").hint("pass `--region`, or set `AWS_REGION`")
+        })
+    }
+
+    /// Sessions in the member accounts.
+    pub fn sessions(&self, catalog: &Catalog) -> Result<MemberSessions, Failure> {
+        let config = &self.resolved.config;
+        let role = MemberRole {
+            name: config.aws.member_role.clone(),
+            external_id: None,
+        };
+        let accounts = config.accounts.iter().map(|(id, member)| {
+            let own = MemberRole {
+                name: member
+                    .role
+                    .clone()
+                    .unwrap_or_else(|| config.aws.member_role.clone()),
+                external_id: member.external_id.clone(),
+            };
+            (id.clone(), own)
+        });
+        let setup = SessionsSetup {
+            accounts: accounts.collect::<HashMap<_, _>>(),
+            role,
+            read_only_policy: self.read_policy(catalog)?,
+        };
+        // Each session says its own region; this one is only a beginning.
+        let region = match self.environment.region() {
+            Some(region) => region,
+            None => "us-east-1".parse().map_err(|error| Failure::of(&error))?,
+        };
+        Ok(MemberSessions::new(self.client(region)?, setup))
+    }
+
+    fn read_policy(&self, catalog: &Catalog) -> Result<String, Failure> {
+        if self.resolved.config.catalog_dirs.is_empty() {
+            return Ok(READ_POLICY.trim_end().to_owned());
+        }
+        read_policy(catalog, &*self.models()?).map_err(|error| Failure::of(&error))
+    }
+
+    /// The built-in remediations and those of the configured folders.
+    pub fn catalog(&self) -> Result<Arc<Catalog>, Failure> {
+        let mut catalog = Catalog::embedded();
+        let mut files = Vec::new();
+        for folder in &self.resolved.config.catalog_dirs {
+            files.extend(read_files(folder, &["yaml", "yml"])?);
+        }
+        let found = catalog.extend(files);
+        let mut broken = 0;
+        for diagnostic in &found {
+            broken += usize::from(diagnostic.diagnostic.severity == Severity::Error);
+            say(diagnostic);
+        }
+        if broken > 0 {
+            return Err(Failure::usage("the catalog has errors")
+                .hint("correct the files, or take their folder out of `catalog_dirs`"));
+        }
+        Ok(Arc::new(catalog))
+    }
+
+    /// The ledger, made if there is none.
+    pub fn ledger(&self) -> Result<Arc<dyn Ledger>, Failure> {
+        Ok(Arc::new(SqliteLedger::open(&self.resolved.config.ledger)?))
+    }
+
+    /// The ledger, for reading.
+    pub fn ledger_to_read(&self) -> Result<Arc<dyn Ledger>, Failure> {
+        self.existing_ledger()?;
+        Ok(Arc::new(SqliteLedger::open_read_only(
+            &self.resolved.config.ledger,
+        )?))
+    }
+
+    /// The ledger, which has to be there.
+    pub fn existing_ledger(&self) -> Result<&Path, Failure> {
+        let path = &self.resolved.config.ledger;
+        if path.exists() {
+            return Ok(path);
+        }
+        let message = format!("there is no ledger `{}`", path.display());
+        Err(Failure::usage(message).hint(
+            "the first `stanch remediate` or `stanch serve` makes it; `--ledger` or `--config` names another",
+        ))
+    }
+
+    /// The hub on `ledger`, with the configured channels and `more`.
+    pub fn hub(
+        &self,
+        ledger: Arc<dyn Ledger>,
+        settings: Settings,
+        more: Vec<Arc<dyn Notifier>>,
+    ) -> Result<Arc<Hub>, Failure> {
+        let config = &self.resolved.config;
+        let catalog = self.catalog()?;
+        let mut notifiers = more;
+        if let Some(folder) = &config.logs {
+            notifiers.push(Arc::new(LogFolder::new(
+                folder.clone(),
+                Arc::clone(&ledger),
+            )));
+        }
+        for url in &config.notify.webhooks {
+            notifiers.push(Arc::new(Webhook::new(url.clone(), Arc::clone(&self.clock))));
+        }
+        let ports = Ports {
+            sessions: Arc::new(self.sessions(&catalog)?),
+            ledger,
+            clock: Arc::clone(&self.clock),
+            ids: Arc::new(RandomIds),
+            guard: Arc::new(ClassGuard::new(settings.automatic.clone())),
+            notifiers,
+        };
+        Ok(Arc::new(Hub::new(ports, settings, catalog, self.models()?)))
+    }
+
+    /// Who asks: the flag, the configuration, or the user's name.
+    pub fn person(&self, flag: Option<String>) -> Result<String, Failure> {
+        let user = || {
+            ["USER", "LOGNAME", "USERNAME"]
+                .iter()
+                .find_map(|name| self.environment.get(name))
+        };
+        flag.or_else(|| self.resolved.config.requester.clone())
+            .or_else(|| user().map(str::to_owned))
+            .ok_or_else(|| {
+                Failure::usage("nobody knows who you are")
+                    .hint("say it with `--as`: the ledger keeps it")
+            })
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        let hint = match &error {
+            ConfigError::Unreadable { .. } => "name another with `--config`",
+            ConfigError::Unknown { .. } => "`stanch config show` lists all settings",
+            ConfigError::Syntax { .. } | ConfigError::Value { .. } => {
+                "docs/reference/configuration.md describes every setting"
+            }
+        };
+        Self::usage(stanch_hub::chain(&error)).hint(hint)
+    }
+}
+
+/// The policy of sessions that may only read: just the actions of the catalog's reads, in all
+/// regions and on all resources of the account that the session is in.
+pub fn read_policy(
+    catalog: &Catalog,
+    models: &Models,
+) -> Result<String, stanch_catalog::PolicyError> {
+    let mut permissions: Vec<Permission> = Vec::new();
+    for remediation in catalog.iter() {
+        permissions.extend(
+            remediation
+                .permissions(models)?
+                .into_iter()
+                .filter(|one| one.read),
+        );
+    }
+    for permission in &mut permissions {
+        permission.resources = ["*".to_owned()].into();
+    }
+    Ok(stanch_catalog::policy_document(&permissions))
+}
+
+/// Path and text of the files with one of these extensions below `folder`, by path.
+pub fn read_files(folder: &Path, extensions: &[&str]) -> Result<Vec<(String, String)>, Failure> {
+    let fail = |path: &Path, error: std::io::Error| {
+        Failure::usage(format!("cannot read `{}`: {error}", path.display()))
+    };
+    let mut files = Vec::new();
+    let mut folders: Vec<PathBuf> = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).map_err(|error| fail(&folder, error))? {
+            let path = entry.map_err(|error| fail(&folder, error))?.path();
+            let wanted = path
+                .extension()
+                .and_then(|e| e.to_str())
+                .is_some_and(|e| extensions.contains(&e));
+            if path.is_dir() {
+                folders.push(path);
+            } else if wanted {
+                let text = fs::read_to_string(&path).map_err(|error| fail(&path, error))?;
+                files.push((path.to_string_lossy().into_owned(), text));
+            }
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sessions_that_read_may_do_what_the_catalog_reads_and_no_more() {
+        let policy = read_policy(&Catalog::embedded(), &Models::embedded().unwrap()).unwrap();
+        assert!(
+            policy.chars().count() <= stanch_catalog::SESSION_POLICY_LIMIT,
+            "{policy}"
+        );
+        assert!(
+            policy.contains("s3:GetBucketPublicAccessBlock") && !policy.contains("s3:Put"),
+            "{policy}"
+        );
+        stanch_testkit::assert_generated("generated/read-policy.json", &format!("{policy}\n"));
+    }
+}
