@@ -10,7 +10,6 @@ use std::{
 use async_trait::async_trait;
 use serde_json::{Map, Value, json};
 use stanch_catalog::{FileDiagnostic, function};
-use stanch_hub::ModelOperations;
 use stanch_runbook::{
     AutomationStatus, Document, Documents, Engine, Functions, Mode, Observer, Options, Outcome,
     Ports, Sent, Signal, Signals, StepExecution, Type, check, parse, script_host::PythonHost,
@@ -277,12 +276,7 @@ async fn execute(wire: &Wire, execution: Execution, mode: Mode) -> Result<Exit, 
         None
     };
     let models = wire.models()?;
-    let mut ports = Ports::new(
-        api,
-        Arc::clone(&wire.clock),
-        Arc::new(ModelOperations(models)),
-        Arc::new(RandomIds),
-    );
+    let mut ports = Ports::new(api, Arc::clone(&wire.clock), models, Arc::new(RandomIds));
     let of_process = |names: &[&str]| {
         let get = |name: &&str| {
             wire.environment
