@@ -3,7 +3,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use stanch_hub::{RequestError, Source};
 use stanch_ledger::{Query, Status};
-use stanch_testkit::{Aim, Fault};
+use stanch_testkit::{Aim, Fault, Gate};
 use stanch_types::{CallErrorKind, Clock};
 
 use crate::world::{World, account};
@@ -424,10 +424,10 @@ async fn one_slow_account_holds_up_nobody() {
         .accounts
         .insert(other, stanch_hub::Account::default());
     world.bucket("slow").await;
-    let gate = std::sync::Arc::new(tokio::sync::Semaphore::new(0));
+    let gate = Gate::closed();
     world.tap.inject(
         Aim::at("s3.GetPublicAccessBlock"),
-        Fault::Hold(gate.clone()),
+        Fault::HoldRequest(gate.clone()),
     );
     let hub = world.hub();
     let runner = tokio::spawn({
@@ -442,7 +442,7 @@ async fn one_slow_account_holds_up_nobody() {
             .admitted[0]
     };
     let slow = take(world.finding("slow")).await;
-    tokio::task::yield_now().await;
+    gate.reached().await;
     let mut finding = world.finding("other");
     finding.account = "333333333333".parse().unwrap();
     let quick = take(finding).await;
@@ -450,7 +450,7 @@ async fn one_slow_account_holds_up_nobody() {
         tokio::task::yield_now().await;
     }
     assert!(!world.ledger.record(slow).await.unwrap().status.is_final());
-    gate.add_permits(1);
+    gate.open();
     hub.finish();
     runner.await.unwrap();
     assert_eq!(
