@@ -130,7 +130,7 @@ impl Organization {
         let guarded: Vec<String> = guarded.iter().map(|name| quoted(name)).collect();
         let mut config = format!(
             "ledger = {}\nlogs = {}\n\n[aws]\nendpoint_url = {}\nmember_role = {}\n\n\
-             [automatic]\nguarded = [{}]\n\n[serve]\ninbox = {}\npoll_every = \"1s\"\n",
+             [automatic]\nguarded = [{}]\n\n[serve]\ninbox = {}\ninbox_every = \"200ms\"\n",
             file("stanch.db"),
             file("logs"),
             quoted(&self.endpoint),

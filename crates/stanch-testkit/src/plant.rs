@@ -66,12 +66,12 @@ pub async fn plant(
         }
     }
     let render = |name: &str, template: &stanch_catalog::Template| {
-        template
-            .render(&scope)
-            .map_err(|source| PlantError::Render {
-                name: name.to_owned(),
-                source,
-            })
+        let rendered = template.render(&scope);
+        let rendered = rendered.map_err(|source| PlantError::Render {
+            name: name.to_owned(),
+            source,
+        })?;
+        Ok::<Value, PlantError>(buckets.rename(rendered))
     };
     let kind = example
         .resource_type

@@ -33,6 +33,12 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// How many of the fixes are taken back.
 const ROLLBACKS: usize = 3;
 
+/// Events that are refused, and are in the ledger with the reason.
+const REFUSED: u64 = 3;
+
+/// Events that are put aside as dead letters.
+const PUT_ASIDE: u32 = 2;
+
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let keep = std::env::args().any(|argument| argument == "--keep");
@@ -139,7 +145,7 @@ async fn demo(keep: bool) -> Outcome {
         );
         std::io::stdin().read_line(&mut String::new())?;
     }
-    stop(&mut hub)
+    hub.stop()
 }
 
 /// Plants every example that needs fixing, in the accounts and regions by turns.
@@ -212,22 +218,37 @@ fn stand_in(remediation: &Remediation) -> Option<String> {
 /// Writes the events of all findings, and of some that must not be acted on; says how many.
 fn deliver(inbox: &Path, cases: &[Case]) -> Outcome<usize> {
     let mut events: Vec<Vec<u8>> = cases.iter().map(|case| case.found.bytes()).collect();
-    if let Some(case) = cases.first() {
-        // Delivered again, as EventBridge does.
-        events.push(case.found.bytes());
-        let mut stranger = case.found.clone();
-        stranger.account = "444444444444".parse()?;
-        events.push(stranger.bytes());
-        let mut elsewhere = case.found.clone();
-        elsewhere.region = "ap-southeast-2".parse()?;
-        events.push(elsewhere.bytes());
-        let mut unknown = case.found.clone();
-        unknown.control = "Unknown.1".parse()?;
-        events.push(unknown.bytes());
-        let mut truncated = case.found.bytes();
-        truncated.truncate(truncated.len() / 2);
-        events.push(truncated);
-    }
+    // An S3 ARN names no account: here only the finding tells whose the bucket is.
+    let bucket = cases
+        .iter()
+        .find(|case| case.found.resource_type == "AwsS3Bucket");
+    let Some(Case { found, .. }) = bucket else {
+        return Err("the catalog has no remediation of a bucket".into());
+    };
+    let changed = |change: &dyn Fn(&mut Misconfiguration) -> Outcome| {
+        let mut found = found.clone();
+        change(&mut found)?;
+        Ok::<Vec<u8>, Box<dyn Error>>(found.bytes())
+    };
+    // Delivered again, as EventBridge does.
+    events.push(found.bytes());
+    // Refused: an account and a region that are not configured, and a control that nothing fixes.
+    events.push(changed(&|found| {
+        Ok(found.account = "444444444444".parse()?)
+    })?);
+    events.push(changed(&|found| {
+        Ok(found.region = "ap-southeast-2".parse()?)
+    })?);
+    events.push(changed(&|found| Ok(found.control = "Unknown.1".parse()?))?);
+    // Put aside: a resource that is not the finding's account's, and half an event.
+    events.push(changed(&|found| {
+        found.resource_type = "AwsKmsKey".to_owned();
+        found.resource_id = "arn:aws:kms:us-east-1:444444444444:key/demo".to_owned();
+        Ok(())
+    })?);
+    let mut truncated = found.bytes();
+    truncated.truncate(truncated.len() / 2);
+    events.push(truncated);
     for (number, event) in events.iter().enumerate() {
         fs::write(inbox.join(format!("{number:03}.json")), event)?;
     }
@@ -270,7 +291,7 @@ impl Stanch {
         }
     }
 
-    fn serve(&self, log: &Path) -> Outcome<Child> {
+    fn serve(&self, log: &Path) -> Outcome<Served> {
         let log = fs::File::create(log)?;
         let listen = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         say("hub", &format!("`stanch serve`, listening on {listen}"));
@@ -284,12 +305,51 @@ impl Stanch {
     }
 }
 
+/// A hub that serves; it does not outlive the demo.
+struct Served(Child);
+
+impl Served {
+    fn still_running(&mut self, folder: &Path) -> Outcome {
+        let log = folder.join("hub.log");
+        match self.0.try_wait()? {
+            None => Ok(()),
+            Some(status) => {
+                Err(format!("the hub ended ({status}); see `{}`", log.display()).into())
+            }
+        }
+    }
+
+    /// Asks the hub to finish what it has in hand, and waits for its end.
+    fn stop(&mut self) -> Outcome {
+        Command::new("kill")
+            .args(["-TERM", &self.0.id().to_string()])
+            .status()?;
+        let begin = Instant::now();
+        while begin.elapsed() < Duration::from_secs(20) {
+            if let Some(status) = self.0.try_wait()? {
+                say("hub", &format!("stopped ({status})"));
+                return Ok(());
+            }
+            pause();
+        }
+        Err("the hub did not stop when it was asked to".into())
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        // After a failure; one that has ended already is left alone.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// Opens the ledger as soon as the hub has made it.
-fn wait_for_the_hub(folder: &Path, cases: &[Case], hub: &mut Child) -> Outcome<SqliteLedger> {
+fn wait_for_the_hub(folder: &Path, cases: &[Case], hub: &mut Served) -> Outcome<SqliteLedger> {
     let file = folder.join("stanch.db");
     let begin = Instant::now();
     while !file.exists() {
-        still_running(hub, folder)?;
+        hub.still_running(folder)?;
         if begin.elapsed() > PATIENCE {
             return Err(format!("the hub has not begun with {} findings", cases.len()).into());
         }
@@ -298,10 +358,9 @@ fn wait_for_the_hub(folder: &Path, cases: &[Case], hub: &mut Child) -> Outcome<S
     Ok(SqliteLedger::open(&file)?)
 }
 
-async fn wait_until_done(ledger: &SqliteLedger, findings: usize, hub: &mut Child) -> Outcome {
+async fn wait_until_done(ledger: &SqliteLedger, findings: usize, hub: &mut Served) -> Outcome {
     let begin = Instant::now();
-    // The three that are refused are in the ledger too.
-    let expected = findings as u64 + 3;
+    let expected = findings as u64 + REFUSED;
     loop {
         let counts = ledger.counts(&Query::all()).await?;
         let admitted: u64 = counts.values().sum();
@@ -310,11 +369,13 @@ async fn wait_until_done(ledger: &SqliteLedger, findings: usize, hub: &mut Child
             .filter(|(status, _)| status.is_final() || **status == Status::AwaitingApproval)
             .map(|(_, count)| count)
             .sum();
-        if admitted >= expected && settled == admitted && !ledger.dead_letters(1).await?.is_empty()
+        if admitted >= expected
+            && settled == admitted
+            && ledger.dead_letters(PUT_ASIDE).await?.len() >= PUT_ASIDE as usize
         {
             return Ok(());
         }
-        still_running(hub, &repository().join(".demo"))?;
+        hub.still_running(&repository().join(".demo"))?;
         if begin.elapsed() > PATIENCE {
             return Err(format!(
                 "{settled} of {expected} are done after {} s: {counts:?}",
@@ -323,17 +384,6 @@ async fn wait_until_done(ledger: &SqliteLedger, findings: usize, hub: &mut Child
             .into());
         }
         pause();
-    }
-}
-
-fn still_running(hub: &mut Child, folder: &Path) -> Outcome {
-    match hub.try_wait()? {
-        None => Ok(()),
-        Some(status) => Err(format!(
-            "the hub ended ({status}); see `{}`",
-            folder.join("hub.log").display()
-        )
-        .into()),
     }
 }
 
@@ -403,23 +453,6 @@ async fn report(ledger: &SqliteLedger) -> Outcome {
         ledger.dead_letters(1_000).await?.len()
     );
     Ok(())
-}
-
-/// Asks the hub to finish what it has in hand, and waits for its end.
-fn stop(hub: &mut Child) -> Outcome {
-    Command::new("kill")
-        .args(["-TERM", &hub.id().to_string()])
-        .status()?;
-    let begin = Instant::now();
-    while begin.elapsed() < Duration::from_secs(20) {
-        if let Some(status) = hub.try_wait()? {
-            say("hub", &format!("stopped ({status})"));
-            return Ok(());
-        }
-        pause();
-    }
-    hub.kill()?;
-    Err("the hub did not stop when it was asked to".into())
 }
 
 const fn word(seen: &Seen) -> &'static str {
