@@ -27,7 +27,7 @@ pub use look::{LookError, Seen, look};
 pub use organization::Organization;
 pub use plant::{PlantError, Planted, also, plant};
 pub use script::FakeApi;
-pub use stand_in::{Rounded, STAND_INS, StandIn, stands_in};
+pub use stand_in::{Rounded, STAND_INS, StandIn, stand_in};
 pub use tap::{Aim, Fault, Gate, Tap, Tapped};
 
 /// True unless the name of the operation says that it only reads.

@@ -28,7 +28,7 @@ pub struct StandIn {
 }
 
 /// Everything that is not the emulator's to answer.
-pub const STAND_INS: [StandIn; 2] = [
+pub static STAND_INS: [StandIn; 2] = [
     StandIn {
         service: "s3control",
         operations: &[
@@ -59,23 +59,20 @@ pub const STAND_INS: [StandIn; 2] = [
     },
 ];
 
-/// True if a stand-in answers this operation.
+/// The entry of the list for this operation, if there is one.
 #[must_use]
-pub fn stands_in(service: &str, operation: &str) -> bool {
-    action(service, operation).is_some()
+pub fn stand_in(service: &str, operation: &str) -> Option<&'static StandIn> {
+    STAND_INS
+        .iter()
+        .find(|stand_in| stand_in.service == service && stand_in.operations.contains(&operation))
 }
 
 fn action(service: &str, operation: &str) -> Option<&'static str> {
-    STAND_INS
-        .iter()
-        .filter(|stand_in| stand_in.service == service)
-        .find_map(|stand_in| {
-            let pairs = stand_in.operations.iter().zip(stand_in.actions);
-            pairs
-                .into_iter()
-                .find(|(name, _)| **name == operation)
-                .map(|(_, action)| *action)
-        })
+    let stand_in = stand_in(service, operation)?;
+    let mut pairs = stand_in.operations.iter().zip(stand_in.actions);
+    pairs
+        .find(|(name, _)| **name == operation)
+        .map(|(_, action)| *action)
 }
 
 /// The emulator with its stand-ins.

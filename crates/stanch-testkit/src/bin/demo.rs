@@ -21,9 +21,9 @@ use stanch_ledger::{Ledger, Query, Record, SqliteLedger, Status};
 use stanch_testkit::{
     Emulated, Emulator, Misconfiguration, Organization, Seen, look, models,
     organization::{MEMBERS, Policies, REGIONS},
-    plant, repository, stands_in,
+    plant, repository, stand_in,
 };
-use stanch_types::{AccountId, Api, Region};
+use stanch_types::{AccountId, Api, ControlRef, Region};
 
 type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 
@@ -115,8 +115,8 @@ async fn demo(keep: bool) -> Outcome {
         let record = record_of(&ledger, &case.found).await?;
         println!(
             "{:<12} {:<12} {:<28} {:<10} {:<10} {}",
-            case.found.account,
-            case.found.region,
+            case.found.account.as_str(),
+            case.found.region.as_str(),
             case.remediation.name,
             word(&case.before),
             word(&after),
@@ -161,11 +161,8 @@ async fn plant_all(
     }
     let mut cases = Vec::new();
     for remediation in catalog.iter() {
-        if let Some(operation) = stand_in(&remediation) {
-            say(
-                "left out",
-                &format!("{}: the emulator has no {operation}", remediation.name),
-            );
+        if let Some(because) = not_emulated(&remediation) {
+            say("left out", &format!("{}: {because}", remediation.name));
             continue;
         }
         let examples = remediation
@@ -196,7 +193,10 @@ async fn plant_all(
                 }
                 Err(error) => return Err(error.into()),
             };
-            let found = planted.misconfiguration;
+            let mut found = planted.misconfiguration;
+            if region.as_str() != REGIONS[0] {
+                found_by_config(&mut found, &remediation);
+            }
             let before = look(root, &models(), &remediation, &found).await?;
             cases.push(Case {
                 remediation: Arc::clone(&remediation),
@@ -208,11 +208,29 @@ async fn plant_all(
     Ok(cases)
 }
 
-/// An operation of the remediation that the emulator does not have.
-fn stand_in(remediation: &Remediation) -> Option<String> {
+/// Why the emulator cannot play this remediation's part of AWS, if it cannot.
+fn not_emulated(remediation: &Remediation) -> Option<&'static str> {
     let mut reads = remediation.reads.iter();
-    let missing = reads.find(|read| stands_in(&read.service, &read.operation))?;
-    Some(format!("{}.{}", missing.service, missing.operation))
+    reads
+        .find_map(|read| stand_in(&read.service, &read.operation))
+        .map(|stand_in| stand_in.because)
+}
+
+/// Config finds buckets too, and calls them by their names.
+fn found_by_config(found: &mut Misconfiguration, remediation: &Remediation) {
+    let rule = remediation
+        .controls
+        .iter()
+        .find(|control| control.framework == "config");
+    if let (Some(rule), "AwsS3Bucket") = (rule, found.resource_type.as_str()) {
+        found.control = ControlRef::ConfigRule(rule.id.clone());
+        found.resource_id = found
+            .resource_id
+            .rsplit(':')
+            .next()
+            .unwrap_or_default()
+            .to_owned();
+    }
 }
 
 /// Writes the events of all findings, and of some that must not be acted on; says how many.
@@ -221,7 +239,7 @@ fn deliver(inbox: &Path, cases: &[Case]) -> Outcome<usize> {
     // An S3 ARN names no account: here only the finding tells whose the bucket is.
     let bucket = cases
         .iter()
-        .find(|case| case.found.resource_type == "AwsS3Bucket");
+        .find(|case| case.found.resource_id.starts_with("arn:aws:s3:"));
     let Some(Case { found, .. }) = bucket else {
         return Err("the catalog has no remediation of a bucket".into());
     };
@@ -297,11 +315,11 @@ impl Stanch {
         say("hub", &format!("`stanch serve`, listening on {listen}"));
         let mut serve = self.command()?;
         serve.args(["serve", "--listen", &listen.to_string()]);
-        Ok(serve
+        serve
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
-            .stderr(log)
-            .spawn()?)
+            .stderr(log);
+        Ok(Served(serve.spawn()?))
     }
 }
 
