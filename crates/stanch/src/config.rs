@@ -453,6 +453,10 @@ pub fn resolve(file: Option<&Path>, overrides: Vec<Override>) -> Result<Resolved
             return ConfigError::Unknown { key, origin };
         }
         let origin = origin_of(&origins, &key);
+        let message = match is_secret(&key) {
+            true => "it must be text, as everything secret".to_owned(),
+            false => message,
+        };
         ConfigError::Value {
             key,
             origin,
@@ -477,7 +481,7 @@ pub fn resolve(file: Option<&Path>, overrides: Vec<Override>) -> Result<Resolved
 }
 
 fn is_secret(key: &str) -> bool {
-    key.ends_with(".external_id") || key == "notify.webhooks"
+    key.ends_with(".external_id") || key.starts_with("notify.webhooks")
 }
 
 fn mask(value: &Value) -> Value {
@@ -489,15 +493,14 @@ fn mask(value: &Value) -> Value {
 }
 
 fn origin_of(origins: &BTreeMap<String, Origin>, key: &str) -> Origin {
-    let within = |(known, _): &(&String, &Origin)| {
-        key == known.as_str()
-            || known.starts_with(&format!("{key}."))
-            || key.starts_with(&format!("{known}."))
-    };
-    origins
-        .iter()
-        .find(within)
-        .map_or(Origin::Default, |(_, origin)| origin.clone())
+    // What was set itself, something within it, or the smallest table around it.
+    let within = |known: &String| known.starts_with(&format!("{key}."));
+    let around = |known: &String| key.starts_with(&format!("{known}."));
+    let known = origins
+        .get_key_value(key)
+        .or_else(|| origins.iter().find(|(known, _)| within(known)))
+        .or_else(|| origins.iter().rfind(|(known, _)| around(known)));
+    known.map_or(Origin::Default, |(_, origin)| origin.clone())
 }
 
 /// Calls `visit` with the dotted key of every value that is not a non-empty table.

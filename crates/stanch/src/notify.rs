@@ -201,3 +201,92 @@ impl Notifier for LogFolder {
             .map_err(|error| not_told(error.to_string()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+
+    use stanch_testkit::FastClock;
+
+    use super::*;
+
+    /// Answers each request with the next status; gives back the bodies.
+    fn receiver(statuses: &'static [u16]) -> (String, std::thread::JoinHandle<Vec<String>>) {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!(
+            "http://{}/hook?secret=hunter2",
+            listener.local_addr().unwrap()
+        );
+        let bodies = std::thread::spawn(move || {
+            let answer = |status: &u16| {
+                let (mut stream, _) = listener.accept().unwrap();
+                let (mut text, mut buffer) = (String::new(), [0; 4096]);
+                while !text.ends_with('}') {
+                    let read = stream.read(&mut buffer).unwrap();
+                    text.push_str(std::str::from_utf8(&buffer[..read]).unwrap());
+                }
+                write!(
+                    stream,
+                    "HTTP/1.1 {status} Status\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+                )
+                .unwrap();
+                text.split_once("\r\n\r\n").unwrap().1.to_owned()
+            };
+            statuses.iter().map(answer).collect()
+        });
+        (url, bodies)
+    }
+
+    fn message() -> (Message, Record) {
+        let at = 1_769_860_800_000_u64;
+        let record = json!({
+            "RemediationId": "6f1c0000-0000-4000-8000-000000000000", "Timestamp": at, "FindingId": "finding-1",
+            "AccountId": "222222222222", "ResourceType": "AwsS3Bucket", "ResourceId": "arn:aws:s3:::demo",
+            "RemediationType": "Manual", "RemediationAction": "S3BlockPublicAccess", "ExecutionStatus": "Success",
+            "ExecutorArn": "arn:aws:iam::222222222222:role/R", "NotificationSent": false, "Status": "Success",
+            "Region": "us-east-1", "Control": "S3.8", "Severity": "HIGH", "Title": "A bucket is public",
+            "Requester": "alice", "Undone": false, "UpdatedAt": at, "Events": 8,
+        });
+        let record = serde_json::from_value(record).unwrap();
+        (Message::new(&record), record)
+    }
+
+    async fn told(statuses: &'static [u16]) -> (Result<(), String>, Vec<String>) {
+        let (url, bodies) = receiver(statuses);
+        let (message, record) = message();
+        let webhook = Webhook::new(
+            Secret::new(url),
+            Arc::new(FastClock::new(record.timestamp, 1000)),
+        );
+        assert!(
+            webhook.channel().starts_with("webhook 127.0.0.1:")
+                && !webhook.channel().contains("hook?")
+        );
+        let told = webhook.tell(&message, &record).await;
+        (told.map_err(|error| error.reason), bodies.join().unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_message_is_posted_as_the_topic_has_it_and_again_if_that_may_help() {
+        let (result, bodies) = told(&[200]).await;
+        assert_eq!(result, Ok(()));
+        let body: serde_json::Value = serde_json::from_str(&bodies[0]).unwrap();
+        assert_eq!(
+            (&body["Status"], &body["Finding"]),
+            (&json!("Success"), &json!("A bucket is public"))
+        );
+        assert_eq!(body["ExecutedAt"], "2026-01-31T12:00:00Z");
+        let (result, bodies) = told(&[500, 429, 204]).await;
+        assert_eq!((result, bodies.len()), (Ok(()), 3));
+        let (result, bodies) = told(&[503, 503, 503]).await;
+        assert_eq!(
+            (result, bodies.len()),
+            (Err("it answered 503".to_owned()), 3)
+        );
+        let (result, bodies) = told(&[404]).await;
+        assert_eq!(
+            (result, bodies.len()),
+            (Err("it answered 404".to_owned()), 1)
+        );
+    }
+}

@@ -170,12 +170,20 @@ fn explanation(remediation: &Remediation, color: Color) -> String {
     if !remediation.undo.is_empty() {
         line("to undo", &calls(&remediation.undo));
     }
-    let controls: Vec<String> = remediation
-        .controls
-        .iter()
-        .map(ToString::to_string)
-        .collect();
-    line("controls", &controls.join(", "));
+    let mut frameworks: Vec<(&str, Vec<&str>)> = Vec::new();
+    for control in &remediation.controls {
+        match frameworks
+            .iter_mut()
+            .find(|(name, _)| *name == control.framework)
+        {
+            Some((_, ids)) => ids.push(&control.id),
+            None => frameworks.push((&control.framework, vec![&control.id])),
+        }
+    }
+    for (index, (name, ids)) in frameworks.iter().enumerate() {
+        let label = if index == 0 { "controls" } else { "" };
+        line(label, &format!("{name}: {}", ids.join(", ")));
+    }
     text
 }
 
@@ -236,7 +244,15 @@ fn check(wire: &Wire, files: &[std::path::PathBuf]) -> Result<Exit, Failure> {
             found.push(conflict);
         }
     }
-    report(wire, &found, &format!("{count} files are sound"))
+    report(wire, &found, &counted(count, "file"))
+}
+
+/// That so many are sound.
+pub fn counted(count: usize, what: &str) -> String {
+    match count {
+        1 => format!("1 {what} is sound"),
+        count => format!("{count} {what}s are sound"),
+    }
 }
 
 /// Prints what was found about files; fails if one of it is an error.

@@ -108,7 +108,12 @@ fn examples(remediations: &[Arc<Remediation>]) -> impl Iterator<Item = (&Remedia
 
 /// The account, as the role that may plant.
 fn planter(wire: &Wire, account: &AccountId, region: &Region) -> Result<Arc<dyn Api>, Failure> {
-    let role = &wire.resolved.config.gameday.role;
+    let config = &wire.resolved.config;
+    let role = &config.gameday.role;
+    let external_id = config
+        .accounts
+        .get(account)
+        .and_then(|member| member.external_id.as_ref());
     let session = stanch_aws::RoleSession {
         role_arn: format!(
             "arn:{}:iam::{account}:role/{}",
@@ -116,7 +121,8 @@ fn planter(wire: &Wire, account: &AccountId, region: &Region) -> Result<Arc<dyn 
             role.trim_start_matches('/')
         ),
         session_name: "stanch-gameday".to_owned(),
-        external_id: None,
+        // A role whose trust policy asks for none takes it all the same.
+        external_id: external_id.map(|id| id.reveal().clone()),
         policy: None,
         duration: std::time::Duration::from_mins(15),
     };
@@ -282,7 +288,7 @@ impl Stage<'_> {
     /// Removes what a `Create…` made, by the `Delete…` that takes the same names. True if nothing is
     /// left of it.
     async fn remove(&self, made: &Call, output: &Value) -> bool {
-        let creates = ["Create", "Run", "Put", "Start"]
+        let creates = ["Create", "Run", "Start"]
             .iter()
             .any(|verb| made.operation.starts_with(verb));
         let Some(noun) = made.operation.strip_prefix("Create") else {

@@ -19,7 +19,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     cli::{Execution, Runbook},
-    commands::catalog::report,
+    commands::catalog::{counted, report},
     output::{Color, Exit, Failure, clean, indented, print, print_json, say},
     wire::{RandomIds, Wire, read_files},
 };
@@ -50,7 +50,7 @@ pub async fn run(wire: &Wire, command: Runbook) -> Result<Exit, Failure> {
                     diagnostic,
                 }));
             }
-            report(wire, &found, &format!("{count} documents are sound"))
+            report(wire, &found, &counted(count, "document"))
         }
         Runbook::Plan(execution) => execute(wire, execution, Mode::DryRun).await,
         Runbook::Run(execution) => execute(wire, execution, Mode::Run).await,
@@ -316,7 +316,10 @@ async fn execute(wire: &Wire, execution: Execution, mode: Mode) -> Result<Exit, 
     };
     let given = parameters(&document, &execution.parameters);
     let outcome = Engine::new(ports).run(document, &given, options).await;
-    let outcome = outcome.map_err(|error| Failure::usage(stanch_hub::chain(&error)))?;
+    let outcome = outcome.map_err(|error| {
+        Failure::usage(stanch_hub::chain(&error))
+            .hint("parameters are given as `--param NAME=VALUE`")
+    })?;
     show(wire, &outcome)
 }
 

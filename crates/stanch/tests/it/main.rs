@@ -1,0 +1,15 @@
+//! The command as its users see it: exit code, standard output, standard error.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "these are tests, their helpers too"
+)]
+
+mod bad_input;
+mod command;
+mod configured;
+mod emulated;
+mod offline;
+mod served;

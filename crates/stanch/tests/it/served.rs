@@ -1,0 +1,321 @@
+//! The service: events over HTTP and from a folder, and a stop that loses none.
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::{SocketAddr, TcpStream},
+    process::{Child, Command, Stdio},
+    sync::mpsc,
+    time::Duration,
+};
+
+use serde_json::{Value, json};
+
+use crate::{
+    command::Workplace,
+    emulated::{BUCKET, World},
+};
+
+/// A running service and the lines of its log.
+struct Service {
+    child: Child,
+    address: SocketAddr,
+    log: mpsc::Receiver<Value>,
+}
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+impl Service {
+    fn start(here: &Workplace, arguments: &[&str]) -> Self {
+        let mut command = here.command(&["serve", "--listen", "127.0.0.1:0", "--log", "json"]);
+        let mut child = command
+            .args(arguments)
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let stderr = child.stderr.take().unwrap();
+        let (lines, log) = mpsc::channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                let line = serde_json::from_str(&line).unwrap_or(json!({ "not JSON": line }));
+                if lines.send(line).is_err() {
+                    break;
+                }
+            }
+        });
+        let mut service = Self {
+            child,
+            address: ([127, 0, 0, 1], 0).into(),
+            log,
+        };
+        let line = service.wait_for("taking events over HTTP");
+        service.address = line["address"].as_str().unwrap().parse().unwrap();
+        service
+    }
+
+    /// The next line of the log with this message.
+    fn wait_for(&self, message: &str) -> Value {
+        loop {
+            let line = self
+                .log
+                .recv_timeout(PATIENCE)
+                .unwrap_or_else(|_| panic!("no `{message}` in the log"));
+            if line["message"] == message {
+                return line;
+            }
+        }
+    }
+
+    fn ask(&self, head: &str, body: &[u8]) -> (u16, String) {
+        let mut stream = TcpStream::connect(self.address).unwrap();
+        let length = body.len();
+        write!(
+            stream,
+            "{head}\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n"
+        )
+        .unwrap();
+        stream.write_all(body).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
+        (status, answer.split_once("\r\n\r\n").unwrap().1.to_owned())
+    }
+
+    /// SIGTERM, and the end.
+    fn stop(mut self) {
+        let pid = self.child.id().to_string();
+        assert!(
+            Command::new("kill")
+                .args(["-TERM", &pid])
+                .status()
+                .unwrap()
+                .success()
+        );
+        assert!(self.child.wait().unwrap().success());
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn events_are_taken_over_http_and_from_a_folder() {
+    let world = World::new();
+    let service = Service::start(
+        &world.here,
+        &[
+            "--inbox",
+            "inbox",
+            "--set",
+            "automatic.guarded=S3BlockPublicAccess",
+            "--set",
+            "serve.inbox_every=20ms",
+        ],
+    );
+    let (status, health) = service.ask("GET /health HTTP/1.1", b"");
+    assert_eq!((status, health.as_str()), (200, "{\"status\":\"ok\"}"));
+
+    // Over HTTP, twice: one remediation.
+    let event = world.event("2026-01-31T12:00:00Z").to_string();
+    let (status, taken) = service.ask("POST /events HTTP/1.1", event.as_bytes());
+    assert_eq!(status, 202, "{taken}");
+    let taken: Value = serde_json::from_str(&taken).unwrap();
+    let told = service.wait_for("remediation");
+    assert_eq!(told["status"], "Success");
+    assert_eq!(told["id"], taken["admitted"][0]);
+    assert_eq!(world.blocks(), Some(true));
+    let (_, again) = service.ask("POST /events HTTP/1.1", event.as_bytes());
+    let again: Value = serde_json::from_str(&again).unwrap();
+    assert_eq!(
+        (&again["admitted"], &again["duplicates"]),
+        (&json!([]), &taken["admitted"])
+    );
+
+    // From the folder: one that is understood and one that is not.
+    world.call("DeletePublicAccessBlock", json!({"Bucket": BUCKET}));
+    world.here.put(
+        "inbox/second.json",
+        world.event("2026-02-01T12:00:00Z").to_string(),
+    );
+    assert_eq!(service.wait_for("remediation")["status"], "Success");
+    assert_eq!(world.blocks(), Some(true));
+    world.here.put("inbox/third.json", "{");
+    assert_eq!(service.wait_for("a dead letter")["file"], "third.json");
+    let (status, metrics) = service.ask("GET /metrics HTTP/1.1", b"");
+    assert_eq!(status, 200);
+    assert!(
+        metrics.contains("stanch_remediations{status=\"Success\"} 2\n"),
+        "{metrics}"
+    );
+    service.stop();
+    for (folder, file) in [("done", "second.json"), ("failed", "third.json")] {
+        assert!(
+            world
+                .here
+                .path()
+                .join("inbox")
+                .join(folder)
+                .join(file)
+                .exists(),
+            "{folder}/{file}"
+        );
+    }
+    world
+        .here
+        .run(&["deadletter", "list"])
+        .exits(0)
+        .says("folder third.json");
+}
+
+#[test]
+fn what_the_ledger_cannot_keep_is_not_acknowledged() {
+    let here = Workplace::new();
+    let service = Service::start(&here, &[]);
+    // Another process holds the file, as a backup would.
+    let ledger = here.path().join("stanch.db");
+    for suffix in ["", "-wal", "-shm"] {
+        let path = here.path().join(format!("stanch.db{suffix}"));
+        if path.exists() {
+            fs::write(
+                &path,
+                b"overwritten by something else entirely, and longer than a header of a file",
+            )
+            .unwrap();
+        }
+    }
+    let (status, answer) = service.ask("POST /events HTTP/1.1", b"[{\"not\": \"a finding\"}]");
+    assert_eq!(status, 503, "{answer}");
+    assert!(answer.contains("ledger"), "{answer}");
+    assert!(ledger.exists());
+}
+
+#[test]
+fn strangers_are_kept_out() {
+    let here = Workplace::new();
+    // Without a secret only this machine may ask, and no web page on it.
+    here.run(&["serve", "--listen", "0.0.0.0:0"])
+        .exits(2)
+        .says("there is no secret");
+    let service = Service::start(&here, &[]);
+    let (status, _) = service.ask(
+        "POST /events HTTP/1.1\r\nOrigin: https://example.com",
+        b"[]",
+    );
+    assert_eq!(status, 403);
+    service.stop();
+
+    here.put("secret", "0123456789abcdef0123456789abcdef\n");
+    here.put("short", "hunter2");
+    here.run(&["serve", "--secret-file", "short"])
+        .exits(2)
+        .says("less than 16 characters");
+    here.run(&["serve", "--secret-file", "missing"])
+        .exits(2)
+        .says("cannot read `missing`");
+    let service = Service::start(&here, &["--secret-file", "secret"]);
+    let post = |header: &str| {
+        service
+            .ask(&format!("POST /events HTTP/1.1{header}"), b"[]")
+            .0
+    };
+    assert_eq!(post(""), 401);
+    assert_eq!(
+        post("\r\nAuthorization: Bearer 0123456789abcdef0123456789abcdeg"),
+        401
+    );
+    assert_eq!(post("\r\nAuthorization: Bearer "), 401);
+    assert_eq!(
+        post("\r\nAuthorization: Bearer 0123456789abcdef0123456789abcdef"),
+        202
+    );
+    assert_eq!(service.ask("GET /metrics HTTP/1.1", b"").0, 401);
+    assert_eq!(service.ask("GET /health HTTP/1.1", b"").0, 200);
+    service.stop();
+}
+
+#[test]
+fn events_that_are_too_large_or_no_events() {
+    let here = Workplace::new();
+    let service = Service::start(&here, &[]);
+    let (status, _) = service.ask("POST /events HTTP/1.1", &vec![b' '; (10 << 20) + 1]);
+    assert_eq!(status, 413);
+    let (status, taken) = service.ask("POST /events HTTP/1.1", b"{");
+    assert_eq!(status, 202);
+    let taken: Value = serde_json::from_str(&taken).unwrap();
+    assert!(
+        taken["buried"][0]["reason"]
+            .as_str()
+            .unwrap()
+            .contains("cut off"),
+        "{taken}"
+    );
+    service.stop();
+    here.run(&["deadletter", "list"]).exits(0).says("http");
+}
+
+/// Serves until what lies in `inbox/` stands in this status; its id.
+pub fn take(here: &Workplace, status: &str) -> String {
+    let service = Service::start(
+        here,
+        &["--inbox", "inbox", "--set", "serve.inbox_every=20ms"],
+    );
+    let told = service.wait_for("remediation");
+    assert_eq!(told["status"], status);
+    service.stop();
+    told["id"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_queue_is_emptied_once_the_ledger_has_it() {
+    let world = World::new();
+    let queue = |operation: &str, params: Value| world.queue(operation, params);
+    let url = queue("CreateQueue", json!({"QueueName": "findings"}))["QueueUrl"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let event = world.event("2026-01-31T12:00:00Z").to_string();
+    queue(
+        "SendMessage",
+        json!({"QueueUrl": url, "MessageBody": event}),
+    );
+    queue(
+        "SendMessage",
+        json!({"QueueUrl": url, "MessageBody": "no event"}),
+    );
+    let service = Service::start(
+        &world.here,
+        &[
+            "--sqs-queue-url",
+            &url,
+            "--set",
+            "automatic.guarded=S3BlockPublicAccess",
+        ],
+    );
+    assert_eq!(service.wait_for("remediation")["status"], "Success");
+    let count = || {
+        let names = [
+            "ApproximateNumberOfMessages",
+            "ApproximateNumberOfMessagesNotVisible",
+        ];
+        let asked = queue(
+            "GetQueueAttributes",
+            json!({"QueueUrl": url, "AttributeNames": names}),
+        );
+        names.map(|name| asked["Attributes"][name].as_str().unwrap().to_owned())
+    };
+    let begun = std::time::Instant::now();
+    while count() != ["0", "0"] {
+        assert!(
+            begun.elapsed() < PATIENCE,
+            "{:?} messages are left",
+            count()
+        );
+    }
+    service.stop();
+    assert_eq!(world.blocks(), Some(true));
+    world.here.run(&["deadletter", "list"]).exits(0).says("sqs");
+}
