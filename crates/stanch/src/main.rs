@@ -3,6 +3,7 @@
 mod cli;
 mod commands;
 mod config;
+mod log;
 mod notify;
 mod output;
 mod serve;

@@ -166,6 +166,11 @@ impl Color {
         Self::of(&io::stdout())
     }
 
+    /// True if there are colours.
+    pub const fn is_on(self) -> bool {
+        self.0
+    }
+
     fn paint(self, code: u8, text: impl Display) -> String {
         if self.0 {
             format!("\x1b[{code}m{text}\x1b[0m")

@@ -19,6 +19,7 @@ use clap::CommandFactory as _;
 
 use crate::{
     cli::{Cli, Command},
+    log,
     output::{Exit, Failure},
     serve,
     wire::Wire,
@@ -37,6 +38,7 @@ pub fn run(Cli { global, command }: Cli) -> Result<Exit, Failure> {
             .build()?;
         return runtime.block_on(serve::serve(&wire));
     }
+    log::warnings();
     let wire = Wire::new(global, Vec::new())?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -13,11 +13,11 @@ use std::{fs, sync::Arc, time::Duration};
 use stanch_hub::Hub;
 use stanch_types::{Clock, Secret};
 use tokio::{sync::watch, task::JoinSet};
-use tracing::level_filters::LevelFilter;
 
 use crate::{
     cli,
-    config::{Config, LogFormat, LogLevel, Origin, Override},
+    config::{Config, Origin, Override},
+    log,
     notify::LogLine,
     output::{Exit, Failure},
     wire::Wire,
@@ -118,36 +118,11 @@ pub struct Intake {
     pub stop: Stop,
 }
 
-fn log(config: &Config) {
-    let level = match config.log.level {
-        LogLevel::Error => LevelFilter::ERROR,
-        LogLevel::Warn => LevelFilter::WARN,
-        LogLevel::Info => LevelFilter::INFO,
-        LogLevel::Debug => LevelFilter::DEBUG,
-        LogLevel::Trace => LevelFilter::TRACE,
-    };
-    let lines = tracing_subscriber::fmt()
-        .with_max_level(level)
-        .with_writer(std::io::stderr)
-        .with_target(false);
-    match config.log.format {
-        LogFormat::Text => {
-            let ansi = std::io::IsTerminal::is_terminal(&std::io::stderr());
-            lines
-                .with_ansi(
-                    ansi && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
-                )
-                .init();
-        }
-        LogFormat::Json => lines.json().flatten_event(true).init(),
-    }
-}
-
 /// Serves until SIGTERM or SIGINT.
 pub async fn serve(wire: &Wire) -> Result<Exit, Failure> {
     let config = &wire.resolved.config;
     let secret = secret(config)?;
-    log(config);
+    log::start(config.log.format, config.log.level);
     let listener = tokio::net::TcpListener::bind(config.serve.listen)
         .await
         .map_err(|error| {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use insta::assert_snapshot;
 use serde_json::{Value, json};
 use stanch_testkit::{
     Emulated, Emulator, Misconfiguration, Organization,
@@ -272,6 +273,42 @@ fn what_somebody_else_changed_is_not_undone_unless_forced() {
         .exits(0)
         .says("undone");
     assert_eq!(world.blocks(), None);
+}
+
+#[test]
+fn what_people_read() {
+    let world = World::new();
+    let settings = json!({"BlockPublicAcls": true, "IgnorePublicAcls": true, "BlockPublicPolicy": false, "RestrictPublicBuckets": true});
+    let half = json!({"Bucket": BUCKET, "PublicAccessBlockConfiguration": settings});
+    world.call("PutPublicAccessBlock", half.clone());
+    let planned = world.fix(&["plan", "-"], SEEN).to_string();
+    // The hash covers the catalog's file.
+    let hash = planned
+        .split("plan ")
+        .last()
+        .unwrap()
+        .split('\n')
+        .next()
+        .unwrap();
+    assert_snapshot!("plan", planned.replace(hash, "[hash]"));
+    let fixed = world.fix(&["remediate", "-"], SEEN);
+    let id = fixed.stdout.split_whitespace().last().unwrap().to_owned();
+    let told = |said: Said| {
+        let words = said.to_string().replace(&id, "[id]");
+        let took = words
+            .split(" in ")
+            .nth(1)
+            .and_then(|rest| rest.split(' ').next())
+            .unwrap_or("none");
+        words.replace(&format!(" in {took} ms"), " in [some] ms")
+    };
+    assert_snapshot!("remediate", told(fixed));
+    assert_snapshot!(
+        "rollback-dry-run",
+        told(world.here.run(&["rollback", &id, "--dry-run"]))
+    );
+    world.call("PutPublicAccessBlock", half);
+    assert_snapshot!("rollback-drift", told(world.here.run(&["rollback", &id])));
 }
 
 #[test]
