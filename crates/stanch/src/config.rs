@@ -116,6 +116,12 @@ pub struct LimitsSection {
     pub per_account: usize,
     /// Findings of one account that may wait in memory.
     pub backlog_per_account: usize,
+    /// How long a resource stays locked by a hub that has died.
+    #[serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")]
+    pub lease: Duration,
+    /// How long the effect of a request that nobody saw answered may be on its way.
+    #[serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")]
+    pub settle: Duration,
 }
 
 /// Approvals.
@@ -222,6 +228,8 @@ fn defaults() -> Value {
             "workers": settings.workers,
             "per_account": settings.limits.per_account,
             "backlog_per_account": settings.limits.backlog_per_account,
+            "lease": "30s",
+            "settle": "5s",
         },
         "approval": { "expires_after": "24h" },
         "serve": {
@@ -563,7 +571,8 @@ impl Config {
                 backlog_per_account: self.limits.backlog_per_account,
             },
             approval_expires_after: self.approval.expires_after,
-            ..Settings::default()
+            settle: self.limits.settle,
+            lease: self.limits.lease,
         }
     }
 }
