@@ -18,7 +18,7 @@ mod tell;
 use std::{sync::Arc, time::Duration};
 
 use stanch_catalog::{Catalog, Remediation};
-use stanch_ledger::{Ledger, LedgerError, Lock, Received, RemediationId, State, Status};
+use stanch_ledger::{Lease, Ledger, LedgerError, Lock, Received, RemediationId, State, Status};
 use stanch_models::Models;
 use stanch_runbook::{Ids, Operations};
 use stanch_types::{Clock, Sessions};
@@ -51,6 +51,9 @@ pub struct Ports {
     /// Who is told.
     pub notifiers: Vec<Arc<dyn Notifier>>,
 }
+
+/// How long a resource that somebody else holds is left alone.
+const BUSY: Duration = Duration::from_millis(500);
 
 /// Takes findings in and works on them. Share it in an `Arc`.
 pub struct Hub {
@@ -106,8 +109,16 @@ impl Hub {
                 tokio::spawn(async move {
                     while let Some(turn) = hub.scheduler.next().await {
                         let id = turn.job.id;
-                        if let Err(error) = hub.handle(id).await {
-                            tracing::error!(%id, error = chain(&error), "the remediation stays where it stands");
+                        match hub.attempt(id).await {
+                            Ok(Some(_)) => {}
+                            // Its account's slot is for others until the resource is free.
+                            Ok(None) => {
+                                turn.put_back();
+                                hub.ports.clock.sleep(BUSY).await;
+                            }
+                            Err(error) => {
+                                tracing::error!(%id, error = chain(&error), "the remediation stays where it stands");
+                            }
                         }
                     }
                 })
@@ -169,38 +180,71 @@ impl Hub {
     /// The ledger failed; the remediation stays where it stands, and recovery picks it up.
     pub async fn handle(&self, id: RemediationId) -> Result<State, LedgerError> {
         loop {
+            if let Some(state) = self.attempt(id).await? {
+                return Ok(state);
+            }
+            self.ports.clock.sleep(BUSY).await;
+        }
+    }
+
+    /// The same, but nothing while somebody else holds the resource.
+    async fn attempt(&self, id: RemediationId) -> Result<Option<State>, LedgerError> {
+        loop {
             let mut work = Work::open(self, id).await?;
             let before = work.state().await;
             if before.status.is_final() {
-                return Ok(before);
+                return Ok(Some(before));
             }
-            match self.locked(&before.received, work.advance()).await {
+            let Some(lease) = self.lock(&before.received).await? else {
+                return Ok(None);
+            };
+            match self.holding(lease, work.advance()).await {
                 // Another hub went on with it before this one had the lock: look again.
                 Err(LedgerError::Conflict { .. }) => {}
                 Err(error) => return Err(error),
                 Ok(state) => {
                     self.tell(id, &state).await?;
-                    return Ok(state);
+                    return Ok(Some(state));
                 }
             }
         }
     }
 
-    /// Runs `work` while this hub alone may change the resource.
+    /// Runs `work` once this hub alone may change the resource.
     async fn locked<T>(
         &self,
         received: &Received,
         work: impl Future<Output = Result<T, LedgerError>>,
     ) -> Result<T, LedgerError> {
-        let Ports { ledger, clock, .. } = &self.ports;
-        let key = intake::resource_key(received);
-        let ttl = self.settings.lease;
-        let mut lease = loop {
-            match ledger.lock(&key, &self.owner, ttl, clock.now()).await? {
-                Lock::Taken(lease) => break lease,
-                Lock::Busy { .. } => clock.sleep(Duration::from_millis(500)).await,
+        loop {
+            if let Some(lease) = self.lock(received).await? {
+                return self.holding(lease, work).await;
             }
-        };
+            self.ports.clock.sleep(BUSY).await;
+        }
+    }
+
+    /// Takes the lock of the resource unless somebody else has it: another hub, or one that died a
+    /// moment ago.
+    async fn lock(&self, received: &Received) -> Result<Option<Lease>, LedgerError> {
+        let (key, ttl) = (intake::resource_key(received), self.settings.lease);
+        let Ports { ledger, clock, .. } = &self.ports;
+        Ok(
+            match ledger.lock(&key, &self.owner, ttl, clock.now()).await? {
+                Lock::Taken(lease) => Some(lease),
+                Lock::Busy { .. } => None,
+            },
+        )
+    }
+
+    /// Runs `work` and keeps the lock meanwhile.
+    async fn holding<T>(
+        &self,
+        mut lease: Lease,
+        work: impl Future<Output = Result<T, LedgerError>>,
+    ) -> Result<T, LedgerError> {
+        let Ports { ledger, clock, .. } = &self.ports;
+        let ttl = self.settings.lease;
         let result = {
             let mut work = std::pin::pin!(work);
             loop {

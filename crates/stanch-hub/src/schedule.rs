@@ -57,6 +57,7 @@ struct State {
     /// What waits or has a turn.
     known: HashSet<RemediationId>,
     closed: bool,
+    abandoned: bool,
 }
 
 #[derive(Default)]
@@ -69,7 +70,15 @@ struct Lane {
 pub struct Turn {
     /// What to work on.
     pub job: Job,
+    again: bool,
     scheduler: Arc<Scheduler>,
+}
+
+impl Turn {
+    /// Gives the turn to others; the job is tried again after all that wait in its account.
+    pub fn put_back(mut self) {
+        self.again = true;
+    }
 }
 
 impl Scheduler {
@@ -127,6 +136,7 @@ impl Scheduler {
                     self.space.notify_waiters();
                     return Some(Turn {
                         job,
+                        again: false,
                         scheduler: Arc::clone(self),
                     });
                 }
@@ -155,6 +165,7 @@ impl Scheduler {
             known.remove(&job.id);
         }
         state.closed = true;
+        state.abandoned = true;
         drop(state);
         self.runnable.notify_waiters();
         self.runnable.notify_one();
@@ -171,14 +182,26 @@ impl Scheduler {
             .sum()
     }
 
-    fn release(&self, job: &Job) {
+    fn release(&self, job: &Job, again: bool) {
         let mut state = self.state();
         state.busy.remove(&job.resource);
-        state.known.remove(&job.id);
-        if let Some(lane) = state.lanes.get_mut(&job.account) {
+        let again = again && !state.abandoned;
+        if !again {
+            state.known.remove(&job.id);
+        }
+        let State {
+            lanes, rotation, ..
+        } = &mut *state;
+        if let Some(lane) = lanes.get_mut(&job.account) {
             lane.running = lane.running.saturating_sub(1);
+            if again {
+                lane.waiting.push_back(job.clone());
+                if !rotation.contains(&job.account) {
+                    rotation.push_back(job.account.clone());
+                }
+            }
             if lane.running == 0 && lane.waiting.is_empty() {
-                state.lanes.remove(&job.account);
+                lanes.remove(&job.account);
             }
         }
         drop(state);
@@ -224,7 +247,7 @@ impl State {
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        self.scheduler.release(&self.job);
+        self.scheduler.release(&self.job, self.again);
     }
 }
 
@@ -271,6 +294,28 @@ mod tests {
         assert_eq!(fourth.job.resource, "c", "`a` is still being changed");
         drop(first);
         assert_eq!(next(&scheduler).unwrap().job.resource, "a");
+    }
+
+    #[test]
+    fn a_job_that_is_put_back_lets_the_others_go_first_and_is_not_forgotten() {
+        let scheduler = Arc::new(Scheduler::new(Limits {
+            per_account: 1,
+            backlog_per_account: 10,
+        }));
+        for resource in ["locked", "free"] {
+            assert!(scheduler.try_submit(&job(1, resource)));
+        }
+        next(&scheduler).unwrap().put_back();
+        scheduler.close();
+        assert_eq!(next(&scheduler).unwrap().job.resource, "free");
+        let again = next(&scheduler).unwrap();
+        assert_eq!(again.job.resource, "locked");
+        scheduler.abandon();
+        again.put_back();
+        assert!(
+            scheduler.state().lanes.is_empty(),
+            "a hub that stops leaves it to the ledger"
+        );
     }
 
     #[test]

@@ -243,27 +243,25 @@ fn deliver(inbox: &Path, cases: &[Case]) -> Outcome<usize> {
     let Some(Case { found, .. }) = bucket else {
         return Err("the catalog has no remediation of a bucket".into());
     };
-    let changed = |change: &dyn Fn(&mut Misconfiguration) -> Outcome| {
+    let changed = |change: &dyn Fn(&mut Misconfiguration)| {
         let mut found = found.clone();
-        change(&mut found)?;
-        Ok::<Vec<u8>, Box<dyn Error>>(found.bytes())
+        change(&mut found);
+        found.bytes()
     };
+    let stranger: AccountId = "444444444444".parse()?;
+    let elsewhere: Region = "ap-southeast-2".parse()?;
+    let unknown: ControlRef = "Unknown.1".parse()?;
     // Delivered again, as EventBridge does.
     events.push(found.bytes());
     // Refused: an account and a region that are not configured, and a control that nothing fixes.
-    events.push(changed(&|found| {
-        Ok(found.account = "444444444444".parse()?)
-    })?);
-    events.push(changed(&|found| {
-        Ok(found.region = "ap-southeast-2".parse()?)
-    })?);
-    events.push(changed(&|found| Ok(found.control = "Unknown.1".parse()?))?);
+    events.push(changed(&|found| found.account = stranger.clone()));
+    events.push(changed(&|found| found.region = elsewhere.clone()));
+    events.push(changed(&|found| found.control = unknown.clone()));
     // Put aside: a resource that is not the finding's account's, and half an event.
     events.push(changed(&|found| {
         found.resource_type = "AwsKmsKey".to_owned();
-        found.resource_id = "arn:aws:kms:us-east-1:444444444444:key/demo".to_owned();
-        Ok(())
-    })?);
+        found.resource_id = format!("arn:aws:kms:us-east-1:{stranger}:key/demo");
+    }));
     let mut truncated = found.bytes();
     truncated.truncate(truncated.len() / 2);
     events.push(truncated);
