@@ -11,5 +11,6 @@ mod bad_input;
 mod command;
 mod configured;
 mod emulated;
+mod kill;
 mod offline;
 mod served;

@@ -1,13 +1,5 @@
 //! The hub killed at random moments, in the middle of hundreds of findings, by a signal that it
 //! cannot catch: nothing is lost, nothing is sent twice, and the end is as without the kills.
-//!
-//! A target of its own: it takes most of a minute.
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::disallowed_methods,
-    reason = "a test, which waits for processes in real time"
-)]
 
 use std::{
     collections::BTreeMap,
@@ -132,7 +124,7 @@ async fn fifty_kills_lose_nothing_and_send_nothing_twice() {
     let mut fixed = Vec::new();
     for _ in 0..KILLS {
         let hub = Hub::start(&organization, &config, &log);
-        thread::sleep(Duration::from_millis(60 + random.below(300)));
+        wait(150 + random.below(600));
         drop(hub);
         fixed.push(
             counts(&file)
@@ -164,7 +156,7 @@ async fn fifty_kills_lose_nothing_and_send_nothing_twice() {
             "{now:?}\n{}",
             fs::read_to_string(&log).unwrap()
         );
-        thread::sleep(Duration::from_millis(250));
+        wait(250);
     }
     drop(hub);
 
@@ -217,4 +209,12 @@ async fn counts(ledger: &Path) -> BTreeMap<Status, u64> {
         .counts(&Query::all())
         .await
         .unwrap()
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "another process is waited for, in real time"
+)]
+fn wait(milliseconds: u64) {
+    thread::sleep(Duration::from_millis(milliseconds));
 }
