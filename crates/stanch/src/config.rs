@@ -60,6 +60,9 @@ pub struct Aws {
     pub endpoint_url: Option<String>,
     /// The role that is assumed in each member account.
     pub member_role: String,
+    /// Files in the format of botocore's `service-2.json` with services that AWS's own lack, or
+    /// instead of those.
+    pub service_models: Vec<PathBuf>,
     /// How long one call may take, retries included.
     #[serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")]
     pub call_timeout: Duration,
@@ -218,6 +221,7 @@ fn defaults() -> Value {
         "requester": null,
         "aws": {
             "endpoint_url": null,
+            "service_models": [],
             "member_role": "SecurityRemediationCrossAccountRole",
             "call_timeout": "30s",
         },
@@ -366,7 +370,7 @@ impl Override {
 pub fn from_environment<'e>(get: impl Fn(&str) -> Option<&'e str>) -> Vec<Override> {
     let mut found = Vec::new();
     leaves("", &defaults(), &mut |key, _| {
-        let name = format!("STANCH_{}", key.replace('.', "_").to_uppercase());
+        let name = variable(key);
         if let Some(text) = get(&name) {
             found.push(Override::from_text(key, text, Origin::Environment(name)));
         }
@@ -374,11 +378,34 @@ pub fn from_environment<'e>(get: impl Fn(&str) -> Option<&'e str>) -> Vec<Overri
     found
 }
 
+/// Variables that look like settings and are none.
+pub fn unknown_variables(names: impl Iterator<Item = String>) -> Vec<String> {
+    // The development tasks have these.
+    const OTHERS: [&str; 4] = [
+        "STANCH_CONFIG",
+        "STANCH_EMULATOR",
+        "STANCH_WRITE_GENERATED",
+        "STANCH_AWS_TEST",
+    ];
+    let mut known: BTreeSet<String> = OTHERS.map(str::to_owned).into();
+    leaves("", &defaults(), &mut |key, _| {
+        known.insert(variable(key));
+    });
+    names
+        .filter(|name| name.starts_with("STANCH_") && !known.contains(name))
+        .collect()
+}
+
+fn variable(key: &str) -> String {
+    format!("STANCH_{}", key.replace('.', "_").to_uppercase())
+}
+
 /// Values that name a file or folder: those of the configuration file are relative to it.
-const PATHS: [&str; 5] = [
+const PATHS: [&str; 6] = [
     "ledger",
     "logs",
     "catalog_dirs",
+    "aws.service_models",
     "serve.secret_file",
     "serve.inbox",
 ];

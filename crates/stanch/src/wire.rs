@@ -15,7 +15,7 @@ use stanch_aws::{
 use stanch_catalog::{Catalog, Permission};
 use stanch_hub::{ClassGuard, Hub, Notifier, Ports, Settings};
 use stanch_ledger::{Ledger, SqliteLedger};
-use stanch_models::Models;
+use stanch_models::{Models, Service};
 use stanch_runbook::Ids;
 use stanch_syntax::Severity;
 use stanch_types::{Clock, Region};
@@ -91,8 +91,11 @@ impl Wire {
         if let Some(models) = self.models.get() {
             return Ok(Arc::clone(models));
         }
-        let models = Arc::new(Models::embedded().map_err(|error| Failure::of(&error))?);
-        Ok(Arc::clone(self.models.get_or_init(|| models)))
+        let mut models = Models::embedded().map_err(|error| Failure::of(&error))?;
+        for path in &self.resolved.config.aws.service_models {
+            models.bring(brought(path)?);
+        }
+        Ok(Arc::clone(self.models.get_or_init(|| Arc::new(models))))
     }
 
     /// AWS with the command's own credentials.
@@ -274,6 +277,26 @@ pub fn read_policy(
         permission.resources = ["*".to_owned()].into();
     }
     Ok(stanch_catalog::policy_document(&permissions))
+}
+
+/// A service of the user's own. Its name is the file's (`rockets.json`), or, for a `service-2.json`,
+/// the folder's above its version, as botocore lays them out.
+fn brought(path: &Path) -> Result<Service, Failure> {
+    let fail = |reason: String| {
+        Failure::usage(format!(
+            "cannot use the service model `{}`: {reason}",
+            path.display()
+        ))
+        .hint("`aws.service_models` names files in the format of botocore's `service-2.json`")
+    };
+    let name = match path.file_name().and_then(|name| name.to_str()) {
+        Some("service-2.json") => path.ancestors().nth(2).and_then(Path::file_name),
+        _ => path.file_stem(),
+    };
+    let name = name.and_then(|name| name.to_str()).unwrap_or_default();
+    let text = fs::read_to_string(path).map_err(|error| fail(error.to_string()))?;
+    let json = serde_json::from_str(&text).map_err(|error| fail(error.to_string()))?;
+    Service::from_service_2(name, &json).map_err(|error| fail(stanch_hub::chain(&error)))
 }
 
 /// Path and text of the files with one of these extensions below `folder`, by path.

@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     cli::Config,
+    config::unknown_variables,
     output::{Color, Exit, Failure, print, print_json},
     wire::Wire,
 };
@@ -68,6 +69,10 @@ fn check(wire: &Wire) -> Result<Exit, Failure> {
     }
     if let Err(failure) = crate::serve::secret(config) {
         problems.push(failure.message);
+    }
+    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    for name in unknown_variables(names) {
+        problems.push(format!("the environment has `{name}`, which is no setting"));
     }
     if wire.json {
         print_json(&json!({ "file": wire.resolved.file, "problems": problems }))?;

@@ -26,6 +26,10 @@ use crate::{
 /// How often what waits for its time is looked at.
 const RECOVER_EVERY: Duration = Duration::from_mins(1);
 
+/// How long sources may take to stop. What they hold longer, such as a request that does not come to
+/// its end, was not acknowledged and is delivered again.
+const GRACE: Duration = Duration::from_secs(20);
+
 /// The flags of the command as values of the configuration.
 pub fn overrides(options: &cli::Serve) -> Vec<Override> {
     let path = |path: &Option<std::path::PathBuf>| {
@@ -122,6 +126,8 @@ pub struct Intake {
 pub async fn serve(wire: &Wire) -> Result<Exit, Failure> {
     let config = &wire.resolved.config;
     let secret = secret(config)?;
+    // From here on a signal ends it in order.
+    let mut signals = Signals::catch()?;
     log::start(config.log.format, config.log.level);
     let listener = tokio::net::TcpListener::bind(config.serve.listen)
         .await
@@ -171,30 +177,53 @@ pub async fn serve(wire: &Wire) -> Result<Exit, Failure> {
         ));
     }
 
-    signalled().await?;
+    signals.next().await;
     tracing::info!("stopping: what is in hand is finished");
     // Sources first: an event that is being taken is still acknowledged.
     let _ = sender.send(true);
     hub.stop();
-    while sources.join_next().await.is_some() {}
+    tokio::select! {
+        () = async { while sources.join_next().await.is_some() {} } => {}
+        () = wire.clock.sleep(GRACE) => sources.abort_all(),
+    }
     workers.await.map_err(|error| Failure::of(&error))?;
     tracing::info!("stopped");
     Ok(Exit::Done)
 }
 
-/// Waits for SIGTERM or SIGINT.
-async fn signalled() -> Result<(), Failure> {
+/// SIGTERM and SIGINT, which are caught from when this is made.
+struct Signals {
     #[cfg(unix)]
-    {
+    terminate: tokio::signal::unix::Signal,
+    #[cfg(unix)]
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn catch() -> Result<Self, Failure> {
+        #[cfg(unix)]
         use tokio::signal::unix::{SignalKind, signal};
-        let mut terminate = signal(SignalKind::terminate())?;
+        Ok(Self {
+            #[cfg(unix)]
+            terminate: signal(SignalKind::terminate())?,
+            #[cfg(unix)]
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    #[cfg(unix)]
+    async fn next(&mut self) {
         tokio::select! {
-            _ = terminate.recv() => Ok(()),
-            interrupted = tokio::signal::ctrl_c() => Ok(interrupted?),
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
         }
     }
+
     #[cfg(not(unix))]
-    Ok(tokio::signal::ctrl_c().await?)
+    async fn next(&mut self) {
+        // There is nothing else to wait for if this fails.
+        let _ = tokio::signal::ctrl_c().await;
+    }
 }
 
 /// Puts back to work what an earlier run left, and regularly what waited for its time.

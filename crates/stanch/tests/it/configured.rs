@@ -115,7 +115,8 @@ fn a_secret_of_the_wrong_type_is_not_shown() {
 
 #[test]
 fn check_looks_at_what_the_configuration_names() {
-    let here = Workplace::new();
+    let mut here = Workplace::new();
+    here.set("STANCH_AWS_ENDPOINTURL", "http://127.0.0.1:1");
     here.put(
         "stanch.toml",
         "automatic.guarded = [\"S3BlokPublicAccess\"]\nserve.listen = \"0.0.0.0:80\"\n[accounts.222222222222]\n",

@@ -307,3 +307,30 @@ fn gameday_plays_in_test_accounts_only() {
     .says("s3.CreateBucket")
     .says("nothing was done");
 }
+
+#[test]
+fn a_service_of_ones_own() {
+    let here = Workplace::new();
+    let model = r#"{
+        "version": "2.0",
+        "metadata": {"apiVersion": "2026-01-31", "endpointPrefix": "rockets", "protocol": "json", "protocols": ["json"],
+            "jsonVersion": "1.1", "serviceFullName": "Rockets", "serviceId": "Rockets", "signatureVersion": "v4",
+            "targetPrefix": "Rockets", "uid": "rockets-2026-01-31"},
+        "operations": {"Launch": {"name": "Launch", "http": {"method": "POST", "requestUri": "/"},
+            "input": {"shape": "LaunchRequest"}}},
+        "shapes": {"LaunchRequest": {"type": "structure", "required": ["Name"], "members": {"Name": {"shape": "Name"}}},
+            "Name": {"type": "string"}}
+    }"#;
+    here.put("rockets.json", model);
+    here.put("rockets/2026-01-31/service-2.json", model);
+    here.put("broken.json", "{}");
+    for path in ["rockets.json", "rockets/2026-01-31/service-2.json"] {
+        let setting = format!("aws.service_models={path}");
+        here.run(&["api", "show", "rockets", "Launch", "--set", &setting])
+            .exits(0)
+            .says("Name: string (required)");
+    }
+    here.run(&["api", "list", "--set", "aws.service_models=broken.json"])
+        .exits(2)
+        .says("cannot use the service model `broken.json`");
+}

@@ -1,7 +1,6 @@
 //! The service: events over HTTP and from a folder, and a stop that loses none.
 
 use std::{
-    fs,
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{SocketAddr, TcpStream},
     process::{Child, Command, Stdio},
@@ -175,22 +174,16 @@ fn events_are_taken_over_http_and_from_a_folder() {
 fn what_the_ledger_cannot_keep_is_not_acknowledged() {
     let here = Workplace::new();
     let service = Service::start(&here, &[]);
-    // Another process holds the file, as a backup would.
-    let ledger = here.path().join("stanch.db");
-    for suffix in ["", "-wal", "-shm"] {
-        let path = here.path().join(format!("stanch.db{suffix}"));
-        if path.exists() {
-            fs::write(
-                &path,
-                b"overwritten by something else entirely, and longer than a header of a file",
-            )
-            .unwrap();
-        }
-    }
+    // Another process holds the file for longer than the ledger waits.
+    let other = rusqlite::Connection::open(here.path().join("stanch.db")).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
     let (status, answer) = service.ask("POST /events HTTP/1.1", b"[{\"not\": \"a finding\"}]");
     assert_eq!(status, 503, "{answer}");
-    assert!(answer.contains("ledger"), "{answer}");
-    assert!(ledger.exists());
+    assert!(answer.contains("is busy"), "{answer}");
+    other.execute_batch("ROLLBACK").unwrap();
+    let (status, answer) = service.ask("POST /events HTTP/1.1", b"[{\"not\": \"a finding\"}]");
+    assert_eq!(status, 202, "{answer}");
+    service.stop();
 }
 
 #[test]
