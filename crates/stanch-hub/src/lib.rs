@@ -113,8 +113,11 @@ impl Hub {
                             Ok(Some(_)) => {}
                             // Its account's slot is for others until the resource is free.
                             Ok(None) => {
-                                turn.put_back();
-                                hub.ports.clock.sleep(BUSY).await;
+                                let (parked, hub) = (turn.park(), Arc::clone(&hub));
+                                tokio::spawn(async move {
+                                    hub.ports.clock.sleep(BUSY).await;
+                                    drop(parked);
+                                });
                             }
                             Err(error) => {
                                 tracing::error!(%id, error = chain(&error), "the remediation stays where it stands");

@@ -56,6 +56,8 @@ struct State {
     busy: HashSet<String>,
     /// What waits or has a turn.
     known: HashSet<RemediationId>,
+    /// How many are known, but neither wait nor have a turn.
+    parked: usize,
     closed: bool,
     abandoned: bool,
 }
@@ -70,14 +72,32 @@ struct Lane {
 pub struct Turn {
     /// What to work on.
     pub job: Job,
-    again: bool,
+    parked: bool,
     scheduler: Arc<Scheduler>,
 }
 
 impl Turn {
-    /// Gives the turn to others; the job is tried again after all that wait in its account.
-    pub fn put_back(mut self) {
-        self.again = true;
+    /// Gives the turn to others; the job waits in its account's queue again once the result is
+    /// dropped.
+    pub fn park(mut self) -> Parked {
+        self.parked = true;
+        self.scheduler.state().parked += 1;
+        Parked {
+            job: self.job.clone(),
+            scheduler: Arc::clone(&self.scheduler),
+        }
+    }
+}
+
+/// A job that cannot be worked on now.
+pub struct Parked {
+    job: Job,
+    scheduler: Arc<Scheduler>,
+}
+
+impl Drop for Parked {
+    fn drop(&mut self) {
+        self.scheduler.resume(&self.job);
     }
 }
 
@@ -113,11 +133,8 @@ impl Scheduler {
         if lane.waiting.len() >= self.limits.backlog_per_account {
             return false;
         }
-        lane.waiting.push_back(job.clone());
         state.known.insert(job.id);
-        if !state.rotation.contains(&job.account) {
-            state.rotation.push_back(job.account.clone());
-        }
+        state.queue(job);
         drop(state);
         self.runnable.notify_one();
         true
@@ -136,11 +153,11 @@ impl Scheduler {
                     self.space.notify_waiters();
                     return Some(Turn {
                         job,
-                        again: false,
+                        parked: false,
                         scheduler: Arc::clone(self),
                     });
                 }
-                if state.closed && state.lanes.values().all(|lane| lane.waiting.is_empty()) {
+                if state.is_over() {
                     drop(state);
                     self.runnable.notify_waiters();
                     return None;
@@ -182,27 +199,29 @@ impl Scheduler {
             .sum()
     }
 
-    fn release(&self, job: &Job, again: bool) {
+    fn release(&self, job: &Job, parked: bool) {
         let mut state = self.state();
         state.busy.remove(&job.resource);
-        let again = again && !state.abandoned;
-        if !again {
+        if !parked {
             state.known.remove(&job.id);
         }
-        let State {
-            lanes, rotation, ..
-        } = &mut *state;
-        if let Some(lane) = lanes.get_mut(&job.account) {
+        if let Some(lane) = state.lanes.get_mut(&job.account) {
             lane.running = lane.running.saturating_sub(1);
-            if again {
-                lane.waiting.push_back(job.clone());
-                if !rotation.contains(&job.account) {
-                    rotation.push_back(job.account.clone());
-                }
-            }
             if lane.running == 0 && lane.waiting.is_empty() {
-                lanes.remove(&job.account);
+                state.lanes.remove(&job.account);
             }
+        }
+        drop(state);
+        self.runnable.notify_one();
+    }
+
+    fn resume(&self, job: &Job) {
+        let mut state = self.state();
+        state.parked -= 1;
+        if state.abandoned {
+            state.known.remove(&job.id);
+        } else {
+            state.queue(job);
         }
         drop(state);
         self.runnable.notify_one();
@@ -215,6 +234,20 @@ impl Scheduler {
 }
 
 impl State {
+    fn queue(&mut self, job: &Job) {
+        let lane = self.lanes.entry(job.account.clone()).or_default();
+        lane.waiting.push_back(job.clone());
+        if !self.rotation.contains(&job.account) {
+            self.rotation.push_back(job.account.clone());
+        }
+    }
+
+    /// No turn will be given any more.
+    fn is_over(&self) -> bool {
+        let idle = self.lanes.values().all(|lane| lane.waiting.is_empty());
+        self.closed && idle && (self.abandoned || self.parked == 0)
+    }
+
     fn pick(&mut self, per_account: usize) -> Option<Job> {
         for _ in 0..self.rotation.len() {
             let account = self.rotation.pop_front()?;
@@ -247,7 +280,7 @@ impl State {
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        self.scheduler.release(&self.job, self.again);
+        self.scheduler.release(&self.job, self.parked);
     }
 }
 
@@ -297,24 +330,32 @@ mod tests {
     }
 
     #[test]
-    fn a_job_that_is_put_back_lets_the_others_go_first_and_is_not_forgotten() {
+    fn a_parked_job_lets_the_others_go_first_and_is_not_forgotten() {
         let scheduler = Arc::new(Scheduler::new(Limits {
             per_account: 1,
             backlog_per_account: 10,
         }));
-        for resource in ["locked", "free"] {
-            assert!(scheduler.try_submit(&job(1, resource)));
-        }
-        next(&scheduler).unwrap().put_back();
+        let locked = job(1, "locked");
+        assert!(scheduler.try_submit(&locked) && scheduler.try_submit(&job(1, "free")));
+        let parked = next(&scheduler).unwrap().park();
+        assert!(scheduler.state().known.contains(&locked.id));
         scheduler.close();
         assert_eq!(next(&scheduler).unwrap().job.resource, "free");
+        assert!(
+            scheduler.next().now_or_never().is_none(),
+            "one is still to come"
+        );
+        drop(parked);
         let again = next(&scheduler).unwrap();
         assert_eq!(again.job.resource, "locked");
+
+        // A hub that stops leaves it to the ledger.
+        let parked = again.park();
         scheduler.abandon();
-        again.put_back();
+        assert!(matches!(scheduler.next().now_or_never(), Some(None)));
+        drop(parked);
         assert!(
-            scheduler.state().lanes.is_empty(),
-            "a hub that stops leaves it to the ledger"
+            !scheduler.state().known.contains(&locked.id) && scheduler.state().lanes.is_empty()
         );
     }
 
