@@ -330,7 +330,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sessions_that_read_may_do_what_the_catalog_reads_and_no_more() {
+    fn the_read_policy_is_generated_from_the_reads_of_the_catalog() {
         let policy = read_policy(&Catalog::embedded(), &Models::embedded().unwrap()).unwrap();
         assert!(
             policy.chars().count() <= stanch_catalog::SESSION_POLICY_LIMIT,
