@@ -1,5 +1,6 @@
 //! Development tasks: `cargo xtask <task>`.
 
+mod bench;
 mod codegen;
 mod demo;
 mod models;
@@ -33,6 +34,8 @@ enum Task {
     Demo(demo::Options),
     /// Start a new remediation: `cargo xtask new s3/keep-versions`
     New(new::Options),
+    /// Measure what the project promises, and write `bench/RESULTS.md`
+    Bench(bench::Options),
     /// Write the committed files that are made from others
     Codegen(codegen::Options),
     /// Compile the pinned packages of API models and IAM facts into `stanch-models`
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
         Task::Test => test::test(),
         Task::Ci => test::ci(),
         Task::Demo(options) => demo::demo(&options),
+        Task::Bench(options) => bench::bench(&options),
         Task::New(options) => new::new(&options),
         Task::Codegen(options) => codegen::codegen(&options),
         Task::Models(options) => models::models(&options),

@@ -1,0 +1,213 @@
+//! `cargo xtask bench`: measures what the project promises, and writes `bench/RESULTS.md`.
+
+use std::{
+    fmt::Write as _,
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::Instant,
+};
+
+use clap::Args;
+use serde_json::Value;
+
+use crate::{
+    run::{Failure, Outcome, cargo, root, run, section},
+    setup,
+};
+
+/// How much is measured.
+#[derive(Args)]
+pub struct Options {
+    /// Findings through the pipeline, and records in the ledger
+    #[arg(long, default_value_t = 1_000_000)]
+    findings: u64,
+    /// Runs of one finding against the emulator
+    #[arg(long, default_value_t = 9)]
+    runs: u32,
+}
+
+/// Builds in release, measures, and writes the figures down.
+pub fn bench(options: &Options) -> Outcome {
+    setup::setup()?;
+    section("building");
+    run(cargo().args(["build", "--release", "--locked", "-p", "stanch"]))?;
+    run(cargo().args([
+        "build",
+        "--release",
+        "--locked",
+        "-p",
+        "stanch-testkit",
+        "--bin",
+        "one-finding",
+    ]))?;
+    run(cargo().args([
+        "build",
+        "--release",
+        "--locked",
+        "-p",
+        "stanch-hub",
+        "--example",
+        "pipeline-bench",
+    ]))?;
+    run(cargo().args([
+        "build",
+        "--release",
+        "--locked",
+        "-p",
+        "stanch-ledger",
+        "--example",
+        "ledger-bench",
+    ]))?;
+    let release = target().join("release");
+    let stanch = release.join("stanch");
+
+    section("measuring");
+    let size = fs::metadata(&stanch)
+        .map_err(|error| Failure::new(error.to_string()))?
+        .len();
+    let start = version(&stanch)?;
+    let one = figures(Command::new(release.join("one-finding")).arg(options.runs.to_string()))?;
+    let folder = target().join("bench");
+    let _ = fs::remove_dir_all(&folder);
+    fs::create_dir_all(&folder).map_err(|error| Failure::new(error.to_string()))?;
+    let findings = options.findings.to_string();
+    let pipeline = figures(
+        Command::new(release.join("examples/pipeline-bench"))
+            .arg(folder.join("pipeline.db"))
+            .arg(&findings),
+    )?;
+    let ledger = figures(
+        Command::new(release.join("examples/ledger-bench"))
+            .arg(folder.join("ledger.db"))
+            .arg(&findings),
+    )?;
+
+    let mut text = String::from("<!-- Written by `cargo xtask bench`. -->\n# Figures\n\n");
+    let machine = machine();
+    let of = |figures: &Value, name: &str| figures.get(name).cloned().unwrap_or_default();
+    let mib = |bytes: &Value| {
+        format!(
+            "{:.0} MiB",
+            bytes.as_f64().unwrap_or(f64::NAN) / 1_048_576.0
+        )
+    };
+    let rows = [
+        (
+            "One finding (S3.8), CPU of the process",
+            format!("{} ms", of(&one, "cpu_ms")),
+            "≤ 60 ms",
+        ),
+        (
+            "… peak memory",
+            format!("{} MiB", of(&one, "peak_memory_mib")),
+            "≤ 40 MiB",
+        ),
+        (
+            "… AWS requests, cold credential cache",
+            of(&one, "requests_cold").to_string(),
+            "≤ 6",
+        ),
+        (
+            "… AWS requests, warm",
+            of(&one, "requests_warm").to_string(),
+            "≤ 4",
+        ),
+        (
+            "Findings parsed, routed, planned and recorded durably",
+            format!("{}/s", of(&pipeline, "findings_per_second")),
+            "≥ 5,000/s",
+        ),
+        (
+            "… memory after a tenth of them",
+            mib(&of(&pipeline, "resident_bytes_after_a_tenth")),
+            "",
+        ),
+        (
+            "… memory at the end",
+            mib(&of(&pipeline, "resident_bytes_at_the_end")),
+            "flat",
+        ),
+        (
+            "Release binary, all services inside",
+            format!("{:.1} MiB", size as f64 / 1_048_576.0),
+            "≤ 25 MiB",
+        ),
+        ("`stanch --version`", format!("{start:.1} ms"), "≤ 10 ms"),
+    ];
+    let _ = writeln!(
+        text,
+        "{machine}. {findings} findings; medians over {} runs.\n",
+        options.runs
+    );
+    let _ = writeln!(text, "| what | measured | wanted |\n|---|---|---|");
+    for (what, measured, wanted) in rows {
+        let _ = writeln!(text, "| {what} | {measured} | {wanted} |");
+    }
+    let _ = writeln!(
+        text,
+        "\nThe ledger alone (queries: wanted p99 ≤ 5 ms):\n\n```json\n{ledger:#}\n```"
+    );
+    let path = root().join("bench/RESULTS.md");
+    fs::create_dir_all(root().join("bench")).map_err(|error| Failure::new(error.to_string()))?;
+    fs::write(&path, &text)
+        .map_err(|error| Failure::new(format!("`{}`: {error}", path.display())))?;
+    println!("{text}");
+    Ok(())
+}
+
+/// The last line of the program's output, which is JSON.
+fn figures(program: &mut Command) -> Outcome<Value> {
+    let name = program.get_program().to_string_lossy().into_owned();
+    let output = program
+        .stderr(Stdio::inherit())
+        .output()
+        .map_err(|error| Failure::new(format!("`{name}`: {error}")))?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let last = text
+        .lines()
+        .last()
+        .and_then(|line| serde_json::from_str(line).ok());
+    match last {
+        Some(figures) if output.status.success() => Ok(figures),
+        _ => Err(Failure::new(format!(
+            "`{name}` gave no figures ({})",
+            output.status
+        ))),
+    }
+}
+
+/// The median of the wall time of 21 starts, in milliseconds.
+fn version(stanch: &Path) -> Outcome<f64> {
+    let mut times = Vec::new();
+    for _ in 0..21 {
+        let begin = Instant::now();
+        run(Command::new(stanch).arg("--version").stdout(Stdio::null()))?;
+        times.push(begin.elapsed().as_secs_f64() * 1000.0);
+    }
+    times.sort_by(f64::total_cmp);
+    Ok(times.get(10).copied().unwrap_or(f64::NAN))
+}
+
+fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
+}
+
+/// Processor, cores and memory.
+fn machine() -> String {
+    let field = |file: &str, name: &str| {
+        let text = fs::read_to_string(file).unwrap_or_default();
+        let line = text
+            .lines()
+            .find(|line| line.starts_with(name))
+            .unwrap_or_default();
+        line.split_once(':')
+            .map_or_else(String::new, |(_, value)| value.trim().to_owned())
+    };
+    let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
+    format!(
+        "{}, {cores} cores, {} of memory",
+        field("/proc/cpuinfo", "model name"),
+        field("/proc/meminfo", "MemTotal")
+    )
+}
