@@ -28,7 +28,7 @@ use stanch_testkit::{
     organization::{MEMBERS, Policies, REGIONS},
     repository,
 };
-use stanch_types::{AccountId, Api, Call, Region};
+use stanch_types::{AccountId, Call, Region};
 
 type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 
