@@ -1,5 +1,7 @@
 //! Everything that must hold before a change lands.
 
+use std::path::Path;
+
 use crate::{
     new,
     run::{Failure, Outcome, cargo, run, section},
@@ -25,13 +27,34 @@ pub fn test() -> Outcome {
     run(cargo().args(["test", "--workspace", "--locked"]))
 }
 
-/// `test`, and that the scaffold of a new remediation passes the catalog's own tests.
+/// `test`, and that the scaffold of a new remediation is whole: checked and proved like any other.
 pub fn ci() -> Outcome {
     test()?;
     section("scaffold");
     let file = new::scaffold("s3/scaffold-of-ci")?;
-    let outcome = run(cargo().args(["test", "--locked", "-p", "stanch-catalog"]));
+    let outcome = scaffold(&file);
     let removed = std::fs::remove_file(&file);
     outcome?;
     removed.map_err(|error| Failure::new(format!("`{}`: {error}", file.display())))
+}
+
+fn scaffold(file: &Path) -> Outcome {
+    run(cargo()
+        .args([
+            "run", "--quiet", "--locked", "-p", "stanch", "--", "catalog", "check",
+        ])
+        .arg(file))?;
+    let mut proof = cargo();
+    proof.args([
+        "test",
+        "--quiet",
+        "--locked",
+        "-p",
+        "stanch-testkit",
+        "--test",
+        "it",
+        "--",
+        "proof",
+    ]);
+    run(proof.env("STANCH_PROVE", "S3ScaffoldOfCi"))
 }
