@@ -94,7 +94,7 @@ async fn main() -> Outcome {
         let output = Command::new("python3")
             .args(["-c", USAGE])
             .arg(&stanch)
-            .arg("remediate")
+            .args(["remediate", "--as", "bench"])
             .arg(&file)
             .envs(environment.iter().cloned())
             .env("STANCH_CONFIG", &config)
