@@ -20,4 +20,4 @@ pub use credentials::RoleSession;
 pub use environment::Environment;
 pub use pages::{Pages, wait};
 pub use ports::{Random, SystemClock, SystemRandom};
-pub use sessions::{MemberRole, MemberSessions, PolicyTooLong, SessionsSetup, read_only_policy};
+pub use sessions::{MemberRole, MemberSessions, SessionsSetup};

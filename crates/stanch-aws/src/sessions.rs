@@ -3,9 +3,7 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use stanch_types::{
-    Access, AccountId, Api, Call, CallError, CallErrorKind, Scope, Secret, Sessions,
-};
+use stanch_types::{AccountId, Api, Call, CallError, CallErrorKind, Scope, Secret, Sessions};
 
 use crate::{
     Client,
@@ -28,8 +26,6 @@ pub struct SessionsSetup {
     pub role: MemberRole,
     /// Accounts with another role or another external id.
     pub accounts: HashMap<AccountId, MemberRole>,
-    /// The session policy (JSON) of sessions that may only read.
-    pub read_only_policy: String,
 }
 
 /// Opens sessions in member accounts by AssumeRole. Sessions last 15 minutes, are shared by all who
@@ -66,10 +62,7 @@ impl MemberSessions {
 #[async_trait]
 impl Sessions for MemberSessions {
     async fn open(&self, scope: &Scope) -> Result<Arc<dyn Api>, CallError> {
-        let policy = match &scope.access {
-            Access::ReadOnly => &self.setup.read_only_policy,
-            Access::Policy(policy) => policy,
-        };
+        let policy = scope.access.policy();
         let length = policy.chars().count();
         if length > POLICY_LIMIT {
             let call = Call::new("sts", "AssumeRole", serde_json::Value::Null);
@@ -87,7 +80,7 @@ impl Sessions for MemberSessions {
                 .external_id
                 .as_ref()
                 .map(|id| id.reveal().clone()),
-            policy: Some(policy.clone()),
+            policy: Some(policy.to_owned()),
             duration: SESSION,
         };
         let hub = self.hub.in_region(scope.region.clone());
@@ -105,77 +98,5 @@ impl Sessions for MemberSessions {
             scope.account,
             self.role(&scope.account).name.trim_start_matches('/')
         )
-    }
-}
-
-/// A session policy that is longer than AWS allows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "a read-only session policy for {services} services has {length} characters and AWS allows \
-     {POLICY_LIMIT}: name fewer services"
-)]
-pub struct PolicyTooLong {
-    /// How many services were named.
-    pub services: usize,
-    /// How long the policy would be.
-    pub length: usize,
-}
-
-/// A session policy that allows to read the configuration of these services, by the names that IAM
-/// has for them (`s3`, `elasticloadbalancing`), and nothing else.
-///
-/// IAM has no wildcard for the service, so each is named. Reads that hand out secrets or other
-/// credentials are left out, although they are called `Get`.
-///
-/// # Errors
-/// [`PolicyTooLong`]: about thirty services fit.
-pub fn read_only_policy<'s>(
-    services: impl IntoIterator<Item = &'s str>,
-) -> Result<String, PolicyTooLong> {
-    let mut services: Vec<&str> = services.into_iter().collect();
-    services.sort_unstable();
-    services.dedup();
-    let mut allowed = Vec::new();
-    for service in &services {
-        let patterns: &[&str] = match *service {
-            "secretsmanager" => &["Describe*", "GetResourcePolicy", "List*"],
-            "sts" => &["GetCallerIdentity"],
-            "codebuild" => &["BatchGet*", "List*", "GetResourcePolicy"],
-            "dynamodb" => &["Describe*", "GetResourcePolicy", "List*"],
-            "ecr" => &[
-                "Describe*",
-                "GetLifecyclePolicy",
-                "GetRepositoryPolicy",
-                "List*",
-            ],
-            "rds"
-            | "cloudformation"
-            | "elasticloadbalancing"
-            | "autoscaling"
-            | "redshift"
-            | "elasticache"
-            | "elasticfilesystem" => &["Describe*", "List*"],
-            "iam" | "sns" | "sqs" | "cloudfront" | "route53" => &["Get*", "List*"],
-            // Its actions are HTTP's.
-            "apigateway" => &["GET"],
-            _ => &["Describe*", "Get*", "List*"],
-        };
-        allowed.extend(
-            patterns
-                .iter()
-                .map(|pattern| format!("{service}:{pattern}")),
-        );
-    }
-    let policy = serde_json::json!({
-        "Version": "2012-10-17",
-        "Statement": [{"Effect": "Allow", "Action": allowed, "Resource": "*"}],
-    })
-    .to_string();
-    match policy.len() {
-        0..=POLICY_LIMIT => Ok(policy),
-        length => Err(PolicyTooLong {
-            services: services.len(),
-            length,
-        }),
     }
 }

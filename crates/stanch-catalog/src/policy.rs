@@ -92,14 +92,6 @@ impl Plan {
         limited(&wanted)
     }
 
-    /// The policy of a session that only looks: the reads that the plan was made from.
-    ///
-    /// # Errors
-    /// As [`Self::session_policy`].
-    pub fn read_policy(&self, models: &Models) -> Result<String, PolicyError> {
-        limited(&self.read_permissions(models)?)
-    }
-
     fn read_permissions(&self, models: &Models) -> Result<Vec<Permission>, PolicyError> {
         let mut wanted = Vec::new();
         for read in &self.reads {
@@ -156,6 +148,20 @@ pub fn policy_document(permissions: &[Permission]) -> String {
 }
 
 impl Remediation {
+    /// The policy of a session that only looks: just the actions of its reads, on all resources of
+    /// the account that the session is in. Compact JSON.
+    ///
+    /// # Errors
+    /// The policy is too long.
+    pub fn read_policy(&self, models: &Models) -> Result<String, PolicyError> {
+        let mut wanted = self.permissions(models)?;
+        wanted.retain(|permission| permission.read);
+        for permission in &mut wanted {
+            permission.resources = ["*".to_owned()].into();
+        }
+        limited(&wanted)
+    }
+
     /// Everything that any run of it may need, in any account and region: what a finding tells
     /// stands as `*`, partition, region and account as CloudFormation's pseudo parameters
     /// (`${AWS::Partition}`).

@@ -15,7 +15,11 @@ mod schedule;
 mod settings;
 mod tell;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use stanch_catalog::{Catalog, Remediation};
 use stanch_ledger::{Lease, Ledger, LedgerError, Lock, Received, RemediationId, State, Status};
@@ -65,6 +69,8 @@ pub struct Hub {
     scheduler: Arc<Scheduler>,
     /// This hub among those that share a ledger.
     owner: String,
+    /// The session policies of looking, by remediation.
+    read_policies: Mutex<HashMap<String, String>>,
 }
 
 impl Hub {
@@ -85,6 +91,7 @@ impl Hub {
             catalog,
             models,
             owner,
+            read_policies: Mutex::default(),
         }
     }
 
@@ -198,10 +205,16 @@ impl Hub {
             if before.status.is_final() {
                 return Ok(Some(before));
             }
-            let Some(lease) = self.lock(&before.received).await? else {
-                return Ok(None);
+            let advanced = match work.prepare().await {
+                Ok(state) if pipeline::changes(state.status) => {
+                    let Some(lease) = self.lock(&state.received).await? else {
+                        return Ok(None);
+                    };
+                    self.holding(lease, work.advance()).await
+                }
+                prepared => prepared,
             };
-            match self.holding(lease, work.advance()).await {
+            match advanced {
                 // Another hub went on with it before this one had the lock: look again.
                 Err(LedgerError::Conflict { .. }) => {}
                 Err(error) => return Err(error),

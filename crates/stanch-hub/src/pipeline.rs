@@ -9,10 +9,15 @@
 //! The live run and the recovery after a crash are the same loop: each turn looks at the status and
 //! does what follows on it.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
 
+use jiff::Timestamp;
 use serde_json::{Map, Value, json};
-use stanch_catalog::{Observed, Plan, PlanError, PlannedAction, Remediation};
+use stanch_catalog::{Observed, Plan, PlanError, PlannedAction, PolicyError, Remediation};
 use stanch_ledger::{
     Decided, Event, LedgerError, Phase, Planned, Query, Received, RemediationId, Run, Started,
     State, Status, StepFinished, StepOutcome, UndoPlanned, Verdict, Verified,
@@ -31,13 +36,36 @@ use crate::{
 /// Who undoes what failed, in the ledger.
 pub(crate) const HUB: &str = "stanch";
 
-/// The session of all reading before a decision: one per account and region, shared.
-pub(crate) fn reading(account: &AccountId, region: &Region) -> Scope {
-    Scope {
-        account: account.clone(),
-        region: region.clone(),
-        session_name: "stanch-read".to_owned(),
-        access: Access::ReadOnly,
+impl Hub {
+    /// A session for all looking at resources before a decision: it may make the reads of
+    /// `remediation` and nothing else, and is shared by all findings of an account and region.
+    pub(crate) async fn reading(
+        &self,
+        remediation: &Remediation,
+        received: &Received,
+    ) -> Result<Arc<dyn Api>, PlanFailure> {
+        let scope = Scope {
+            account: received.account.clone(),
+            region: received.region.clone(),
+            session_name: "stanch-read".to_owned(),
+            access: Access::Read(self.read_policy(remediation)?),
+        };
+        Ok(self.ports.sessions.open(&scope).await?)
+    }
+
+    fn read_policy(&self, remediation: &Remediation) -> Result<String, PolicyError> {
+        let known = |policies: &HashMap<String, String>| policies.get(&remediation.name).cloned();
+        let policies = || {
+            self.read_policies
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+        };
+        if let Some(policy) = known(&policies()) {
+            return Ok(policy);
+        }
+        let policy = remediation.read_policy(&self.models)?;
+        policies().insert(remediation.name.clone(), policy.clone());
+        Ok(policy)
     }
 }
 
@@ -74,8 +102,8 @@ pub(crate) struct Work<'h> {
     journal: Arc<Mutex<Journal>>,
     id: RemediationId,
     begun: Duration,
-    /// The plan that this very run has made: nothing has happened since.
-    fresh: Option<Plan>,
+    /// The plan that this very run has made, and when it began to look.
+    fresh: Option<(Plan, Timestamp)>,
 }
 
 impl<'h> Work<'h> {
@@ -110,12 +138,24 @@ impl<'h> Work<'h> {
             .await
     }
 
-    /// Goes on until the remediation is final or waits for someone or something.
+    /// Goes on until the remediation is final, waits for someone or something, or is about to
+    /// change the resource: so far nobody needs the lock.
+    pub(crate) async fn prepare(&mut self) -> Result<State, LedgerError> {
+        self.turns(|status| !changes(status)).await
+    }
+
+    /// Goes on until the remediation is final or waits for someone or something. The caller holds
+    /// the resource.
     pub(crate) async fn advance(&mut self) -> Result<State, LedgerError> {
+        self.turns(|_| true).await
+    }
+
+    async fn turns(&mut self, may_go_on: fn(Status) -> bool) -> Result<State, LedgerError> {
         loop {
             let state = self.state().await;
             let now = self.hub.ports.clock.now();
             let turn = match state.status {
+                status if !may_go_on(status) => return Ok(state),
                 Status::Received | Status::Planned => self.consider(&state).await?,
                 Status::Deferred if state.deferred_until.is_none_or(|until| until <= now) => {
                     self.consider(&state).await?
@@ -152,17 +192,20 @@ impl<'h> Work<'h> {
             Ok(remediation) => remediation,
             Err(reason) => return self.write([refused(reason)]).await,
         };
+        let now = self.hub.ports.clock.now();
         let plan = match self.plan(&remediation, state).await {
             Ok(plan) => plan,
             Err(error) => return self.fail(chain(&error)).await,
         };
-        let planned = Event::Planned(recorded(&plan));
+        let planned = recorded(&plan);
         if plan.compliant {
             return self
-                .write([planned, self.finished(Status::NothingToDo, None)])
+                .write([
+                    Event::Planned(planned),
+                    self.finished(Status::NothingToDo, None),
+                ])
                 .await;
         }
-        let now = self.hub.ports.clock.now();
         let case = Case {
             received: &state.received,
             remediation: &remediation,
@@ -174,8 +217,9 @@ impl<'h> Work<'h> {
             verdict: Verdict::Refuse,
             reasons: vec![error.to_string()],
         });
+        let plan_hash = planned.plan_hash.clone();
         let mut events = vec![
-            planned,
+            Event::Planned(planned),
             Event::Decided(Decided {
                 verdict: answer.verdict,
                 reasons: answer.reasons,
@@ -191,12 +235,9 @@ impl<'h> Work<'h> {
                 return self.write(events).await;
             }
             let expires = now + self.hub.settings.approval_expires_after;
-            events.push(Event::ApprovalRequested {
-                plan_hash: plan.hash(),
-                expires,
-            });
+            events.push(Event::ApprovalRequested { plan_hash, expires });
         }
-        self.fresh = Some(plan);
+        self.fresh = Some((plan, now));
         self.write(events).await
     }
 
@@ -256,7 +297,7 @@ impl<'h> Work<'h> {
 
     async fn plan(&self, remediation: &Remediation, state: &State) -> Result<Plan, PlanFailure> {
         let subject = serde_json::from_value(state.received.subject.clone())?;
-        let api = self.reading(state).await?;
+        let api = self.hub.reading(remediation, &state.received).await?;
         let observation = remediation.observe(subject);
         Ok(observe(&*api, &self.hub.models, observation)
             .await?
@@ -270,8 +311,8 @@ impl<'h> Work<'h> {
             return self.fail(GONE).await;
         };
         let plan = match self.fresh.take() {
-            Some(plan) => plan,
-            None => match self.plan(&remediation, state).await {
+            Some((plan, since)) if !self.touched(state, since).await? => plan,
+            _ => match self.plan(&remediation, state).await {
                 Ok(plan) if plan.hash() == planned.plan_hash => plan,
                 Ok(plan) if state.approval.is_none() => {
                     return self.write([Event::Planned(recorded(&plan))]).await;
@@ -294,6 +335,23 @@ impl<'h> Work<'h> {
         self.write([Event::Started(self.started(state, 1))]).await?;
         let failure = self.run(&plan, &[], Map::new(), Phase::Apply, &api).await?;
         self.conclude(&remediation, &plan, &api, failure).await
+    }
+
+    /// True if another remediation of this resource was worked on since then, by any hub: it may have
+    /// changed what was looked at.
+    async fn touched(&self, state: &State, since: Timestamp) -> Result<bool, LedgerError> {
+        // The clocks of two hubs that share a ledger may differ.
+        let since = since
+            .saturating_sub(self.hub.settings.lease)
+            .unwrap_or(since);
+        let query = Query::resource(&state.received.resource_id).limit(Query::MAX_LIMIT);
+        let page = self.hub.ports.ledger.query(&query).await?;
+        Ok(page.next.is_some()
+            || page.records.iter().any(|record| {
+                record.remediation_id != self.id
+                    && record.updated_at >= since
+                    && record.started_at.is_some()
+            }))
     }
 
     /// Goes on with a change that a crash interrupted: forward where the journal and the resource
@@ -439,7 +497,7 @@ impl<'h> Work<'h> {
         plan: &Plan,
         state: &State,
     ) -> Result<Plan, PlanFailure> {
-        let api = self.reading(state).await?;
+        let api = self.hub.reading(remediation, &state.received).await?;
         let outputs = Value::Object(state.run.as_ref().map(answers).unwrap_or_default());
         Ok(self
             .look(remediation, plan, &*api)
@@ -586,20 +644,6 @@ impl<'h> Work<'h> {
         observe(api, &self.hub.models, remediation.observe_again(plan)?).await
     }
 
-    pub(crate) async fn reading(
-        &self,
-        state: &State,
-    ) -> Result<Arc<dyn Api>, stanch_types::CallError> {
-        let Received {
-            account, region, ..
-        } = &state.received;
-        self.hub
-            .ports
-            .sessions
-            .open(&reading(account, region))
-            .await
-    }
-
     /// A session that may make the requests of `plan` and nothing else.
     async fn acting(&self, plan: &Plan) -> Result<Arc<dyn Api>, PlanFailure> {
         let access = Access::Policy(plan.session_policy(&self.hub.models)?);
@@ -620,7 +664,7 @@ impl<'h> Work<'h> {
         let Received {
             account, region, ..
         } = &state.received;
-        let scope = self.scope(account, region, Access::ReadOnly);
+        let scope = self.scope(account, region, Access::Read(String::new()));
         Started {
             executor: "native".to_owned(),
             executor_arn: self.hub.ports.sessions.role_arn(&scope),
@@ -639,6 +683,14 @@ impl<'h> Work<'h> {
     }
 }
 
+/// True if what follows on this status may change the resource, or looks at a change under way.
+pub(crate) const fn changes(status: Status) -> bool {
+    matches!(
+        status,
+        Status::Ready | Status::Running | Status::Verifying | Status::Undoing
+    )
+}
+
 const GONE: &str =
     "its remediation or its plan can no longer be read; the catalog has changed since";
 
@@ -653,7 +705,7 @@ pub enum PlanFailure {
     Session(#[from] stanch_types::CallError),
     /// No session policy is narrow enough.
     #[error("no session policy for the plan")]
-    Policy(#[from] stanch_catalog::PolicyError),
+    Policy(#[from] PolicyError),
     /// The ledger's entry is not what this version wrote.
     #[error("the finding in the ledger cannot be read")]
     Subject(#[from] serde_json::Error),

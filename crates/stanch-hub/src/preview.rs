@@ -10,7 +10,7 @@ use crate::{
     guard::{Answer, Case},
     intake::{Buried, Skipped, Source},
     observe::observe,
-    pipeline::{PlanFailure, reading},
+    pipeline::PlanFailure,
 };
 
 /// What would be done about an event.
@@ -101,11 +101,7 @@ impl Hub {
         let remediation = self.remediation(received)?;
         let planned = async {
             let subject = serde_json::from_value(received.subject.clone())?;
-            let api = self
-                .ports
-                .sessions
-                .open(&reading(&received.account, &received.region))
-                .await?;
+            let api = self.reading(&remediation, received).await?;
             let observed = observe(&*api, &self.models, remediation.observe(subject)).await?;
             Ok::<Plan, PlanFailure>(observed.plan()?)
         };

@@ -56,7 +56,7 @@ impl Emulated {
 
     /// The sessions that the hub of `organization` opens.
     #[must_use]
-    pub fn sessions(&self, organization: &Organization, read_only_policy: &str) -> MemberSessions {
+    pub fn sessions(&self, organization: &Organization) -> MemberSessions {
         let hub = self.client.with_credentials(
             &organization.access_key_id,
             organization.secret_access_key.reveal(),
@@ -79,7 +79,6 @@ impl Emulated {
         let setup = SessionsSetup {
             role: role(None),
             accounts,
-            read_only_policy: read_only_policy.to_owned(),
         };
         MemberSessions::new(hub, setup)
     }

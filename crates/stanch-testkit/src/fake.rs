@@ -67,7 +67,7 @@ impl Sessions for FakeAws {
             aws: self.clone(),
             account: scope.account.clone(),
             region: scope.region.clone(),
-            read_only: scope.access == Access::ReadOnly,
+            read_only: matches!(scope.access, Access::Read(_)),
         }))
     }
 

@@ -214,8 +214,6 @@ async fn call(api: &dyn Api, operation: &str, params: Value) -> Result<Value, Ca
 pub struct Policies {
     /// Of the member role: all that any remediation may need, anywhere in the account.
     pub role: Value,
-    /// Of sessions that only read.
-    pub read_only: String,
 }
 
 /// The policies cannot be written.
@@ -224,9 +222,6 @@ pub enum PoliciesError {
     /// A remediation's permissions are not known.
     #[error(transparent)]
     Policy(#[from] stanch_catalog::PolicyError),
-    /// The catalog reads too many services.
-    #[error(transparent)]
-    TooLong(#[from] stanch_aws::PolicyTooLong),
 }
 
 impl Policies {
@@ -240,11 +235,7 @@ impl Policies {
             .replace("${AWS::Partition}", "aws")
             .replace("${AWS::Region}", "*")
             .replace("${AWS::AccountId}", "*");
-        let services = needed
-            .iter()
-            .filter_map(|permission| permission.action.split(':').next());
         Ok(Self {
-            read_only: stanch_aws::read_only_policy(services)?,
             role: serde_json::from_str(&role).unwrap_or_default(),
         })
     }

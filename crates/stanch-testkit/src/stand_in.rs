@@ -9,7 +9,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde_json::{Value, json};
 use stanch_types::{
-    Access, AccountId, Api, Call, CallError, CallErrorKind, Region, Reply, Scope, Sessions,
+    AccountId, Api, Call, CallError, CallErrorKind, Region, Reply, Scope, Sessions,
 };
 
 use crate::{Emulated, FakeAws, models};
@@ -81,24 +81,17 @@ pub struct Rounded {
     emulated: Emulated,
     fake: FakeAws,
     role_policy: String,
-    read_only_policy: String,
 }
 
 impl Rounded {
-    /// The emulator behind `emulated`. The member roles of its organization have `role_policy`, and
-    /// sessions that only read `read_only_policy`.
+    /// The emulator behind `emulated`. The member roles of its organization have
+    /// `role_policy`.
     #[must_use]
-    pub fn new(
-        emulated: Emulated,
-        accounts: &[AccountId],
-        role_policy: &Value,
-        read_only_policy: &str,
-    ) -> Self {
+    pub fn new(emulated: Emulated, accounts: &[AccountId], role_policy: &Value) -> Self {
         Self {
             emulated,
             fake: FakeAws::new(accounts),
             role_policy: role_policy.to_string(),
-            read_only_policy: read_only_policy.to_owned(),
         }
     }
 
@@ -141,10 +134,7 @@ struct RoundedSessions {
 #[async_trait]
 impl Sessions for RoundedSessions {
     async fn open(&self, scope: &Scope) -> Result<Arc<dyn Api>, CallError> {
-        let policy = match &scope.access {
-            Access::Policy(policy) => policy.clone(),
-            Access::ReadOnly => self.rounded.read_only_policy.clone(),
-        };
+        let policy = scope.access.policy().to_owned();
         let api = self.sessions.open(scope).await?;
         Ok(self
             .rounded

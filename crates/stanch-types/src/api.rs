@@ -137,10 +137,20 @@ pub trait Api: Send + Sync {
 /// What a session may do.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Access {
-    /// Reads only; any write is refused by the session policy.
-    ReadOnly,
+    /// Reads: just those that this IAM policy document (JSON) allows, and never a write.
+    Read(String),
     /// Just what this IAM policy document (JSON) allows.
     Policy(String),
+}
+
+impl Access {
+    /// The session policy.
+    #[must_use]
+    pub fn policy(&self) -> &str {
+        match self {
+            Self::Read(policy) | Self::Policy(policy) => policy,
+        }
+    }
 }
 
 /// Where, as whom and for what a session is wanted.

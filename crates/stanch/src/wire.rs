@@ -12,7 +12,7 @@ use stanch_aws::{
     Client, Environment, MemberRole, MemberSessions, SessionsSetup, Setup, SystemClock,
     SystemRandom,
 };
-use stanch_catalog::{Catalog, Permission};
+use stanch_catalog::Catalog;
 use stanch_hub::{ClassGuard, Hub, Notifier, Ports, Settings};
 use stanch_ledger::{Ledger, SqliteLedger};
 use stanch_models::{Models, Service};
@@ -26,10 +26,6 @@ use crate::{
     notify::{LogFolder, Webhook},
     output::{Failure, say},
 };
-
-/// What the reads of the built-in catalog need, as the policy of a session: made by
-/// `cargo xtask codegen`, so that no service's model is decoded for it.
-const READ_POLICY: &str = include_str!("../../../generated/read-policy.json");
 
 /// Random identifiers.
 pub struct RandomIds;
@@ -118,7 +114,7 @@ impl Wire {
     }
 
     /// Sessions in the member accounts.
-    pub fn sessions(&self, catalog: &Catalog) -> Result<MemberSessions, Failure> {
+    pub fn sessions(&self) -> Result<MemberSessions, Failure> {
         let config = &self.resolved.config;
         let role = MemberRole {
             name: config.aws.member_role.clone(),
@@ -137,7 +133,6 @@ impl Wire {
         let setup = SessionsSetup {
             accounts: accounts.collect::<HashMap<_, _>>(),
             role,
-            read_only_policy: self.read_policy(catalog)?,
         };
         // Each session says its own region; this one is only a beginning.
         let region = match self.environment.region() {
@@ -145,13 +140,6 @@ impl Wire {
             None => "us-east-1".parse().map_err(|error| Failure::of(&error))?,
         };
         Ok(MemberSessions::new(self.client(region)?, setup))
-    }
-
-    fn read_policy(&self, catalog: &Catalog) -> Result<String, Failure> {
-        if self.resolved.config.catalog_dirs.is_empty() {
-            return Ok(READ_POLICY.trim_end().to_owned());
-        }
-        read_policy(catalog, &*self.models()?).map_err(|error| Failure::of(&error))
     }
 
     /// The built-in remediations and those of the configured folders.
@@ -219,7 +207,7 @@ impl Wire {
             notifiers.push(Arc::new(Webhook::new(url.clone(), Arc::clone(&self.clock))));
         }
         let ports = Ports {
-            sessions: Arc::new(self.sessions(&catalog)?),
+            sessions: Arc::new(self.sessions()?),
             ledger,
             clock: Arc::clone(&self.clock),
             ids: Arc::new(RandomIds),
@@ -256,27 +244,6 @@ impl From<ConfigError> for Failure {
         };
         Self::usage(stanch_hub::chain(&error)).hint(hint)
     }
-}
-
-/// The policy of sessions that may only read: just the actions of the catalog's reads, in all
-/// regions and on all resources of the account that the session is in.
-pub fn read_policy(
-    catalog: &Catalog,
-    models: &Models,
-) -> Result<String, stanch_catalog::PolicyError> {
-    let mut permissions: Vec<Permission> = Vec::new();
-    for remediation in catalog.iter() {
-        permissions.extend(
-            remediation
-                .permissions(models)?
-                .into_iter()
-                .filter(|one| one.read),
-        );
-    }
-    for permission in &mut permissions {
-        permission.resources = ["*".to_owned()].into();
-    }
-    Ok(stanch_catalog::policy_document(&permissions))
 }
 
 /// A service of the user's own. Its name is the file's (`rockets.json`), or, for a `service-2.json`,
@@ -323,23 +290,4 @@ pub fn read_files(folder: &Path, extensions: &[&str]) -> Result<Vec<(String, Str
     }
     files.sort();
     Ok(files)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_read_policy_is_generated_from_the_reads_of_the_catalog() {
-        let policy = read_policy(&Catalog::embedded(), &Models::embedded().unwrap()).unwrap();
-        assert!(
-            policy.chars().count() <= stanch_catalog::SESSION_POLICY_LIMIT,
-            "{policy}"
-        );
-        assert!(
-            policy.contains("s3:GetBucketPublicAccessBlock") && !policy.contains("s3:Put"),
-            "{policy}"
-        );
-        stanch_testkit::assert_generated("generated/read-policy.json", &format!("{policy}\n"));
-    }
 }

@@ -46,8 +46,12 @@ fn a_session_may_do_what_its_plan_does() {
         r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":["s3:GetBucketPublicAccessBlock","s3:PutBucketPublicAccessBlock"],"Resource":"arn:aws:s3:::logs"}]}"#
     );
     assert_eq!(
-        plan.read_policy(&models()).unwrap(),
-        r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:GetBucketPublicAccessBlock","Resource":"arn:aws:s3:::logs"}]}"#
+        Catalog::embedded()
+            .get("S3BlockPublicAccess")
+            .unwrap()
+            .read_policy(&models())
+            .unwrap(),
+        r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:GetBucketPublicAccessBlock","Resource":"*"}]}"#
     );
     let group = "arn:aws:ec2:eu-central-1:123456789012:security-group/sg-0123456789abcdef0";
     let group = case("Ec2CloseOpenPorts", "AwsEc2SecurityGroup", group, "EC2.13");

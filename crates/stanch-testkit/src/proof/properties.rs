@@ -128,7 +128,9 @@ async fn dry_run_reads(world: &World, remediation: &Remediation, example: &Examp
     let opened = stage.tap.opened();
     hold!(!opened.is_empty(), "it opened no session");
     hold!(
-        opened.iter().all(|scope| scope.access == Access::ReadOnly),
+        opened
+            .iter()
+            .all(|scope| matches!(scope.access, Access::Read(_))),
         "it opened a session that may write"
     );
     let after = stage
@@ -368,7 +370,7 @@ async fn least_privilege(world: &World, remediation: &Remediation, example: &Exa
     let opened = stage.tap.opened();
     let policy = opened.iter().rev().find_map(|scope| match &scope.access {
         Access::Policy(policy) => Some(policy.clone()),
-        Access::ReadOnly => None,
+        Access::Read(_) => None,
     });
     let Some(policy) = policy else {
         return Ok(Found::Broken(

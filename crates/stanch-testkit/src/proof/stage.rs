@@ -92,12 +92,11 @@ impl World {
         let root = |account: &AccountId, region: &Region| emulated.root(account, region);
         let organization =
             Organization::create(self.emulator.endpoint(), &root, &self.policies.role).await?;
-        let sessions = Arc::new(emulated.sessions(&organization, &self.policies.read_only));
+        let sessions = Arc::new(emulated.sessions(&organization));
         let aws = Rounded::new(
             emulated,
             &[self.account.clone(), self.other.clone()],
             &self.policies.role,
-            &self.policies.read_only,
         );
         Ok(Stage {
             world: self,
@@ -276,7 +275,7 @@ impl Sessions for Without {
     async fn open(&self, scope: &Scope) -> Result<Arc<dyn Api>, CallError> {
         let access = match &scope.access {
             Access::Policy(policy) => Access::Policy(without(policy, &self.action)),
-            other => other.clone(),
+            Access::Read(policy) => Access::Read(without(policy, &self.action)),
         };
         self.sessions
             .open(&Scope {

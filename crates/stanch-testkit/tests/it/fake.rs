@@ -101,7 +101,9 @@ async fn accounts_do_not_see_each_other() {
         output(&*theirs, "s3", "GetPublicAccessBlock", get).await,
         Err("AccessDenied".to_owned())
     );
-    let stranger = aws.open(&scope("444444444444", Access::ReadOnly)).await;
+    let stranger = aws
+        .open(&scope("444444444444", Access::Read("{}".to_owned())))
+        .await;
     assert_eq!(stranger.err().unwrap().kind, CallErrorKind::Credentials);
 }
 
@@ -167,7 +169,7 @@ async fn faults_hit_what_they_aim_at() {
 async fn a_reading_session_writes_nothing() {
     let aws = FakeAws::new(&["222222222222".parse().unwrap()]);
     let api = aws
-        .open(&scope("222222222222", Access::ReadOnly))
+        .open(&scope("222222222222", Access::Read("{}".to_owned())))
         .await
         .unwrap();
     assert_eq!(
