@@ -545,6 +545,7 @@ fn resource_value(resource: &Resource) -> Value {
             "region": arn.region,
             "account": arn.account,
             "resource": arn.resource,
+            "parts": arn.resource_parts().collect::<Vec<_>>(),
         })
     });
     json!({

@@ -39,6 +39,14 @@ impl Arn {
             .map_or(self.resource.as_str(), |(_, id)| id)
     }
 
+    /// What slashes and colons separate in the resource: `service`, `web` and `api` of
+    /// `service/web/api`.
+    pub fn resource_parts(&self) -> impl Iterator<Item = &str> {
+        self.resource
+            .split(['/', ':'])
+            .filter(|part| !part.is_empty())
+    }
+
     /// The type in front of the resource, if there is one: `key` in `key/my-key`.
     #[must_use]
     pub fn resource_type(&self) -> Option<&str> {

@@ -23,5 +23,5 @@ pub use finding::{
     Compliance, Finding, FindingId, Generation, RecordState, Severity, SeverityLabel, Workflow,
 };
 pub use ids::{AccountId, InvalidId, Partition, Region};
-pub use resource::{Resource, asff_type};
+pub use resource::{Resource, asff_type, name_from_arn};
 pub use secret::Secret;

@@ -86,7 +86,8 @@ fn camel(word: &str, to: &mut String) {
 }
 
 /// What API calls take to name the resource with this ARN.
-pub(crate) fn name_from_arn(arn: &Arn) -> &str {
+#[must_use]
+pub fn name_from_arn(arn: &Arn) -> &str {
     let id = arn.resource_id();
     let last = || id.rsplit('/').next().unwrap_or(id);
     match (arn.service.as_str(), arn.resource_type()) {

@@ -1,197 +1,100 @@
-//! A bucket policy that refuses requests without TLS.
+//! A resource's policy that refuses requests without TLS.
 
 use serde::Deserialize;
-use serde_json::{Value, json, value::RawValue};
+use serde_json::{Value, json};
+
+use super::{
+    iam::{
+        Given, Policy, Statement,
+        pattern::{matches, matches_action},
+    },
+    policy_with_statement::appended,
+};
 
 /// The input.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Input {
-    /// The policy as GetBucketPolicy returns it; null if the bucket has none.
-    policy: Option<String>,
-    /// The ARN of the bucket.
-    bucket: String,
-}
-
-/// A bucket policy's limit, in bytes:
-/// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/example-bucket-policies.html>.
-const LIMIT: usize = 20 * 1024;
-
-#[derive(Deserialize)]
-struct Document<'t> {
-    #[serde(borrow, rename = "Statement")]
-    statement: &'t RawValue,
+    /// Null if there is none.
+    policy: Option<Given>,
+    /// What must not be reached without TLS: ARNs, `arn:aws:s3:::logs/*` for all objects of a bucket.
+    resources: Vec<String>,
+    /// What must be refused: `s3:*`, or the actions where the service takes no wildcard (SNS).
+    actions: Vec<String>,
 }
 
 /// `{policy, changed}`: the policy with one more statement, the rest byte for byte as it was; or
-/// just as it was, if its statements already refuse every request to the bucket and to all of its
-/// objects that comes without TLS.
+/// just as it was, if its statements already refuse all of the actions on all of the resources to
+/// everybody who comes without TLS.
 pub(super) fn run(input: Input) -> Result<Value, String> {
-    let Some(policy) = input.policy else {
-        let policy = json!({
-            "Version": "2012-10-17",
-            "Statement": [statement("DenyPlainHttp", &input.bucket)],
-        });
-        return Ok(json!({"policy": policy.to_string(), "changed": true}));
-    };
-    let document: Document<'_> = serde_json::from_str(&policy)
-        .map_err(|error| format!("the bucket policy cannot be read: {error}"))?;
-    let raw = document.statement.get();
-    let parsed: Value = serde_json::from_str(raw).map_err(|error| error.to_string())?;
-    let (statements, wrapped) = match &parsed {
-        Value::Array(statements) => (statements.iter().collect::<Vec<_>>(), raw.to_owned()),
-        Value::Object(_) => (vec![&parsed], format!("[{raw}]")),
-        _ => {
-            return Err(
-                "the bucket policy's `Statement` is neither a statement nor a list".to_owned(),
-            );
-        }
-    };
-    let refused = |resource: &str| {
-        statements
-            .iter()
-            .any(|statement| refuses(statement, resource))
-    };
-    // An object whose key no pattern foresees stands for all of them.
-    if refused(&input.bucket) && refused(&format!("{}/\u{1}", input.bucket)) {
-        return Ok(json!({"policy": policy, "changed": false}));
+    if input.resources.is_empty() || input.actions.is_empty() {
+        return Err("`resources` and `actions` must not be empty".to_owned());
     }
-    let added = statement(&free_sid(&statements), &input.bucket).to_string();
-    let inside = wrapped.strip_suffix(']').unwrap_or(&wrapped);
-    let (before, blank) = inside.split_at(inside.trim_end().len());
-    let comma = if statements.is_empty() { "" } else { "," };
-    // The raw value borrows from the text: the distance of their beginnings is where it stands.
-    let start = (raw.as_ptr() as usize).wrapping_sub(policy.as_ptr() as usize);
-    let (Some(head), Some(tail)) = (policy.get(..start), policy.get(start + raw.len()..)) else {
-        return Err("the bucket policy cannot be taken apart".to_owned());
-    };
-    let changed = format!("{head}{before}{comma}{added}{blank}]{tail}");
-    if changed.len() > LIMIT {
-        return Err(format!(
-            "with one more statement the bucket policy has {} bytes; S3 takes {LIMIT}",
-            changed.len()
-        ));
-    }
-    Ok(json!({"policy": changed, "changed": true}))
-}
-
-fn statement(sid: &str, bucket: &str) -> Value {
-    json!({
-        "Sid": sid,
+    let statement = json!({
+        "Sid": "DenyPlainHttp",
         "Effect": "Deny",
         "Principal": "*",
-        "Action": "s3:*",
-        "Resource": [bucket, format!("{bucket}/*")],
+        "Action": one_or_all(&input.actions),
+        "Resource": one_or_all(&input.resources),
         "Condition": {"Bool": {"aws:SecureTransport": "false"}},
-    })
-}
-
-/// A statement id that no statement has: ids must be unique in a policy.
-fn free_sid(statements: &[&Value]) -> String {
-    let taken = |sid: &str| {
-        statements
-            .iter()
-            .any(|statement| statement.get("Sid").is_some_and(|s| s == sid))
-    };
-    let numbered = (2..).map(|n| format!("DenyPlainHttp{n}"));
-    std::iter::once("DenyPlainHttp".to_owned())
-        .chain(numbered)
-        .find(|sid| !taken(sid))
-        .unwrap_or_default()
-}
-
-/// True if the statement refuses everybody every action on `resource` without TLS, whatever else a
-/// request is.
-fn refuses(statement: &Value, resource: &str) -> bool {
-    let Some(members) = statement.as_object() else {
-        return false;
-    };
-    let known = [
-        "Sid",
-        "Effect",
-        "Principal",
-        "Action",
-        "Resource",
-        "Condition",
-    ];
-    let all = |value: &Value| texts(value).contains(&"*");
-    members.keys().all(|name| known.contains(&name.as_str()))
-        && members.get("Effect").is_some_and(|effect| effect == "Deny")
-        && members
-            .get("Principal")
-            .is_some_and(|principal| all(principal) || principal.get("AWS").is_some_and(all))
-        && members.get("Action").is_some_and(|action| {
-            texts(action)
-                .iter()
-                .any(|action| *action == "*" || action.eq_ignore_ascii_case("s3:*"))
-        })
-        && members.get("Resource").is_some_and(|resources| {
-            texts(resources)
-                .iter()
-                .any(|pattern| matches(pattern, resource))
-        })
-        && members.get("Condition").is_some_and(is_plain_http)
-}
-
-/// `{"Bool": {"aws:SecureTransport": "false"}}` and nothing besides.
-fn is_plain_http(condition: &Value) -> bool {
-    let one = |value: &Value| -> Option<(String, Value)> {
-        let members = value.as_object()?;
-        let (name, value) = members.iter().next()?;
-        (members.len() == 1).then(|| (name.to_ascii_lowercase(), value.clone()))
-    };
-    let Some((operator, keys)) = one(condition) else {
-        return false;
-    };
-    let Some((key, value)) = one(&keys) else {
-        return false;
-    };
-    let is_false = value == false
-        || texts(&value)
-            .iter()
-            .any(|text| text.eq_ignore_ascii_case("false"));
-    ["bool", "boolifexists"].contains(&operator.as_str())
-        && key == "aws:securetransport"
-        && is_false
-}
-
-/// Text, or the text in a list.
-fn texts(value: &Value) -> Vec<&str> {
-    match value {
-        Value::Array(items) => items.iter().filter_map(Value::as_str).collect(),
-        _ => value.as_str().into_iter().collect(),
-    }
-}
-
-/// IAM's `*` and `?`. Policy variables match nothing here: they are decided per request.
-fn matches(pattern: &str, text: &str) -> bool {
-    if pattern.contains("${") {
-        return false;
-    }
-    let (pattern, text): (Vec<char>, Vec<char>) =
-        (pattern.chars().collect(), text.chars().collect());
-    let (mut p, mut t) = (0, 0);
-    let mut star: Option<(usize, usize)> = None;
-    while t < text.len() {
-        match pattern.get(p) {
-            Some('*') => {
-                star = Some((p, t));
-                p += 1;
-            }
-            Some(c) if *c == '?' || text.get(t) == Some(c) => {
-                p += 1;
-                t += 1;
-            }
-            _ => match star {
-                Some((at, from)) => {
-                    star = Some((at, from + 1));
-                    (p, t) = (at + 1, from + 1);
-                }
-                None => return false,
-            },
+    });
+    let text = input.policy.map(Given::into_text);
+    if let Some(text) = &text {
+        let policy = Policy::read(text)?;
+        let refused = |action: &str, resource: &str| {
+            let mut statements = policy.statements.iter();
+            statements.any(|statement| refuses(statement, action, resource))
+        };
+        // A name that no pattern foresees stands for all of them.
+        let any = |pattern: &String| pattern.replace('*', "\u{1}");
+        let all = input.resources.iter().all(|resource| {
+            let mut actions = input.actions.iter();
+            actions.all(|action| refused(&any(action), &any(resource)))
+        });
+        if all {
+            return Ok(json!({"policy": text, "changed": false}));
         }
     }
-    pattern.iter().skip(p).all(|c| *c == '*')
+    let policy = appended(text.as_deref(), statement)?;
+    Ok(json!({"policy": policy, "changed": true}))
+}
+
+fn one_or_all(texts: &[String]) -> Value {
+    match texts {
+        [one] => json!(one),
+        _ => json!(texts),
+    }
+}
+
+/// True if the statement refuses everybody this action on this resource without TLS, whatever else a
+/// request is.
+fn refuses(statement: &Statement<'_>, action: &str, resource: &str) -> bool {
+    let everybody = statement.principals.as_ref().is_some_and(|principals| {
+        !principals.not
+            && principals
+                .names()
+                .any(|(kind, name)| (kind, name) == ("AWS", "*"))
+    });
+    let [condition] = &statement.conditions[..] else {
+        return false;
+    };
+    let plain_http = ["bool", "boolifexists"].contains(&&*condition.operator)
+        && condition.key == "aws:securetransport"
+        && condition
+            .values
+            .iter()
+            .any(|value| value.eq_ignore_ascii_case("false"));
+    !statement.allow
+        && everybody
+        && plain_http
+        && !statement.actions.not
+        && statement
+            .actions
+            .names()
+            .any(|pattern| matches_action(pattern, action))
+        && statement.resources.as_ref().is_some_and(|resources| {
+            !resources.not && resources.names().any(|pattern| matches(pattern, resource))
+        })
 }
 
 #[cfg(test)]
@@ -203,7 +106,7 @@ mod tests {
     const BUCKET: &str = "arn:aws:s3:::logs";
 
     fn call(policy: Option<&str>) -> (String, bool) {
-        let input = json!({"policy": policy, "bucket": BUCKET});
+        let input = json!({"policy": policy, "resources": [BUCKET, format!("{BUCKET}/*")], "actions": ["s3:*"]});
         let answer = super::super::call("policy-deny-plain-http", &input).unwrap();
         (
             answer["policy"].as_str().unwrap().to_owned(),
@@ -233,12 +136,12 @@ mod tests {
             r#"{"Statement": [@ ] , "Id":"x"}"#,
         );
         check(
-            "{ \"Statement\" : [\n {\"Sid\":\"a\", \"Effect\":\"Allow\"}\n], \"Version\":\"2008-10-17\"}",
-            "{ \"Statement\" : [\n {\"Sid\":\"a\", \"Effect\":\"Allow\"},@\n], \"Version\":\"2008-10-17\"}",
+            "{ \"Statement\" : [\n {\"Sid\":\"a\", \"Effect\":\"Allow\",\"Principal\":\"*\",\"Action\":\"s3:*\"}\n], \"Version\":\"2008-10-17\"}",
+            "{ \"Statement\" : [\n {\"Sid\":\"a\", \"Effect\":\"Allow\",\"Principal\":\"*\",\"Action\":\"s3:*\"},@\n], \"Version\":\"2008-10-17\"}",
         );
         check(
-            r#"{"Statement":{"Effect":"Allow"}}"#,
-            r#"{"Statement":[{"Effect":"Allow"},@]}"#,
+            r#"{"Statement":{"Effect":"Allow","Action":"s3:*"}}"#,
+            r#"{"Statement":[{"Effect":"Allow","Action":"s3:*"},@]}"#,
         );
     }
 
@@ -279,14 +182,29 @@ mod tests {
     }
 
     #[test]
+    fn a_service_may_take_no_wildcard() {
+        let topic = "arn:aws:sns:eu-west-1:111122223333:news";
+        let input = |policy: &Value| json!({"policy": policy, "resources": [topic], "actions": ["sns:Publish"]});
+        let call = |policy: &Value| super::super::call("policy-deny-plain-http", &input(policy));
+        let first = call(&Value::Null).unwrap();
+        assert_eq!(
+            first["policy"],
+            format!(
+                r#"{{"Version":"2012-10-17","Statement":[{{"Sid":"DenyPlainHttp","Effect":"Deny","Principal":"*","Action":"sns:Publish","Resource":"{topic}","Condition":{{"Bool":{{"aws:SecureTransport":"false"}}}}}}]}}"#
+            )
+        );
+        assert_eq!(call(&first["policy"]).unwrap()["changed"], false);
+    }
+
+    #[test]
     fn a_statement_id_is_never_given_twice() {
-        let policy = r#"{"Statement":[{"Sid":"DenyPlainHttp","Effect":"Allow"}]}"#;
+        let policy = r#"{"Statement":[{"Sid":"DenyPlainHttp","Effect":"Allow","Action":"s3:*"}]}"#;
         assert!(call(Some(policy)).0.contains(r#""Sid":"DenyPlainHttp2""#));
     }
 
     #[test]
     fn what_is_no_policy_is_refused() {
-        let long = format!(r#"{{"Statement":[],"Id":"{}"}}"#, "x".repeat(LIMIT));
+        let long = format!(r#"{{"Statement":[],"Id":"{}"}}"#, "x".repeat(20 * 1024));
         for bad in [
             "",
             "{}",
@@ -295,26 +213,11 @@ mod tests {
             r#"{"Statement":[],"Statement":[]}"#,
             &long,
         ] {
-            let input = json!({"policy": bad, "bucket": BUCKET});
+            let input = json!({"policy": bad, "resources": [BUCKET], "actions": ["s3:*"]});
             assert!(
                 super::super::call("policy-deny-plain-http", &input).is_err(),
                 "{bad:.40}"
             );
-        }
-    }
-
-    #[test]
-    fn patterns_match_as_iam_says() {
-        for (pattern, text, expected) in [
-            ("*", "", true),
-            ("a*c", "abbc", true),
-            ("a?c", "abc", true),
-            ("a?c", "ac", false),
-            ("*/x", "a/b/x", true),
-            ("a*", "b", false),
-            ("${aws:username}", "${aws:username}", false),
-        ] {
-            assert_eq!(matches(pattern, text), expected, "{pattern} {text}");
         }
     }
 

@@ -3,14 +3,32 @@
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-/// The input.
+use super::ports::{Port, is_whole_family};
+
+/// The input: either `ports`, or `except` and `except-udp`.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct Input {
     /// As DescribeSecurityGroupRules returns them.
     rules: Vec<Rule>,
-    /// Ports that must not be open, as numbers or text.
-    ports: Vec<Value>,
+    /// Ports that must not be open.
+    ports: Option<Vec<Port>>,
+    /// TCP ports that alone may be open.
+    except: Option<Vec<Port>>,
+    /// UDP ports that alone may be open: none if not given.
+    #[serde(default)]
+    except_udp: Vec<Port>,
+    /// Prefix lists that stand for the internet.
+    #[serde(default)]
+    prefix_lists: Vec<String>,
+}
+
+/// What must not be open.
+enum Closed {
+    /// These ports.
+    Ports(Vec<Port>),
+    /// All ports but these.
+    AllBut { tcp: Vec<Port>, udp: Vec<Port> },
 }
 
 /// <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_SecurityGroupRule.html>
@@ -24,6 +42,7 @@ struct Rule {
     to_port: Option<i64>,
     cidr_ipv4: Option<String>,
     cidr_ipv6: Option<String>,
+    prefix_list_id: Option<String>,
     description: Option<String>,
     #[serde(default)]
     tags: Vec<Value>,
@@ -32,16 +51,21 @@ struct Rule {
 /// The offending rules, in the order given: id, the permission that authorizes the same again, and
 /// tags.
 ///
-/// A rule offends if it is an ingress rule from a whole address family (`0.0.0.0/0` or `::/0`), of
-/// TCP, UDP or all protocols, and covers one of the ports. A source that is a security group or a
-/// prefix list is not the internet, whatever the protocol.
+/// A rule offends if it is an ingress rule from a whole address family (`0.0.0.0/0` or `::/0`) or a
+/// prefix list named so, of TCP, UDP or all protocols, and covers one of the ports. A source that is a
+/// security group is not the internet, whatever the protocol.
 pub(super) fn run(input: Input) -> Result<Vec<Value>, String> {
-    let ports = input
-        .ports
-        .iter()
-        .map(port)
-        .collect::<Result<Vec<_>, _>>()?;
-    let offending = input.rules.iter().filter(|rule| rule.offends(&ports));
+    let closed = match (input.ports, input.except) {
+        (Some(ports), None) => Closed::Ports(ports),
+        (None, Some(tcp)) => Closed::AllBut {
+            tcp,
+            udp: input.except_udp,
+        },
+        _ => return Err("give either `ports` or `except`".to_owned()),
+    };
+    let offending = input.rules.iter().filter(|rule| {
+        !rule.is_egress && rule.is_from_everywhere(&input.prefix_lists) && rule.opens(&closed)
+    });
     Ok(offending
         .map(|rule| {
             json!({
@@ -53,33 +77,42 @@ pub(super) fn run(input: Input) -> Result<Vec<Value>, String> {
         .collect())
 }
 
-fn port(value: &Value) -> Result<i64, String> {
-    let number = value.as_i64().or_else(|| value.as_str()?.parse().ok());
-    number
-        .filter(|port| (0..=65535).contains(port))
-        .ok_or_else(|| format!("`{value}` is not a port"))
-}
-
 impl Rule {
-    fn offends(&self, ports: &[i64]) -> bool {
-        let whole = |cidr: &Option<String>| {
-            cidr.as_deref()
-                .and_then(|cidr| cidr.rsplit_once('/'))
-                .is_some_and(|(_, length)| length.trim_start_matches('0').is_empty())
-        };
-        !self.is_egress
-            && (whole(&self.cidr_ipv4) || whole(&self.cidr_ipv6))
-            && ports.iter().any(|port| self.covers(*port))
+    fn is_from_everywhere(&self, prefix_lists: &[String]) -> bool {
+        let whole = |cidr: &Option<String>| cidr.as_deref().is_some_and(is_whole_family);
+        let list = self.prefix_list_id.as_ref();
+        whole(&self.cidr_ipv4)
+            || whole(&self.cidr_ipv6)
+            || list.is_some_and(|list| prefix_lists.contains(list))
     }
 
-    fn covers(&self, port: i64) -> bool {
+    fn opens(&self, closed: &Closed) -> bool {
+        let Some((from, to)) = self.ports() else {
+            return false;
+        };
+        match closed {
+            Closed::Ports(ports) => ports.iter().any(|port| (from..=to).contains(&port.0)),
+            Closed::AllBut { tcp, udp } => {
+                let may_be = match self.ip_protocol.as_str() {
+                    "tcp" | "6" => tcp,
+                    "udp" | "17" => udp,
+                    _ => return true,
+                };
+                !(from..=to).all(|port| may_be.iter().any(|other| other.0 == port))
+            }
+        }
+    }
+
+    /// The first and the last port; none if its protocol has no ports.
+    fn ports(&self) -> Option<(i64, i64)> {
+        const ALL: (i64, i64) = (0, 65535);
         match self.ip_protocol.as_str() {
-            "-1" => true,
-            "tcp" | "6" | "udp" | "17" => match (self.from_port, self.to_port) {
-                (Some(-1), _) | (None, _) => true,
-                (Some(from), to) => (from..=to.unwrap_or(from)).contains(&port),
-            },
-            _ => false,
+            "-1" => Some(ALL),
+            "tcp" | "6" | "udp" | "17" => Some(match (self.from_port, self.to_port) {
+                (Some(-1) | None, _) => ALL,
+                (Some(from), to) => (from, to.unwrap_or(from)),
+            }),
+            _ => None,
         }
     }
 
@@ -97,6 +130,7 @@ impl Rule {
         let ranges = [
             ("IpRanges", "CidrIp", &self.cidr_ipv4),
             ("Ipv6Ranges", "CidrIpv6", &self.cidr_ipv6),
+            ("PrefixListIds", "PrefixListId", &self.prefix_list_id),
         ];
         for (list, member, cidr) in ranges {
             if let Some(cidr) = cidr {
@@ -119,11 +153,13 @@ mod tests {
 
     fn call(rules: &[Value], ports: Value) -> Vec<String> {
         let input = json!({"rules": rules, "ports": ports});
-        let Value::Array(found) = super::super::call("security-group-open-rules", &input).unwrap()
-        else {
-            panic!("not a list");
-        };
+        ids(&super::super::call("security-group-open-rules", &input).unwrap())
+    }
+
+    fn ids(found: &Value) -> Vec<String> {
         found
+            .as_array()
+            .unwrap()
             .iter()
             .map(|rule| rule["SecurityGroupRuleId"].as_str().unwrap().to_owned())
             .collect()
@@ -171,6 +207,36 @@ mod tests {
         );
         assert_eq!(call(&rules, json!([3389])), ["all", "tcp-all"]);
         assert!(call(&rules, json!([])).is_empty());
+        let except = |input: Value| {
+            let mut input = input;
+            input["rules"] = json!(rules);
+            ids(&super::super::call("security-group-open-rules", &input).unwrap())
+        };
+        assert_eq!(
+            except(json!({"except": ["80", 443]})),
+            ["ssh", "ssh6", "range", "all", "tcp-all"]
+        );
+        assert_eq!(
+            except(json!({"except": [20, 21, 22, 23, 24, 25], "prefix-lists": ["pl-1"]})),
+            ["all", "tcp-all", "web"]
+        );
+        assert_eq!(
+            except(json!({"except": [443], "except-udp": [22], "prefix-lists": ["pl-1"]})),
+            ["ssh", "ssh6", "range", "all", "tcp-all", "list"]
+        );
+    }
+
+    #[test]
+    fn a_range_of_udp_offends_unless_all_of_it_may_be_open() {
+        let rules = [rule("voice", "udp", 5060, 5061, V4)];
+        let call = |input: Value| {
+            let mut input = input;
+            input["rules"] = json!(rules);
+            ids(&super::super::call("security-group-open-rules", &input).unwrap())
+        };
+        assert_eq!(call(json!({"except": [5060, 5061]})), ["voice"]);
+        assert_eq!(call(json!({"except": [], "except-udp": [5060]})), ["voice"]);
+        assert!(call(json!({"except": [], "except-udp": [5060, 5061]})).is_empty());
     }
 
     #[test]

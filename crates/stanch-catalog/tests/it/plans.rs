@@ -209,9 +209,10 @@ fn a_bucket_refuses_plain_http() {
         &[json!({"Policy": fresh})],
         &[r#"s3.DeleteBucketPolicy {"Bucket":"logs","ExpectedBucketOwner":"123456789012"}"#],
     );
-    let former = r#"{"Statement": [ {"Sid":"z", "Effect":"Allow"} ], "Id":"b"}"#;
-    let changed =
-        format!(r#"{{"Statement": [ {{"Sid":"z", "Effect":"Allow"}},{deny} ], "Id":"b"}}"#);
+    let former = r#"{"Statement": [ {"Sid":"z", "Effect":"Allow","Action":"s3:*"} ], "Id":"b"}"#;
+    let changed = format!(
+        r#"{{"Statement": [ {{"Sid":"z", "Effect":"Allow","Action":"s3:*"}},{deny} ], "Id":"b"}}"#
+    );
     case.check(
         &[json!({"Policy": former})],
         &[&put(&changed)],

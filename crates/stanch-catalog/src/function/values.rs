@@ -1,0 +1,324 @@
+//! What JMESPath lacks: splitting text, members by computed names, comparing times, changing a value
+//! deep inside another.
+
+use jiff::{Span, Timestamp};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use stanch_types::{Arn, name_from_arn};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct OfArn {
+    arn: Arn,
+}
+
+/// `{partition, service, region, account, resource, name, parts}`: `name` and `parts` as those of a
+/// finding's resource.
+pub(super) fn arn_parts(input: OfArn) -> Result<Value, String> {
+    let OfArn { arn } = input;
+    Ok(json!({
+        "partition": arn.partition,
+        "service": arn.service,
+        "region": arn.region,
+        "account": arn.account,
+        "resource": arn.resource,
+        "name": name_from_arn(&arn),
+        "parts": arn.resource_parts().collect::<Vec<_>>(),
+    }))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Entries {
+    of: Option<Map<String, Value>>,
+}
+
+/// `[{key, value}]` of an object's members; none of null.
+pub(super) fn entries(input: Entries) -> Result<Vec<Value>, String> {
+    let members = input.of.unwrap_or_default().into_iter();
+    Ok(members
+        .map(|(key, value)| json!({"key": key, "value": value}))
+        .collect())
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Split {
+    text: String,
+    by: String,
+}
+
+/// The pieces of a text between its separators.
+pub(super) fn split(input: Split) -> Result<Vec<String>, String> {
+    if input.by.is_empty() {
+        return Err("`by` must not be empty".to_owned());
+    }
+    Ok(input.text.split(&input.by).map(str::to_owned).collect())
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FirstOfEach {
+    items: Vec<Value>,
+    by: String,
+}
+
+/// The first element for each distinct value of the member `by`, in order.
+pub(super) fn first_of_each(input: FirstOfEach) -> Result<Vec<Value>, String> {
+    let mut seen: Vec<Value> = Vec::new();
+    let mut first = Vec::new();
+    for item in input.items {
+        let value = item.get(&input.by).cloned();
+        let value = value.ok_or_else(|| format!("`{item}` has no `{}`", input.by))?;
+        if !seen.contains(&value) {
+            seen.push(value);
+            first.push(item);
+        }
+    }
+    Ok(first)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct OlderThan {
+    items: Vec<Value>,
+    time: Timestamp,
+    /// Of 24 hours.
+    days: u16,
+}
+
+/// The elements whose member `at` lies more than so many days before `time`, in order.
+pub(super) fn older_than(input: OlderThan) -> Result<Vec<Value>, String> {
+    let limit = input
+        .time
+        .checked_sub(Span::new().hours(i64::from(input.days) * 24))
+        .map_err(|error| error.to_string())?;
+    let mut older = Vec::new();
+    for item in input.items {
+        let at = item.get("at").and_then(Value::as_str).unwrap_or_default();
+        let at: Timestamp = at
+            .parse()
+            .map_err(|_| format!("`at` of `{item}` is not a time"))?;
+        if at < limit {
+            older.push(item);
+        }
+    }
+    Ok(older)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SetAt {
+    value: Value,
+    changes: Vec<Change>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Change {
+    /// `Origins.Items[*].CustomOriginConfig.OriginProtocolPolicy`
+    path: String,
+    to: Value,
+    /// Only where what is there is one of these; null is what is not there.
+    #[serde(rename = "where")]
+    only: Option<Vec<Value>>,
+    /// Not where what is there is one of these.
+    #[serde(default)]
+    unless: Vec<Value>,
+}
+
+enum Segment<'p> {
+    Member(&'p str),
+    Each,
+}
+
+/// `{value, changed}`: the value with other values at some of its places. Members that are missing on
+/// the way are made, but not inside the elements of a list.
+pub(super) fn set_at(input: SetAt) -> Result<Value, String> {
+    let mut value = input.value.clone();
+    for change in &input.changes {
+        let path = segments(&change.path)?;
+        change
+            .set(&mut value, &path, true)
+            .map_err(|what| format!("`{}`: {what}", change.path))?;
+    }
+    Ok(json!({"changed": value != input.value, "value": value}))
+}
+
+fn segments(path: &str) -> Result<Vec<Segment<'_>>, String> {
+    let mut segments = Vec::new();
+    for part in path.split('.') {
+        let name = part.trim_end_matches("[*]");
+        if name.is_empty() || name.contains(['[', ']']) {
+            return Err(format!(
+                "`{path}` is not of the form `Member.List[*].Member`"
+            ));
+        }
+        segments.push(Segment::Member(name));
+        segments.extend((name.len()..part.len()).step_by(3).map(|_| Segment::Each));
+    }
+    Ok(segments)
+}
+
+impl Change {
+    /// Makes the change below `value`; whether there was one.
+    fn set(&self, value: &mut Value, path: &[Segment<'_>], make: bool) -> Result<bool, String> {
+        let Some((segment, rest)) = path.split_first() else {
+            let wanted = self.only.as_ref().is_none_or(|only| only.contains(value))
+                && !self.unless.contains(value);
+            if wanted {
+                value.clone_from(&self.to);
+            }
+            return Ok(wanted);
+        };
+        match (segment, value) {
+            (Segment::Member(name), Value::Object(members)) => {
+                if let Some(member) = members.get_mut(*name) {
+                    return self.set(member, rest, make);
+                }
+                let mut member = match rest.first() {
+                    None => Value::Null,
+                    Some(Segment::Member(_)) if make => json!({}),
+                    // Nothing there, so nothing to change in it.
+                    Some(_) => return Ok(false),
+                };
+                let wanted = self.set(&mut member, rest, make)?;
+                if wanted {
+                    members.insert((*name).to_owned(), member);
+                }
+                Ok(wanted)
+            }
+            (Segment::Each, Value::Array(items)) => {
+                let mut wanted = false;
+                for item in items {
+                    wanted |= self.set(item, rest, false)?;
+                }
+                Ok(wanted)
+            }
+            (_, Value::Null) => Ok(false),
+            (Segment::Member(name), other) => {
+                Err(format!("`{other}` has no members, nor `{name}`"))
+            }
+            (Segment::Each, other) => Err(format!("`{other}` is not a list")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::call;
+    use super::*;
+
+    fn check(function: &str, input: Value, expected: Value) {
+        assert_eq!(call(function, &input), Ok(expected), "{function} {input}");
+    }
+
+    fn refused(function: &str, input: Value) {
+        assert!(call(function, &input).is_err(), "{function} {input}");
+    }
+
+    #[test]
+    fn texts_and_objects_come_apart() {
+        check(
+            "arn-parts",
+            json!({"arn": "arn:aws:iam::111122223333:role/service-role/deploy"}),
+            json!({
+                "partition": "aws", "service": "iam", "region": "", "account": "111122223333",
+                "resource": "role/service-role/deploy", "name": "deploy",
+                "parts": ["role", "service-role", "deploy"],
+            }),
+        );
+        refused("arn-parts", json!({"arn": "deploy"}));
+        check(
+            "split",
+            json!({"text": "a/b/", "by": "/"}),
+            json!(["a", "b", ""]),
+        );
+        refused("split", json!({"text": "a", "by": ""}));
+        check(
+            "entries",
+            json!({"of": {"b": 1, "a": [2]}}),
+            json!([{"key": "b", "value": 1}, {"key": "a", "value": [2]}]),
+        );
+        check("entries", json!({"of": null}), json!([]));
+        check(
+            "first-of-each",
+            json!({"by": "z", "items": [{"z": "a", "n": 1}, {"z": "b"}, {"z": "a", "n": 2}]}),
+            json!([{"z": "a", "n": 1}, {"z": "b"}]),
+        );
+        refused("first-of-each", json!({"by": "z", "items": [{}]}));
+    }
+
+    #[test]
+    fn times_are_compared() {
+        let older = |days: i64, at: Value| {
+            call(
+                "older-than",
+                &json!({"items": [{"at": at}], "time": "2026-03-01T00:00:00Z", "days": days}),
+            )
+            .map(|found| found.as_array().unwrap().len())
+        };
+        assert_eq!(older(1, json!("2026-02-28T00:00:00Z")), Ok(0));
+        assert_eq!(older(1, json!("2026-02-27T23:59:59Z")), Ok(1));
+        assert_eq!(older(1, json!("2026-02-28T00:59:59+01:00")), Ok(1));
+        assert_eq!(older(0, json!("2026-03-01T00:00:01Z")), Ok(0));
+        assert!(older(0, json!("yesterday")).is_err());
+        assert!(older(0, Value::Null).is_err());
+        assert!(older(-1, json!("2026-02-28T00:00:00Z")).is_err());
+    }
+
+    #[test]
+    fn values_change_where_they_are_told_to() {
+        let set = |value: Value, change: Value| {
+            call("set-at", &json!({"value": value, "changes": [change]})).map(|answer| {
+                assert_eq!(answer["changed"], json!(answer["value"] != value));
+                answer["value"].clone()
+            })
+        };
+        assert_eq!(
+            set(
+                json!({"a": {"b": 1, "c": 2}}),
+                json!({"path": "a.b", "to": 3})
+            ),
+            Ok(json!({"a": {"b": 3, "c": 2}}))
+        );
+        assert_eq!(
+            set(json!({}), json!({"path": "a.b", "to": 3})),
+            Ok(json!({"a": {"b": 3}}))
+        );
+        let items = json!({"l": [{"p": "http"}, {"p": "both"}, {}, {"p": "https"}]});
+        assert_eq!(
+            set(
+                items.clone(),
+                json!({"path": "l[*].p", "to": "https", "where": ["http", "both"]})
+            ),
+            Ok(json!({"l": [{"p": "https"}, {"p": "https"}, {}, {"p": "https"}]}))
+        );
+        assert_eq!(
+            set(
+                items.clone(),
+                json!({"path": "l[*].p", "to": "x", "unless": ["http", null]})
+            ),
+            Ok(json!({"l": [{"p": "http"}, {"p": "x"}, {}, {"p": "x"}]}))
+        );
+        // What is not there stays so: a list, and what is inside its elements.
+        assert_eq!(
+            set(items.clone(), json!({"path": "l[*].q.r", "to": 1})),
+            Ok(items.clone())
+        );
+        assert_eq!(
+            set(items.clone(), json!({"path": "m[*].q", "to": 1})),
+            Ok(items.clone())
+        );
+        assert_eq!(
+            set(json!({"a": null}), json!({"path": "a.b", "to": 1})),
+            Ok(json!({"a": null}))
+        );
+        for path in ["", "l[0].p", "l[*", "l.p", "l[*].p[*]", "l[*].p.x"] {
+            assert!(
+                set(items.clone(), json!({"path": path, "to": 1})).is_err(),
+                "{path}"
+            );
+        }
+    }
+}
