@@ -17,6 +17,7 @@ mod plan;
 mod policy;
 mod remediation;
 mod remote;
+mod requirements;
 mod schema;
 mod template;
 
@@ -36,5 +37,6 @@ pub use remediation::{
     Remediation, Safety, Step, Undo, Verify,
 };
 pub use remote::{Invocation, InvocationError};
+pub use requirements::{Answer, Check, Coverage, Framework, Mapping, Requirements, natural};
 pub use schema::schema;
 pub use template::{Part, Template, TemplateError};

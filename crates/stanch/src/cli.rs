@@ -206,10 +206,39 @@ pub enum Catalog {
     List,
     /// Show a remediation's file
     Show { name: String },
-    /// What is done about a control: `S3.8`, `config:restricted-ssh`, `prowler:…`
-    Explain { control: String },
+    /// All about the fix of a control (`S3.8`), a Config rule, a Prowler check, or of a remediation
+    Explain {
+        /// A control, as the finding has it, or the name of a remediation
+        name: String,
+    },
+    /// What is fixed of Security Hub's controls and of a standard, what cannot be, and what is missing
+    Coverage {
+        /// Show every control of this standard: `cis-3.0.0`, `security-hub`, …
+        #[arg(long)]
+        standard: Option<String>,
+    },
+    /// Write remediations as Systems Manager Automation documents
+    Export(Export),
     /// Check catalog files: those built in and configured, or the given ones
     Check { files: Vec<PathBuf> },
+}
+
+#[derive(Debug, Args)]
+pub struct Export {
+    /// Only these remediations
+    pub names: Vec<String>,
+    /// The format
+    #[arg(long, value_enum, default_value_t = ExportFormat::Ssm)]
+    pub format: ExportFormat,
+    /// A folder for the files; standard output if none is named
+    #[arg(long, value_name = "FOLDER")]
+    pub out: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum ExportFormat {
+    /// A remediation and a rollback runbook each, as YAML
+    Ssm,
 }
 
 #[derive(Debug, Args)]

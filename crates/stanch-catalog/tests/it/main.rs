@@ -13,3 +13,4 @@ mod files;
 mod generated;
 mod plans;
 mod policies;
+mod requirements;

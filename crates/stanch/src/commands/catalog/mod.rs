@@ -1,11 +1,14 @@
 //! `stanch catalog`.
 
-use std::fmt::Write as _;
+mod coverage;
+mod explain;
+mod export;
+
+use std::sync::Arc;
 
 use serde_json::{Value, json};
-use stanch_catalog::{Action, Catalog as Files, Class, FileDiagnostic, Remediation, Step, Undo};
+use stanch_catalog::{Catalog as Files, Class, FileDiagnostic, Remediation, Undo};
 use stanch_syntax::Severity;
-use stanch_types::ControlRef;
 
 use crate::{
     cli::Catalog,
@@ -18,7 +21,9 @@ pub fn run(wire: &Wire, command: Catalog) -> Result<Exit, Failure> {
     match command {
         Catalog::List => list(wire),
         Catalog::Show { name } => show(wire, &name),
-        Catalog::Explain { control } => explain(wire, &control),
+        Catalog::Explain { name } => explain::explain(wire, &name),
+        Catalog::Coverage { standard } => coverage::coverage(wire, standard.as_deref()),
+        Catalog::Export(options) => export::export(wire, &options),
         Catalog::Check { files } => check(wire, &files),
     }
 }
@@ -88,15 +93,7 @@ fn list(wire: &Wire) -> Result<Exit, Failure> {
 
 fn show(wire: &Wire, name: &str) -> Result<Exit, Failure> {
     let catalog = wire.catalog()?;
-    let Some(remediation) = catalog.get(name) else {
-        let names: Vec<String> = catalog.iter().map(|one| one.name.clone()).collect();
-        let near = stanch_models::nearest(name, names.iter().map(String::as_str));
-        let hint = match near.first() {
-            Some(near) => format!("did you mean `{near}`?"),
-            None => "`stanch catalog list` shows what there is".to_owned(),
-        };
-        return Err(Failure::usage(format!("there is no remediation `{name}`")).hint(hint));
-    };
+    let remediation = get(&catalog, name)?;
     if wire.json {
         print_json(&facts(&remediation, catalog.path(name)))?;
     } else {
@@ -105,102 +102,17 @@ fn show(wire: &Wire, name: &str) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-fn explain(wire: &Wire, control: &str) -> Result<Exit, Failure> {
-    let reference: ControlRef = control
-        .parse()
-        .map_err(|error| Failure::of(&error))
-        .map_err(|failure| Failure {
-            exit: Exit::Usage,
-            ..failure
-        })?;
-    let catalog = wire.catalog()?;
-    let found = catalog.of_control(&reference);
-    if wire.json {
-        let all: Vec<Value> = found
-            .iter()
-            .map(|one| facts(one, catalog.path(&one.name)))
-            .collect();
-        print_json(&all)?;
-    } else {
-        let color = Color::out();
-        let texts: Vec<String> = found.iter().map(|one| explanation(one, color)).collect();
-        if !texts.is_empty() {
-            print(texts.join("\n\n"))?;
-        }
-    }
-    if found.is_empty() {
-        return Err(
-            Failure::failed(format!("no remediation fixes `{reference}`"))
-                .hint("`stanch catalog list` shows what can be fixed"),
-        );
-    }
-    Ok(Exit::Done)
-}
-
-fn explanation(remediation: &Remediation, color: Color) -> String {
-    let mut text = format!("{}: {}\n", color.bold(&remediation.name), remediation.title);
-    let mut line = |label: &str, value: &str| {
-        let _ = write!(text, "\n  {label:<9} {value}");
-    };
-    line("why", remediation.description.trim());
-    line("resource", &remediation.resources.join(", "));
-    line(
-        "class",
-        match remediation.safety.class {
-            Class::Safe => "safe: may run on its own",
-            Class::Guarded => "guarded: runs on its own only where `automatic.guarded` names it",
-            Class::Destructive => "destructive: always needs an approval",
-        },
-    );
-    line("impact", remediation.safety.impact.trim());
-    line(
-        "undo",
-        &match &remediation.safety.undo {
-            Undo::Exact => "exact: what was there before is put back".to_owned(),
-            Undo::None { because } => format!("none: {because}"),
-        },
-    );
-    let reads: Vec<String> = remediation
-        .reads
-        .iter()
-        .map(|read| format!("{}.{}", read.service, read.operation))
-        .collect();
-    line("reads", &reads.join(", "));
-    line("requests", &calls(&remediation.apply));
-    if !remediation.undo.is_empty() {
-        line("to undo", &calls(&remediation.undo));
-    }
-    let mut frameworks: Vec<(&str, Vec<&str>)> = Vec::new();
-    for control in &remediation.controls {
-        match frameworks
-            .iter_mut()
-            .find(|(name, _)| *name == control.framework)
-        {
-            Some((_, ids)) => ids.push(&control.id),
-            None => frameworks.push((&control.framework, vec![&control.id])),
-        }
-    }
-    for (index, (name, ids)) in frameworks.iter().enumerate() {
-        let label = if index == 0 { "controls" } else { "" };
-        line(label, &format!("{name}: {}", ids.join(", ")));
-    }
-    text
-}
-
-fn calls(steps: &[Step]) -> String {
-    let mut names: Vec<String> = Vec::new();
-    for step in steps {
-        if let Action::Call {
-            service, operation, ..
-        } = &step.action
-        {
-            let name = format!("{service}.{operation}");
-            if !names.contains(&name) {
-                names.push(name);
-            }
-        }
-    }
-    names.join(", ")
+/// The remediation `name`.
+fn get(catalog: &Files, name: &str) -> Result<Arc<Remediation>, Failure> {
+    catalog.get(name).ok_or_else(|| {
+        let names: Vec<String> = catalog.iter().map(|one| one.name.clone()).collect();
+        let near = stanch_models::nearest(name, names.iter().map(String::as_str));
+        let hint = match near.first() {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => "`stanch catalog list` shows what there is".to_owned(),
+        };
+        Failure::usage(format!("there is no remediation `{name}`")).hint(hint)
+    })
 }
 
 fn check(wire: &Wire, files: &[std::path::PathBuf]) -> Result<Exit, Failure> {
