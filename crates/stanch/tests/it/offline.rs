@@ -77,6 +77,86 @@ fn catalog() {
 }
 
 #[test]
+fn a_control_is_explained_under_each_of_its_names() {
+    let here = Workplace::new();
+    for name in [
+        "S3.8",
+        "s3.8",
+        "S3BlockPublicAccess",
+        "s3_bucket_public_access",
+        "config:s3-bucket-public-read-prohibited",
+        "s3-bucket-public-read-prohibited",
+        "cis-3.0.0:2.1.4",
+    ] {
+        here.run(&["catalog", "explain", name])
+            .exits(0)
+            .says("S3BlockPublicAccess: ");
+    }
+    here.run(&["catalog", "explain", "S3.8"])
+        .exits(0)
+        .says("s3-controls.html#s3-8")
+        .says("inputs    Bucket: from the finding")
+        .says("may write s3:PutBucketPublicAccessBlock")
+        .says("examples  ")
+        .says("CIS AWS Foundations Benchmark v5.0.0: 2.1.4")
+        .says("HIPAA Security Rule (45 CFR Part 164): 164.308")
+        .says("prowler/compliance/aws/hipaa_aws.json");
+    let told = here.run(&["catalog", "explain", "S3.8", "--json"]).exits(0);
+    let told = told.json();
+    assert_eq!(told["control"], "S3.8");
+    let fix = &told["remediations"][0];
+    assert_eq!(fix["may_write"][0], "s3:PutBucketPublicAccessBlock");
+    assert_eq!(fix["requirements"][0]["framework"], "fsbp");
+    here.run(&["catalog", "explain", "S3BlockPublicAces"])
+        .exits(2)
+        .says("did you mean `S3BlockPublicAccess`?");
+}
+
+#[test]
+fn coverage_counts_and_lists() {
+    let here = Workplace::new();
+    let all = here.run(&["catalog", "coverage", "--json"]).exits(0).json();
+    for standard in all.as_array().unwrap() {
+        let count = |name: &str| standard[name].as_u64().unwrap();
+        let answered = count("covered") + count("not_automatic") + count("missing");
+        assert_eq!(count("checks"), answered, "{standard}");
+    }
+    here.run(&["catalog", "coverage"])
+        .exits(0)
+        .says("security-hub ")
+        .says("nist-800-53-r5 ");
+    let cis = ["catalog", "coverage", "--standard", "cis-3.0.0"];
+    here.run(&cis)
+        .exits(0)
+        .says("S3.8 ")
+        .says("S3BlockPublicAccess");
+    let listed = here.run(&[&cis[..], &["--json"]].concat()).exits(0).json();
+    let listed = listed.as_array().unwrap();
+    let public = listed.iter().find(|one| one["control"] == "S3.8").unwrap();
+    assert_eq!(public["state"], "covered");
+    assert_eq!(public["requirements"][0], "2.1.4");
+    here.run(&["catalog", "coverage", "--standard", "cis-9"])
+        .exits(2)
+        .says("there are security-hub, fsbp, ");
+}
+
+#[test]
+fn documents_are_exported() {
+    let here = Workplace::new();
+    let export = ["catalog", "export", "S3BlockPublicAccess", "KmsRotateKey"];
+    here.run(&export).exits(0).says("schemaVersion: \"0.3\"");
+    here.run(&[&export[..], &["--format", "ssm", "--out", "documents"]].concat())
+        .exits(0)
+        .says("S3BlockPublicAccessRollback.yaml");
+    here.run(&["runbook", "check", "documents"])
+        .exits(0)
+        .says("4 documents are sound");
+    here.run(&["catalog", "export", "S3BlockPublicAces"])
+        .exits(2)
+        .says("did you mean `S3BlockPublicAccess`?");
+}
+
+#[test]
 fn catalog_files_of_ones_own() {
     let here = Workplace::new();
     here.put("mine/broken.yaml", "remediation: Mine\ntitel: Wrong\n");

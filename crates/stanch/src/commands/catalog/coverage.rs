@@ -108,7 +108,7 @@ fn one(wire: &Wire, coverage: &Coverage) -> Result<Exit, Failure> {
         print_json(&all)?;
         return Ok(Exit::Done);
     }
-    let mut table = Table::new(["CONTROL", "REQUIREMENTS", "", "FIX"]);
+    let mut table = Table::new(["CONTROL", "REQUIREMENTS", "STATE", "FIX"]);
     for check in &coverage.checks {
         let (state, fix) = match &check.answer {
             Answer::Covered(names) => ("covered", names.join(", ")),
