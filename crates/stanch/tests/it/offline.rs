@@ -144,7 +144,7 @@ fn coverage_counts_and_lists() {
 fn documents_are_exported() {
     let here = Workplace::new();
     let export = ["catalog", "export", "S3BlockPublicAccess", "KmsRotateKey"];
-    here.run(&export).exits(0).says("schemaVersion: \"0.3\"");
+    here.run(&export).exits(0).says("schemaVersion: '0.3'");
     here.run(&[&export[..], &["--format", "ssm", "--out", "documents"]].concat())
         .exits(0)
         .says("S3BlockPublicAccessRollback.yaml");
