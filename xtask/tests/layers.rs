@@ -9,7 +9,7 @@ use serde_json::Value;
 const MAY_USE: [(&str, &[&str]); 8] = [
     ("stanch-types", &[]),
     ("stanch-syntax", &[]),
-    ("stanch-models", &[]),
+    ("stanch-models", &["stanch-types"]),
     ("stanch-aws", &["stanch-models", "stanch-types"]),
     (
         "stanch-runbook",

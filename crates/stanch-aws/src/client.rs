@@ -20,7 +20,6 @@ use crate::{
     credentials::{CredentialsError, Identity, RoleSession},
     endpoint::{Endpoint, Target},
     environment::Environment,
-    pages,
     ports::Random,
     protocol::{self, HttpRequest, HttpResponse},
     s3, sign,
@@ -250,7 +249,7 @@ impl Client {
     /// # Errors
     /// [`CallErrorKind::Invalid`] when the call does not fit the API model.
     pub fn render(&self, call: &Call) -> Result<HttpRequest, CallError> {
-        let resolved = pages::resolve(&self.shared.models, call)?;
+        let resolved = self.shared.models.resolve_call(call)?;
         Ok(self.prepare(call, &resolved)?.request)
     }
 
@@ -617,7 +616,7 @@ fn is_transient(error: &CallError) -> bool {
 #[async_trait]
 impl Api for Client {
     async fn call(&self, call: &Call) -> Result<Reply, CallError> {
-        let resolved = pages::resolve(&self.shared.models, call)?;
+        let resolved = self.shared.models.resolve_call(call)?;
         let prepared = self.prepare(call, &resolved)?;
         let limit = self.shared.call_timeout;
         match tokio::time::timeout(limit, self.send_until_answered(&prepared)).await {

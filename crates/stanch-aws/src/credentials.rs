@@ -11,14 +11,10 @@ use aws_credential_types::{
 };
 use aws_types::region::Region as AwsRegion;
 use jiff::Timestamp;
-use stanch_types::{CallError, Clock, Region};
+use stanch_types::{CallError, Clock, Region, chain};
 use tokio::sync::{Mutex, OnceCell};
 
-use crate::{
-    Client,
-    environment::Environment,
-    transport::{chain, http_client},
-};
+use crate::{Client, environment::Environment, transport::http_client};
 
 /// Credentials are renewed when they have less than this left.
 const MARGIN: Duration = Duration::from_secs(120);

@@ -59,9 +59,9 @@ pub(crate) fn headers(
         .iter()
         .map(|(name, value)| (name.as_str(), value.as_str()));
     let request = SignableRequest::new(method, url, signed, body)
-        .map_err(|error| crate::transport::chain(&error))?;
+        .map_err(|error| stanch_types::chain(&error))?;
     let (instructions, _) = sign(request, &params)
-        .map_err(|error| crate::transport::chain(&error))?
+        .map_err(|error| stanch_types::chain(&error))?
         .into_parts();
     Ok(instructions
         .headers()

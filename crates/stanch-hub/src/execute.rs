@@ -7,10 +7,10 @@ use serde_json::{Map, Value, json};
 use stanch_catalog::{Plan, PlannedAction};
 use stanch_ledger::{Digest, Event, Phase, StepFinished, StepOutcome, StepStarted};
 use stanch_runbook::{AutomationStatus, Engine, Operations, Options, Selector};
-use stanch_types::{Api, Call, CallError, CallErrorKind, Reply};
+use stanch_types::{Api, Call, CallError, CallErrorKind, Reply, chain};
 use tokio::sync::Mutex;
 
-use crate::{Ports, chain, journal::Journal};
+use crate::{Ports, journal::Journal};
 
 /// The only way for a write to AWS.
 ///
@@ -97,7 +97,7 @@ impl Running<'_> {
             .rev()
             .find_map(|step| Some((&step.name, step.error.as_ref()?)));
         Err(match failed {
-            Some((step, error)) => format!("step `{step}`: {}", error.chain()),
+            Some((step, error)) => format!("step `{step}`: {}", chain(error)),
             None => format!("the run ended as {:?}", outcome.status()),
         })
     }

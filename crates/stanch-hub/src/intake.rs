@@ -7,9 +7,9 @@ use stanch_catalog::Target;
 use stanch_ledger::{
     Admission, Digest, IdempotencyKey, LedgerError, Letter, Received, RemediationId, Route, Status,
 };
-use stanch_types::{Finding, Incoming, Resource, event};
+use stanch_types::{Finding, Incoming, Resource, chain, event};
 
-use crate::{Hub, chain, schedule::Job};
+use crate::{Hub, schedule::Job};
 
 /// The name of no remediation.
 const NONE: &str = "None";

@@ -25,7 +25,7 @@ use stanch_catalog::{Catalog, Remediation};
 use stanch_ledger::{Lease, Ledger, LedgerError, Lock, Received, RemediationId, State, Status};
 use stanch_models::Models;
 use stanch_runbook::{Ids, Operations};
-use stanch_types::{Clock, Sessions};
+use stanch_types::{Clock, Sessions, chain};
 
 pub use guard::{Answer, Case, ClassGuard, Guard, Undecided};
 pub use intake::{Buried, Skipped, Source, Taken};
@@ -284,16 +284,4 @@ impl Hub {
             .get(&received.remediation)
             .ok_or_else(|| format!("the catalog has no remediation `{}`", received.remediation))
     }
-}
-
-/// The message of an error with those of its sources.
-#[must_use]
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text = format!("{text}: {error}");
-        source = error.source();
-    }
-    text
 }

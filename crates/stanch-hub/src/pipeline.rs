@@ -22,11 +22,11 @@ use stanch_ledger::{
     Decided, Event, LedgerError, Phase, Planned, Query, Received, RemediationId, Run, Started,
     State, Status, StepFinished, StepOutcome, UndoPlanned, Verdict, Verified,
 };
-use stanch_types::{Access, AccountId, Api, Region, Scope};
+use stanch_types::{Access, AccountId, Api, Region, Scope, chain};
 use tokio::sync::Mutex;
 
 use crate::{
-    Hub, chain,
+    Hub,
     execute::Running,
     guard::{Answer, Case},
     journal::Journal,

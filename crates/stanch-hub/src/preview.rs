@@ -3,10 +3,10 @@
 use serde::Serialize;
 use stanch_catalog::Plan;
 use stanch_ledger::{Digest, Received, Verdict};
-use stanch_types::{Incoming, event};
+use stanch_types::{Incoming, chain, event};
 
 use crate::{
-    Hub, chain,
+    Hub,
     guard::{Answer, Case},
     intake::{Buried, Skipped, Source},
     observe::observe,

@@ -9,6 +9,7 @@ mod endpoint;
 mod iam;
 mod models;
 mod names;
+mod pages;
 mod parse;
 mod service;
 mod validate;
@@ -20,6 +21,7 @@ pub use endpoint::{
 pub use iam::{AccessLevel, Action, ActionResource, IamService, Needed, ResourceType};
 pub use models::{LookupError, Models, Resolved};
 pub use names::{canonical_parameters, nearest};
+pub use pages::{Pages, wait};
 pub use parse::ModelError;
 pub use service::{
     Acceptor, AuthScheme, Bounds, ContextValue, ErrorTraits, Expected, HttpChecksum, Location,

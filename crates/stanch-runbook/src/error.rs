@@ -119,18 +119,6 @@ impl StepError {
                 .is_some_and(|call| call.kind == CallErrorKind::Forbidden)
     }
 
-    /// The message with those of its sources.
-    #[must_use]
-    pub fn chain(&self) -> String {
-        let mut text = self.to_string();
-        let mut source = std::error::Error::source(self);
-        while let Some(error) = source {
-            text = format!("{text}: {error}");
-            source = error.source();
-        }
-        text
-    }
-
     /// `FailureType` of the execution record.
     #[must_use]
     pub const fn failure_type(&self) -> &'static str {

@@ -5,6 +5,7 @@
 
 pub mod api;
 mod arn;
+mod chain;
 mod clock;
 mod control;
 pub mod event;
@@ -16,6 +17,7 @@ mod secret;
 
 pub use api::{Access, Api, Call, CallError, CallErrorKind, Reply, Scope, Sessions};
 pub use arn::{Arn, ArnError};
+pub use chain::chain;
 pub use clock::Clock;
 pub use control::{ControlRef, UnknownControlRef};
 pub use event::{Incoming, Payload, Problem, Route};

@@ -81,7 +81,7 @@ impl Failure {
 
     /// A failure with the chain of its causes.
     pub fn of(error: &dyn std::error::Error) -> Self {
-        Self::failed(stanch_hub::chain(error))
+        Self::failed(stanch_types::chain(error))
     }
 
     /// Says what to do about it.
@@ -134,7 +134,7 @@ impl From<stanch_models::LookupError> for Failure {
         let hint = error
             .hint()
             .unwrap_or_else(|| "`stanch api list` shows what there is".to_owned());
-        Self::usage(stanch_hub::chain(&error)).hint(hint)
+        Self::usage(stanch_types::chain(&error)).hint(hint)
     }
 }
 

@@ -242,7 +242,7 @@ impl From<ConfigError> for Failure {
                 "docs/reference/configuration.md describes every setting"
             }
         };
-        Self::usage(stanch_hub::chain(&error)).hint(hint)
+        Self::usage(stanch_types::chain(&error)).hint(hint)
     }
 }
 
@@ -263,7 +263,7 @@ fn brought(path: &Path) -> Result<Service, Failure> {
     let name = name.and_then(|name| name.to_str()).unwrap_or_default();
     let text = fs::read_to_string(path).map_err(|error| fail(error.to_string()))?;
     let json = serde_json::from_str(&text).map_err(|error| fail(error.to_string()))?;
-    Service::from_service_2(name, &json).map_err(|error| fail(stanch_hub::chain(&error)))
+    Service::from_service_2(name, &json).map_err(|error| fail(stanch_types::chain(&error)))
 }
 
 /// Path and text of the files with one of these extensions below `folder`, by path.

@@ -4,7 +4,6 @@
 #[cfg(test)]
 mod client;
 #[cfg(test)]
-mod pages;
 #[cfg(test)]
 mod protocols;
 #[cfg(test)]

@@ -6,4 +6,5 @@ mod brought;
 mod embedded;
 mod endpoint;
 mod iam;
+mod pages;
 mod validate;

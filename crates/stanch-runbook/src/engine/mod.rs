@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures_util::future::BoxFuture;
 use indexmap::IndexMap;
 use serde_json::{Map, Value};
-use stanch_types::{AccountId, Call, Region};
+use stanch_types::{AccountId, Call, Region, chain};
 
 pub(crate) use context::{Answer, Context, Inputs, Verdict};
 pub use plan::{Doubt, DryRun, PlannedCall};
@@ -386,7 +386,7 @@ pub(crate) fn names(references: &[Reference]) -> String {
 
 /// Fills in what a step's record says of its failure.
 pub(crate) fn fail(step: &mut StepExecution, error: &StepError) {
-    step.failure_message = Some(error.chain());
+    step.failure_message = Some(chain(&error));
     let mut details = std::collections::BTreeMap::new();
     if let Some(call) = error.call() {
         details.insert("Service".to_owned(), vec![call.service.clone()]);

@@ -9,6 +9,7 @@ use std::{
 use futures_util::future::{BoxFuture, FutureExt};
 use indexmap::IndexMap;
 use serde_json::{Map, Value};
+use stanch_types::chain;
 
 use super::{DryRun, Inputs, Mode, Options, Outcome, Scope, StepTrace, context::Log, fail};
 use crate::{
@@ -389,7 +390,7 @@ impl Run {
                 &step.name,
                 format!(
                     "now: {}; the real run may see it differently after its writes",
-                    error.chain()
+                    chain(&error)
                 ),
             );
             ended.outputs = unknown_outputs(step);
@@ -471,7 +472,7 @@ impl Run {
         let Some(error) = ended.error else {
             return ended.next.unwrap_or_else(|| Target::of(step).into());
         };
-        let message = format!("step `{}`: {}", step.name, error.chain());
+        let message = format!("step `{}`: {}", step.name, chain(&error));
         if error == StepError::Cancelled {
             return match ended.next {
                 Some(next) => next,
@@ -484,7 +485,7 @@ impl Run {
                 self.failure.get_or_insert((status, message.clone()));
             } else {
                 self.dry
-                    .doubt(&step.name, format!("would fail: {}", error.chain()));
+                    .doubt(&step.name, format!("would fail: {}", chain(&error)));
             }
         }
         match step.on_failure.clone().unwrap_or_default() {

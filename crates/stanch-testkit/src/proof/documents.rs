@@ -6,9 +6,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde_json::{Map, Value};
 use stanch_catalog::{FUNCTION, Invocation, Plan, Remediation};
-use stanch_hub::{chain, observe};
+use stanch_hub::observe;
 use stanch_models::Models;
 use stanch_runbook::{AutomationStatus, Document, Engine, Functions, Options, Ports};
+use stanch_types::chain;
 use stanch_types::{Api, Clock};
 
 use super::stage::CountingIds;

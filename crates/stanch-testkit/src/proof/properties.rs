@@ -6,8 +6,8 @@ use futures_util::future::{Either, select};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value};
 use stanch_catalog::{Example, Plan, Remediation, Undo};
-use stanch_hub::chain;
 use stanch_ledger::{State, Status};
+use stanch_types::chain;
 use stanch_types::{Access, Call, CallErrorKind, Clock, Scope, Sessions};
 
 use super::{

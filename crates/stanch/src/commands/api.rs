@@ -3,8 +3,7 @@
 use std::{fmt::Write as _, io::Read as _};
 
 use serde_json::{Value, json};
-use stanch_aws::Pages;
-use stanch_models::{Models, Operation, Resolved, Service, ShapeId, ShapeKind};
+use stanch_models::{Models, Operation, Pages, Resolved, Service, ShapeId, ShapeKind};
 use stanch_types::{Api as _, Call};
 
 use crate::{

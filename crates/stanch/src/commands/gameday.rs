@@ -164,7 +164,7 @@ impl Stage<'_> {
                         Ok(done) => {
                             Err(done.error.unwrap_or_else(|| "it was not undone".to_owned()))
                         }
-                        Err(error) => Err(stanch_hub::chain(&error)),
+                        Err(error) => Err(stanch_types::chain(&error)),
                     });
                 }
                 Ok(_) => {}
@@ -186,7 +186,7 @@ impl Stage<'_> {
         now: Timestamp,
         made: &mut Vec<(Call, Value)>,
     ) -> Result<Value, String> {
-        let text = |error: &dyn std::error::Error| stanch_hub::chain(error);
+        let text = |error: &dyn std::error::Error| stanch_types::chain(error);
         let mut scope = Scope::new();
         scope.set("account", &json!(self.account));
         scope.set("region", &json!(self.region));

@@ -317,7 +317,7 @@ async fn execute(wire: &Wire, execution: Execution, mode: Mode) -> Result<Exit, 
     let given = parameters(&document, &execution.parameters);
     let outcome = Engine::new(ports).run(document, &given, options).await;
     let outcome = outcome.map_err(|error| {
-        Failure::usage(stanch_hub::chain(&error))
+        Failure::usage(stanch_types::chain(&error))
             .hint("parameters are given as `--param NAME=VALUE`")
     })?;
     show(wire, &outcome)
@@ -349,7 +349,7 @@ fn show(wire: &Wire, outcome: &Outcome) -> Result<Exit, Failure> {
         lines.extend(
             step.error
                 .iter()
-                .map(|error| format!("  {}", clean(&error.chain()))),
+                .map(|error| format!("  {}", clean(&stanch_types::chain(&error)))),
         );
     }
     if let Some(dry_run) = &outcome.dry_run {

@@ -95,7 +95,7 @@ impl Folder {
             .hub
             .take(&source, &bytes)
             .await
-            .map_err(|error| stanch_hub::chain(&error))?;
+            .map_err(|error| stanch_types::chain(&error))?;
         for buried in &taken.buried {
             tracing::warn!(file = %name, letter = %buried.id, reason = buried.reason, "a dead letter");
         }

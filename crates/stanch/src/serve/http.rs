@@ -89,7 +89,7 @@ async fn events(State(intake): State<Intake>, body: Bytes) -> Response {
     match intake.hub.take(&Source::automatic("http"), &body).await {
         Ok(taken) => (StatusCode::ACCEPTED, Json(taken)).into_response(),
         Err(error) => {
-            let error = stanch_hub::chain(&error);
+            let error = stanch_types::chain(&error);
             tracing::error!(error, "an event could not be taken");
             refuse(
                 StatusCode::SERVICE_UNAVAILABLE,
@@ -110,7 +110,7 @@ async fn health(State(intake): State<Intake>) -> Response {
         Ok(_) => (StatusCode::OK, Json(json!({ "status": "ok" }))).into_response(),
         Err(error) => refuse(
             StatusCode::SERVICE_UNAVAILABLE,
-            &stanch_hub::chain(&error),
+            &stanch_types::chain(&error),
             "look at the ledger",
         ),
     }
@@ -123,7 +123,7 @@ async fn metrics(State(intake): State<Intake>) -> Response {
         Err(error) => {
             return refuse(
                 StatusCode::SERVICE_UNAVAILABLE,
-                &stanch_hub::chain(&error),
+                &stanch_types::chain(&error),
                 "look at the ledger",
             );
         }

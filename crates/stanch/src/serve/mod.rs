@@ -235,7 +235,7 @@ async fn recover(intake: Intake) {
             recovered = intake.hub.recover() => match recovered {
                 Ok(0) => {}
                 Ok(count) => tracing::info!(count, "unfinished remediations go on"),
-                Err(error) => tracing::error!(error = stanch_hub::chain(&error), "cannot look for unfinished work"),
+                Err(error) => tracing::error!(error = stanch_types::chain(&error), "cannot look for unfinished work"),
             }
         }
         if !intake.stop.pause(&*intake.clock, RECOVER_EVERY).await {

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use stanch_aws::{Client, Pages};
+use stanch_aws::Client;
 use stanch_hub::Source;
+use stanch_models::Pages;
 use stanch_types::Call;
 
 use super::Intake;
@@ -50,7 +51,7 @@ async fn ask(intake: &Intake, client: &Client, source: &Source) -> Result<usize,
             .take(source, findings.to_string().as_bytes())
             .await;
         count += taken
-            .map_err(|error| stanch_hub::chain(&error))?
+            .map_err(|error| stanch_types::chain(&error))?
             .admitted
             .len();
     }

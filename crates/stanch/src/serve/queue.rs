@@ -66,7 +66,7 @@ async fn take(intake: &Intake, client: &Client, url: &str, message: &Value) -> b
         .await
     {
         tracing::error!(
-            error = stanch_hub::chain(&error),
+            error = stanch_types::chain(&error),
             "a message could not be taken; SQS delivers it again"
         );
         return false;

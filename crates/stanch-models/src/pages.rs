@@ -2,8 +2,12 @@
 //! implementation of it.
 
 use serde_json::{Map, Value};
-use stanch_models::{Acceptor, Expected, Matcher, Models, Paginator, Verdict};
 use stanch_types::{Api, Call, CallError, CallErrorKind, Clock, Reply};
+
+use crate::{Acceptor, Expected, Matcher, Models, Paginator, Resolved, Verdict};
+
+/// Pages that are joined, at most: an answer that never ends is an error.
+const MAX_PAGES: usize = 1_000;
 
 /// The pages of one call, one request each.
 pub struct Pages<'a> {
@@ -19,7 +23,7 @@ impl<'a> Pages<'a> {
     /// # Errors
     /// [`CallErrorKind::Invalid`] when there is no such operation.
     pub fn new(api: &'a dyn Api, models: &Models, call: Call) -> Result<Self, CallError> {
-        let resolved = resolve(models, &call)?;
+        let resolved = models.resolve_call(&call)?;
         let name = &resolved.operation().name;
         Ok(Self {
             api,
@@ -80,7 +84,7 @@ impl<'a> Pages<'a> {
     /// All pages as one answer: lists are joined; the tokens are those of the last page.
     ///
     /// # Errors
-    /// As [`Pages::next`].
+    /// As [`Pages::next`]; [`CallErrorKind::Unreadable`] if there are more than a thousand.
     pub async fn collect(mut self) -> Result<Reply, CallError> {
         let keys = self
             .paginator
@@ -88,7 +92,10 @@ impl<'a> Pages<'a> {
             .map(|paginator| paginator.result_keys.clone())
             .unwrap_or_default();
         let mut all = Reply::default();
-        while let Some(page) = self.next().await? {
+        for _ in 0..MAX_PAGES {
+            let Some(page) = self.next().await? else {
+                return Ok(all);
+            };
             if all.output.is_null() {
                 all = page;
                 continue;
@@ -113,7 +120,11 @@ impl<'a> Pages<'a> {
                 request_id: page.request_id,
             };
         }
-        Ok(all)
+        Err(CallError::new(
+            CallErrorKind::Unreadable,
+            &self.call,
+            format!("more than {MAX_PAGES} pages"),
+        ))
     }
 }
 
@@ -149,7 +160,7 @@ pub async fn wait(
         .map_err(|error| invalid(&call, error.to_string()))?;
     let waiter = model.waiter(waiter).ok_or_else(|| {
         let names = model.waiters().iter().map(|w| &*w.name);
-        let hint: String = stanch_models::nearest(waiter, names)
+        let hint: String = crate::nearest(waiter, names)
             .iter()
             .map(|name| format!(": did you mean `{name}`?"))
             .take(1)
@@ -262,14 +273,19 @@ fn search(call: &Call, expression: &str, value: &Value) -> Result<Value, CallErr
     serde_json::to_value(&*found).map_err(|error| failed(&error))
 }
 
-pub(crate) fn resolve(models: &Models, call: &Call) -> Result<stanch_models::Resolved, CallError> {
-    models
-        .resolve(&call.service, &call.operation)
-        .map_err(|error| {
-            let hint = error
-                .hint()
-                .map(|hint| format!(": {hint}"))
-                .unwrap_or_default();
-            CallError::new(CallErrorKind::Invalid, call, format!("{error}{hint}"))
-        })
+impl Models {
+    /// [`Models::resolve`] for a call, with an error as a call has.
+    ///
+    /// # Errors
+    /// [`CallErrorKind::Invalid`] when there is no such operation; it names the nearest one.
+    pub fn resolve_call(&self, call: &Call) -> Result<Resolved, CallError> {
+        self.resolve(&call.service, &call.operation)
+            .map_err(|error| {
+                let hint = error
+                    .hint()
+                    .map(|hint| format!(": {hint}"))
+                    .unwrap_or_default();
+                CallError::new(CallErrorKind::Invalid, call, format!("{error}{hint}"))
+            })
+    }
 }
