@@ -198,7 +198,10 @@ impl Hub {
             .first()
             .map(ToString::to_string)
             .unwrap_or_default();
-        let target = Target::new(finding, resource, serde_json::Map::new());
+        let settings = found
+            .first()
+            .and_then(|remediation| self.settings.parameters.get(&remediation.name));
+        let target = Target::new(finding, resource, settings.cloned().unwrap_or_default());
         let mut region = finding.region.clone();
         let (remediation, subject) = match found.first() {
             None => (

@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use serde_json::{Map, Value};
 use stanch_types::{AccountId, Region};
 
 use crate::schedule::Limits;
@@ -16,6 +17,8 @@ pub struct Settings {
     pub accounts: BTreeMap<AccountId, Account>,
     /// What may run without being asked.
     pub automatic: Automatic,
+    /// What the operator sets of the remediations' parameters, by their names.
+    pub parameters: BTreeMap<String, Map<String, Value>>,
     /// How often one remediation may try one resource.
     pub budget: Budget,
     /// How many remediations run at once, over all accounts.
@@ -86,6 +89,7 @@ impl Default for Settings {
         Self {
             accounts: BTreeMap::new(),
             automatic: Automatic::default(),
+            parameters: BTreeMap::new(),
             budget: Budget::default(),
             workers: 32,
             limits: Limits::default(),

@@ -1,6 +1,9 @@
 //! Clocks for tests.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::{Duration, Instant},
+};
 
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
@@ -76,6 +79,8 @@ pub struct FastClock {
     start: Instant,
     epoch: Timestamp,
     speed: u32,
+    /// Seconds that were left out.
+    skipped: AtomicU64,
 }
 
 impl FastClock {
@@ -86,7 +91,13 @@ impl FastClock {
             start: Instant::now(),
             epoch: now,
             speed: speed.max(1),
+            skipped: AtomicU64::new(0),
         }
+    }
+
+    /// Lets so much time have passed, without waiting.
+    pub fn skip(&self, time: Duration) {
+        self.skipped.fetch_add(time.as_secs(), Ordering::Relaxed);
     }
 }
 
@@ -99,7 +110,9 @@ impl Clock for FastClock {
     }
 
     fn monotonic(&self) -> Duration {
-        self.start.elapsed().saturating_mul(self.speed)
+        let skipped = Duration::from_secs(self.skipped.load(Ordering::Relaxed));
+        let passed = self.start.elapsed().saturating_mul(self.speed);
+        passed.saturating_add(skipped)
     }
 
     #[expect(clippy::disallowed_methods, reason = "real time, only less of it")]

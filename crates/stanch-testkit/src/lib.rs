@@ -14,12 +14,14 @@ pub mod organization;
 mod plant;
 pub mod proof;
 mod script;
-mod stand_in;
 mod tap;
 
 pub use clock::{FakeClock, FastClock};
 pub use emulated::{Emulated, models};
-pub use emulator::{Emulator, EmulatorError, Request};
+pub use emulator::{
+    Emulator, EmulatorError, Emulators, Maker, Request, Unplayable, WRONG, Wrong, choose,
+    emulator_python, has, operations_called,
+};
 pub use fake::FakeAws;
 pub use finding::Misconfiguration;
 pub use generated::assert_generated;
@@ -27,7 +29,6 @@ pub use look::{LookError, Seen, look};
 pub use organization::Organization;
 pub use plant::{PlantError, Planted, also, plant};
 pub use script::FakeApi;
-pub use stand_in::{Rounded, STAND_INS, StandIn, stand_in};
 pub use tap::{Aim, Fault, Gate, Tap, Tapped};
 
 /// True unless the name of the operation says that it only reads.

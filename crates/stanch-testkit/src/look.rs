@@ -27,11 +27,12 @@ pub enum LookError {
     Plan(#[from] PlanError),
 }
 
-/// Looks at the resource of a finding.
+/// Looks at the resource of a finding, with the user's settings of the remediation.
 pub async fn look(
     root: Root<'_>,
     models: &Models,
     remediation: &Remediation,
+    settings: Map<String, Value>,
     found: &Misconfiguration,
 ) -> Result<Seen, LookError> {
     let read = event::read(&found.bytes(), &event::Options::default());
@@ -39,7 +40,7 @@ pub async fn look(
         return Err(LookError::NoFinding);
     };
     let resource = finding.resources.first().ok_or(LookError::NoFinding)?;
-    let subject = remediation.subject(&Target::new(&finding, resource, Map::new()))?;
+    let subject = remediation.subject(&Target::new(&finding, resource, settings))?;
     let api = root(&found.account, &subject.region);
     let seen = stanch_hub::observe(&*api, models, remediation.observe(subject)).await?;
     Ok(Seen {

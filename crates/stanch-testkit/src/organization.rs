@@ -2,10 +2,10 @@
 //!
 //! All of its constants are here.
 
-use std::{fmt::Write as _, path::Path, sync::Arc};
+use std::{borrow::Borrow, fmt::Write as _, path::Path, sync::Arc};
 
 use serde_json::{Value, json};
-use stanch_catalog::{Catalog, policy_document};
+use stanch_catalog::{PolicyError, Remediation, policy_document};
 use stanch_models::Models;
 use stanch_types::{AccountId, Api, Call, CallError, Region, Secret};
 
@@ -209,34 +209,21 @@ async fn call(api: &dyn Api, operation: &str, params: Value) -> Result<Value, Ca
     Ok(api.call(&Call::new("iam", operation, params)).await?.output)
 }
 
-/// What a catalog needs to be allowed.
-#[derive(Debug, Clone)]
-pub struct Policies {
-    /// Of the member role: all that any remediation may need, anywhere in the account.
-    pub role: Value,
-}
-
-/// The policies cannot be written.
-#[derive(Debug, thiserror::Error)]
-pub enum PoliciesError {
-    /// A remediation's permissions are not known.
-    #[error(transparent)]
-    Policy(#[from] stanch_catalog::PolicyError),
-}
-
-impl Policies {
-    /// The policies for all remediations of `catalog`.
-    pub fn of(catalog: &Catalog, models: &Models) -> Result<Self, PoliciesError> {
-        let mut needed = Vec::new();
-        for remediation in catalog.iter() {
-            needed.extend(remediation.permissions(models)?);
-        }
-        let role = policy_document(&needed)
-            .replace("${AWS::Partition}", "aws")
-            .replace("${AWS::Region}", "*")
-            .replace("${AWS::AccountId}", "*");
-        Ok(Self {
-            role: serde_json::from_str(&role).unwrap_or_default(),
-        })
+/// The policy of a member role that must carry out these remediations, anywhere in its account.
+///
+/// # Errors
+/// The permissions of one are not known.
+pub fn role_policy<R: Borrow<Remediation>>(
+    remediations: impl IntoIterator<Item = R>,
+    models: &Models,
+) -> Result<Value, PolicyError> {
+    let mut needed = Vec::new();
+    for remediation in remediations {
+        needed.extend(remediation.borrow().permissions(models)?);
     }
+    let policy = policy_document(&needed)
+        .replace("${AWS::Partition}", "aws")
+        .replace("${AWS::Region}", "*")
+        .replace("${AWS::AccountId}", "*");
+    Ok(serde_json::from_str(&policy).unwrap_or_default())
 }

@@ -600,6 +600,7 @@ impl Config {
             approval_expires_after: self.approval.expires_after,
             settle: self.limits.settle,
             lease: self.limits.lease,
+            ..Settings::default()
         }
     }
 }

@@ -16,12 +16,13 @@ use std::{
 };
 
 use jiff::Timestamp;
-use stanch_catalog::{Catalog, Remediation};
+use serde_json::Map;
+use stanch_catalog::{Catalog, Example, Remediation};
 use stanch_ledger::{Ledger, Query, Record, SqliteLedger, Status};
 use stanch_testkit::{
-    Emulated, Emulator, Misconfiguration, Organization, Seen, look, models,
-    organization::{MEMBERS, Policies, REGIONS},
-    plant, repository, stand_in,
+    Emulated, Emulator, Maker, Misconfiguration, Organization, Seen, choose, look, models,
+    organization::{MEMBERS, REGIONS, role_policy},
+    plant, repository,
 };
 use stanch_types::{AccountId, Api, ControlRef, Region};
 
@@ -73,11 +74,11 @@ async fn demo(keep: bool) -> Outcome {
     say("emulator", "starting, with IAM enforced");
     let emulator = Emulator::start()?;
     let catalog = Catalog::embedded();
-    let policies = Policies::of(&catalog, &models())?;
+    let role_policy = role_policy(catalog.iter(), &models())?;
     let home: Region = REGIONS[0].parse()?;
     let aws = Emulated::at(&emulator.endpoint(), home);
     let root = |account: &AccountId, region: &Region| aws.root(account, region);
-    let organization = Organization::create(emulator.endpoint(), &root, &policies.role).await?;
+    let organization = Organization::create(emulator.endpoint(), &root, &role_policy).await?;
     let guarded: Vec<String> = catalog
         .iter()
         .map(|remediation| remediation.name.clone())
@@ -111,7 +112,7 @@ async fn demo(keep: bool) -> Outcome {
         "account", "region", "remediation", "before", "after"
     );
     for case in &cases {
-        let after = look(&root, &models(), &case.remediation, &case.found).await?;
+        let after = look(&root, &models(), &case.remediation, Map::new(), &case.found).await?;
         let record = record_of(&ledger, &case.found).await?;
         println!(
             "{:<12} {:<12} {:<28} {:<10} {:<10} {}",
@@ -161,14 +162,20 @@ async fn plant_all(
     }
     let mut cases = Vec::new();
     for remediation in catalog.iter() {
-        if let Some(because) = not_emulated(&remediation) {
-            say("left out", &format!("{}: {because}", remediation.name));
+        // MiniStack alone enforces IAM, which is what a demo of permissions is about.
+        let played = |example: &&Example| {
+            !example.compliant
+                && example.settings.is_empty()
+                && choose(&remediation, example) == Ok(Maker::MiniStack)
+        };
+        if !remediation.examples.iter().any(|example| played(&example)) {
+            say(
+                "left out",
+                &format!("{}: MiniStack cannot play it", remediation.name),
+            );
             continue;
         }
-        let examples = remediation
-            .examples
-            .iter()
-            .filter(|example| !example.compliant);
+        let examples = remediation.examples.iter().filter(played);
         for (example, place) in
             examples.flat_map(|example| places.iter().map(move |place| (example, place)))
         {
@@ -197,7 +204,7 @@ async fn plant_all(
             if region.as_str() != REGIONS[0] {
                 found_by_config(&mut found, &remediation);
             }
-            let before = look(root, &models(), &remediation, &found).await?;
+            let before = look(root, &models(), &remediation, Map::new(), &found).await?;
             cases.push(Case {
                 remediation: Arc::clone(&remediation),
                 found,
@@ -206,14 +213,6 @@ async fn plant_all(
         }
     }
     Ok(cases)
-}
-
-/// Why the emulator cannot play this remediation's part of AWS, if it cannot.
-fn not_emulated(remediation: &Remediation) -> Option<&'static str> {
-    let mut reads = remediation.reads.iter();
-    reads
-        .find_map(|read| stand_in(&read.service, &read.operation))
-        .map(|stand_in| stand_in.because)
 }
 
 /// Config finds buckets too, and calls them by their names.
@@ -438,7 +437,7 @@ async fn roll_back(
             "--as",
             "demo",
         ])?;
-        let after = look(root, &models(), &case.remediation, &case.found).await?;
+        let after = look(root, &models(), &case.remediation, Map::new(), &case.found).await?;
         let same = if after.state == case.before.state {
             "exactly as before"
         } else {

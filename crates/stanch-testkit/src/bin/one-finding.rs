@@ -25,7 +25,7 @@ use stanch_catalog::Catalog;
 use stanch_ledger::{Ledger, Query, SqliteLedger, Status};
 use stanch_testkit::{
     Emulated, Emulator, Misconfiguration, Organization, models,
-    organization::{MEMBERS, Policies, REGIONS},
+    organization::{MEMBERS, REGIONS, role_policy},
     repository,
 };
 use stanch_types::{AccountId, Call, Region};
@@ -52,8 +52,8 @@ async fn main() -> Outcome {
     let home: Region = REGIONS[0].parse()?;
     let aws = Emulated::at(&emulator.endpoint(), home.clone());
     let root = |account: &AccountId, region: &Region| aws.root(account, region);
-    let policies = Policies::of(&Catalog::embedded(), &models())?;
-    let organization = Organization::create(relay.endpoint(), &root, &policies.role).await?;
+    let role_policy = role_policy(Catalog::embedded().iter(), &models())?;
+    let organization = Organization::create(relay.endpoint(), &root, &role_policy).await?;
     let config = folder.join("stanch.toml");
     let guarded = ["S3BlockPublicAccess".to_owned()];
     fs::write(&config, organization.config(&folder, &guarded))?;

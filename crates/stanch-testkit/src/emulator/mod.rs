@@ -1,4 +1,7 @@
-//! MiniStack, an emulator of AWS that enforces IAM, as a child process on a loopback port.
+//! Emulators of AWS as child processes on loopback ports: MiniStack, which enforces IAM, and moto, which
+//! has more services.
+
+mod choice;
 
 use std::{
     fs::File,
@@ -13,7 +16,9 @@ use std::{
 
 use tempfile::TempDir;
 
-/// Starts MiniStack, and ends it and all its children when its standard input closes.
+pub use choice::{Emulators, Unplayable, WRONG, Wrong, choose, has, operations_called};
+
+/// Starts an emulator, and ends it and all its children when its standard input closes.
 const RUN: &str = include_str!("run.py");
 
 /// How long a start may take; it takes about half a second on an idle machine.
@@ -26,7 +31,7 @@ const ATTEMPTS: u32 = 5;
 #[derive(Debug, thiserror::Error)]
 pub enum EmulatorError {
     /// `.venv/` is not there.
-    #[error("no emulator: `{}` does not exist; run `cargo xtask setup`, or let `STANCH_EMULATOR` name a Python that has `ministack`", .0.display())]
+    #[error("no emulator: `{}` does not exist; run `cargo xtask setup`, or let `STANCH_EMULATOR` name a Python that has `ministack` and `moto`", .0.display())]
     NotInstalled(PathBuf),
     /// It ended before it was ready.
     #[error("the emulator ended while it started; its log `{}` ends with: {tail}", .log.display())]
@@ -52,12 +57,52 @@ pub enum EmulatorError {
     Io(#[from] io::Error),
 }
 
+/// Whose emulator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Maker {
+    /// MiniStack, with IAM enforced.
+    MiniStack,
+    /// moto, which allows whoever has credentials everything.
+    Moto,
+}
+
+impl Maker {
+    /// As reports and `operations.tsv` have it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::MiniStack => "ministack",
+            Self::Moto => "moto",
+        }
+    }
+
+    const fn paths(self) -> Paths {
+        match self {
+            Self::MiniStack => Paths {
+                health: "/_ministack/health",
+                reset: "/_ministack/reset",
+            },
+            Self::Moto => Paths {
+                health: "/moto-api/seed?a=1",
+                reset: "/moto-api/reset",
+            },
+        }
+    }
+}
+
+/// Where an emulator itself is spoken to.
+struct Paths {
+    health: &'static str,
+    reset: &'static str,
+}
+
 /// A running emulator. It ends when this is dropped, and when the process that started it ends in
 /// whatever way.
 ///
 /// A twelve-digit access key id with any secret acts as that account's root.
 #[derive(Debug)]
 pub struct Emulator {
+    maker: Maker,
     child: Child,
     /// The emulator lives as long as this is open.
     _lifeline: Option<ChildStdin>,
@@ -67,31 +112,35 @@ pub struct Emulator {
 }
 
 impl Emulator {
-    /// Starts one with IAM enforced and waits until it answers.
+    /// Starts MiniStack with IAM enforced and waits until it answers.
     pub fn start() -> Result<Self, EmulatorError> {
-        Self::start_with(&[])
+        Self::start_with(Maker::MiniStack, &[])
     }
 
-    /// Starts one with further settings of MiniStack in its environment.
-    pub fn start_with(settings: &[(&str, &str)]) -> Result<Self, EmulatorError> {
-        let python = python()?;
+    /// Starts one of them with further settings in its environment.
+    pub fn start_with(maker: Maker, settings: &[(&str, &str)]) -> Result<Self, EmulatorError> {
+        let python = emulator_python()?;
         let mut attempt = 1;
         loop {
-            match Self::spawn(&python, settings) {
+            match Self::spawn(maker, &python, settings) {
                 Err(EmulatorError::Ended { .. }) if attempt < ATTEMPTS => attempt += 1,
                 outcome => return outcome,
             }
         }
     }
 
-    fn spawn(python: &Path, settings: &[(&str, &str)]) -> Result<Self, EmulatorError> {
+    fn spawn(
+        maker: Maker,
+        python: &Path,
+        settings: &[(&str, &str)],
+    ) -> Result<Self, EmulatorError> {
         let folder = tempfile::Builder::new()
             .prefix("stanch-emulator-")
             .tempdir()?;
         let log = File::create(folder.path().join(LOG))?;
         let port = free_port()?;
         let mut child = Command::new(python)
-            .args(["-c", RUN])
+            .args(["-c", RUN, maker.name()])
             // Nothing of the developer's own AWS settings may reach it, nor the other way round.
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
@@ -107,6 +156,8 @@ impl Emulator {
             // These two would listen on fixed ports.
             .env("IOT_MTLS_ENABLED", "0")
             .env("SFTP_ENABLED", "0")
+            // Its machine images and the quarter of a second that they take are of no use here.
+            .env("MOTO_EC2_LOAD_DEFAULT_AMIS", "false")
             .envs(settings.iter().copied())
             .current_dir(folder.path())
             .stdin(Stdio::piped())
@@ -115,6 +166,7 @@ impl Emulator {
             .process_group(0)
             .spawn()?;
         let mut emulator = Self {
+            maker,
             _lifeline: child.stdin.take(),
             child,
             port,
@@ -135,7 +187,7 @@ impl Emulator {
                     tail: tail.join(" / "),
                 });
             }
-            if self.ask("GET", "/_ministack/health").is_ok() {
+            if self.ready().is_ok() {
                 return Ok(());
             }
             pause();
@@ -167,7 +219,13 @@ impl Emulator {
         self.folder.path().join(LOG)
     }
 
-    /// Every request of the AWS APIs so far, in the order in which they arrived.
+    /// Whose it is.
+    #[must_use]
+    pub const fn maker(&self) -> Maker {
+        self.maker
+    }
+
+    /// Every request of the AWS APIs so far, in the order in which they arrived; MiniStack's only.
     pub fn requests(&self) -> Result<Vec<Request>, EmulatorError> {
         let text = std::fs::read_to_string(self.folder.path().join(REQUESTS))?;
         let parsed = text
@@ -179,7 +237,11 @@ impl Emulator {
 
     /// Forgets every resource of every account.
     pub fn reset(&self) -> Result<(), EmulatorError> {
-        self.ask("POST", "/_ministack/reset")
+        self.ask("POST", self.maker.paths().reset)
+    }
+
+    fn ready(&self) -> Result<(), EmulatorError> {
+        self.ask("GET", self.maker.paths().health)
     }
 
     /// A request to the emulator itself, which needs no signature.
@@ -239,8 +301,8 @@ pub struct Request {
     pub body: String,
 }
 
-/// The Python that has MiniStack: `.venv/`'s, or the one that `STANCH_EMULATOR` names.
-fn python() -> Result<PathBuf, EmulatorError> {
+/// The Python that has the emulators: `.venv/`'s, or the one that `STANCH_EMULATOR` names.
+pub fn emulator_python() -> Result<PathBuf, EmulatorError> {
     let python = std::env::var_os("STANCH_EMULATOR").map_or_else(
         || crate::repository().join(".venv/bin/python"),
         PathBuf::from,

@@ -1,4 +1,5 @@
-"""Runs MiniStack in its own process group for as long as standard input stays open.
+"""Runs an emulator, `ministack` or `moto`, in its own process group for as long as standard input
+stays open.
 
 The pipe closes when the process at its other end lets go of it or dies, however it dies; then the
 whole group ends, with the Lambda functions that the emulator started.
@@ -6,6 +7,7 @@ whole group ends, with the Lambda functions that the emulator started.
 
 import json
 import os
+import re
 import signal
 import sys
 import threading
@@ -21,40 +23,61 @@ if os.getpgid(0) != os.getpid():
     sys.exit("not the leader of its own process group")
 threading.Thread(target=end_with_parent, daemon=True).start()
 
-from ministack import app  # noqa: E402
 
-# AWS is spoken to by TLS, which the loopback connection stands for: a bucket that denies plain HTTP
-# (aws:SecureTransport) must stay reachable.
-pin_request_origin = app.pin_request_origin
-app.pin_request_origin = lambda source_ip, _tls: pin_request_origin(source_ip, True)
+def ministack():
+    from ministack import app
+    from ministack.core import iam_evaluator
 
-# One line of JSON for each request, written before it is answered.
-answer = app.app
-log = os.open(os.environ["REQUEST_LOG"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    # Where MiniStack does not know which resource a call is about, it judges a call on `*`, and would
+    # refuse every statement that names a resource. The suite's own judge decides about the resource.
+    matches = iam_evaluator._resource_matches
+    iam_evaluator._resource_matches = lambda arn, *said: arn == "*" or matches(arn, *said)
+
+    # AWS is spoken to by TLS, which the loopback connection stands for: a bucket that denies plain HTTP
+    # (aws:SecureTransport) must stay reachable.
+    pin_request_origin = app.pin_request_origin
+    app.pin_request_origin = lambda source_ip, _tls: pin_request_origin(source_ip, True)
+
+    # One line of JSON for each request, written before it is answered.
+    answer = app.app
+    log = os.open(os.environ["REQUEST_LOG"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+
+    async def record_and_answer(scope, receive, send):
+        if scope["type"] != "http" or scope["path"].startswith("/_ministack/"):
+            return await answer(scope, receive, send)
+        first = await receive()
+        headers = dict(scope["headers"])
+        line = {
+            "method": scope["method"],
+            "path": scope["path"],
+            "query": scope["query_string"].decode("latin-1"),
+            "target": headers.get(b"x-amz-target", b"").decode("latin-1"),
+            "body": first.get("body", b"")[:256].decode("latin-1"),
+        }
+        os.write(log, json.dumps(line).encode() + b"\n")
+        waiting = [first]
+
+        async def receive_again():
+            return waiting.pop() if waiting else await receive()
+
+        await answer(scope, receive_again, send)
+
+    app.app = record_and_answer
+
+    sys.argv = ["ministack"]
+    app.main()
 
 
-async def record_and_answer(scope, receive, send):
-    if scope["type"] != "http" or scope["path"].startswith("/_ministack/"):
-        return await answer(scope, receive, send)
-    first = await receive()
-    headers = dict(scope["headers"])
-    line = {
-        "method": scope["method"],
-        "path": scope["path"],
-        "query": scope["query_string"].decode("latin-1"),
-        "target": headers.get(b"x-amz-target", b"").decode("latin-1"),
-        "body": first.get("body", b"")[:256].decode("latin-1"),
-    }
-    os.write(log, json.dumps(line).encode() + b"\n")
-    waiting = [first]
+def moto():
+    from moto.core.responses import BaseResponse
+    from moto.iam import models
+    from moto.server import main
 
-    async def receive_again():
-        return waiting.pop() if waiting else await receive()
-
-    await answer(scope, receive_again, send)
+    # A twelve-digit access key id acts as that account's root, as with MiniStack.
+    BaseResponse.access_key_regex = re.compile("Credential=([A-Z0-9]{20}|[0-9]{12})/")
+    account_of = models.get_account_id_from
+    models.get_account_id_from = lambda key: key if len(key) == 12 else account_of(key)
+    main(["-H", "127.0.0.1", "-p", os.environ["GATEWAY_PORT"]])
 
 
-app.app = record_and_answer
-
-sys.argv = ["ministack"]
-app.main()
+{"ministack": ministack, "moto": moto}[sys.argv[1]]()

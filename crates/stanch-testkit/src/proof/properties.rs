@@ -13,9 +13,9 @@ use stanch_types::{Access, Call, CallErrorKind, Clock, Scope, Sessions};
 use super::{
     documents::Member,
     report::{Proof, Property, Verdict},
-    stage::{Case, Setback, Stage, Without, World, actions},
+    stage::{Case, LEASE, Setback, Stage, Without, World, actions},
 };
-use crate::{Aim, Fault, Gate};
+use crate::{Aim, Fault, Gate, Maker, Misconfiguration, Seen};
 
 /// What a property came to in one example.
 enum Found {
@@ -81,11 +81,6 @@ async fn attempt(
     example: &Example,
     property: Property,
 ) -> Finding {
-    if !example.settings.is_empty() {
-        return Ok(Found::NotRun(
-            "its examples need settings, which no event carries".to_owned(),
-        ));
-    }
     if example.compliant && !matches!(property, Property::CheckTells | Property::RunsOnce) {
         return Ok(Found::NotMeant);
     }
@@ -318,6 +313,8 @@ async fn survives_one(
         }
     }
     stage.tap.clear_faults();
+    // What the dead hub held, it holds no longer.
+    stage.clock.skip(LEASE);
     let hub = stage.hub();
     let state = stage.finish(&hub, id).await?;
     let after = stage
@@ -355,6 +352,9 @@ async fn survives_one(
 
 async fn least_privilege(world: &World, remediation: &Remediation, example: &Example) -> Finding {
     let (stage, case) = world.planted(remediation, example).await?;
+    if stage.maker == Maker::Moto {
+        return Ok(Found::NotRun("moto enforces no IAM".to_owned()));
+    }
     let (_, state) = stage.run(&case.event()).await?;
     hold!(state.status == Status::Success, "{}", ending(&state));
     let denied = stage
@@ -404,15 +404,38 @@ async fn refuses_strangers(world: &World, remediation: &Remediation, example: &E
             "its resource is the account, which is always there".to_owned(),
         ));
     }
+    // Where the fix is to delete, a resource that is not there is as it should be.
+    let (_, state) = stage.run(&case.event()).await?;
+    hold!(state.status == Status::Success, "{}", ending(&state));
+    let deleted = stage.look(remediation, found).await.ok();
+
+    let (stage, case) = world.planted(remediation, example).await?;
+    let found = &case.planted.misconfiguration;
     // Another account's: the finding names an account that does not own the resource.
     let mut foreign = found.clone();
     foreign.account = world.other.clone();
-    if let Some(broken) = left_alone(&stage, &foreign.bytes(), "another account's").await? {
+    if let Some(broken) = left_alone(
+        &stage,
+        remediation,
+        &foreign,
+        deleted.as_ref(),
+        "another account's",
+    )
+    .await?
+    {
         return Ok(broken);
     }
     // Not there: an organization in which nothing was planted.
-    let stage = world.empty().await?;
-    if let Some(broken) = left_alone(&stage, &found.bytes(), "one that is not there").await? {
+    let stage = world.empty(remediation, example).await?;
+    if let Some(broken) = left_alone(
+        &stage,
+        remediation,
+        found,
+        deleted.as_ref(),
+        "one that is not there",
+    )
+    .await?
+    {
         return Ok(broken);
     }
     Ok(Found::Holds)
@@ -420,18 +443,22 @@ async fn refuses_strangers(world: &World, remediation: &Remediation, example: &E
 
 async fn left_alone(
     stage: &Stage<'_>,
-    event: &[u8],
+    remediation: &Remediation,
+    found: &Misconfiguration,
+    deleted: Option<&Seen>,
     which: &str,
 ) -> Result<Option<Found>, Setback> {
     let broken = |why: String| Ok(Some(Found::Broken(format!("{which}: {why}"))));
     let hub = stage.hub();
-    let taken = stage.take(&hub, event).await?;
+    let taken = stage.take(&hub, &found.bytes()).await?;
     if let Some(id) = taken.admitted.first() {
         let state = stage.finish(&hub, *id).await?;
-        if !matches!(state.status, Status::Failed | Status::Refused) {
+        let gone = state.status == Status::NothingToDo
+            && stage.look(remediation, found).await.ok().as_ref() == deleted;
+        if !gone && !matches!(state.status, Status::Failed | Status::Refused) {
             return broken(ending(&state));
         }
-        if state.error.is_none() {
+        if !gone && state.error.is_none() {
             return broken("it ended without an error that says why".to_owned());
         }
     } else if taken.buried.is_empty() {

@@ -1,14 +1,18 @@
 //! A fresh organization for one try, and a hub on it.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use serde_json::{Value, json};
-use stanch_catalog::{Catalog, Example, Plan, Remediation};
+use serde_json::{Map, Value, json};
+use stanch_catalog::{Catalog, Example, Plan, PolicyError, Remediation};
 use stanch_hub::{Account, ClassGuard, Hub, Ports, Preview, RequestError, Settings, Source, Taken};
 use stanch_ledger::{Ledger, LedgerError, MemoryLedger, RemediationId, State, Status};
 use stanch_models::Models;
@@ -16,9 +20,9 @@ use stanch_runbook::Ids;
 use stanch_types::{Access, AccountId, Api, CallError, Clock, Region, Scope, Sessions};
 
 use crate::{
-    Emulated, Emulator, EmulatorError, FastClock, LookError, Misconfiguration, Organization,
-    PlantError, Planted, Rounded, Seen, Tap, also, look,
-    organization::{MEMBERS, OrganizationError, Policies, PoliciesError, REGIONS},
+    Emulated, EmulatorError, Emulators, FastClock, LookError, Maker, Misconfiguration,
+    Organization, PlantError, Planted, Seen, Tap, Unplayable, also, choose, look,
+    organization::{MEMBERS, OrganizationError, REGIONS, role_policy},
     plant,
 };
 
@@ -26,12 +30,18 @@ use crate::{
 /// emulator does not lack.
 const SPEED: u32 = 200;
 
+/// How long a lock outlives its hub; on the fast clock much shorter than a slow request.
+pub(super) const LEASE: Duration = Duration::from_hours(1);
+
 /// Something of the suite itself went wrong, before a property could be judged.
 #[derive(Debug, thiserror::Error)]
 pub enum Setback {
     /// The emulator.
     #[error(transparent)]
     Emulator(#[from] EmulatorError),
+    /// No emulator plays an example.
+    #[error(transparent)]
+    Unplayable(#[from] Unplayable),
     /// The organization.
     #[error(transparent)]
     Organization(#[from] OrganizationError),
@@ -40,7 +50,7 @@ pub enum Setback {
     Plant(#[from] PlantError),
     /// A policy cannot be written.
     #[error(transparent)]
-    Policies(#[from] PoliciesError),
+    Policy(#[from] PolicyError),
     /// The ledger.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
@@ -60,24 +70,20 @@ pub enum Setback {
 
 /// What all tries share.
 pub struct World {
-    emulator: Emulator,
+    emulators: Emulators,
     pub(super) models: Arc<Models>,
     pub(super) catalog: Arc<Catalog>,
-    policies: Policies,
     pub(super) account: AccountId,
     pub(super) other: AccountId,
     pub(super) region: Region,
 }
 
 impl World {
-    /// An emulator, and the role policy that the whole catalog needs.
+    /// Emulators, each started when an example needs it.
     pub fn start(catalog: Arc<Catalog>) -> Result<Self, Setback> {
-        let models = crate::models();
-        let policies = Policies::of(&catalog, &models)?;
         Ok(Self {
-            emulator: Emulator::start()?,
-            policies,
-            models,
+            emulators: Emulators::default(),
+            models: crate::models(),
             catalog,
             account: MEMBERS[0].0.parse()?,
             other: MEMBERS[1].0.parse()?,
@@ -85,22 +91,26 @@ impl World {
         })
     }
 
-    /// An organization in which nothing is planted.
-    pub async fn empty(&self) -> Result<Stage<'_>, Setback> {
-        self.emulator.reset()?;
-        let emulated = Emulated::at(&self.emulator.endpoint(), self.region.clone());
-        let root = |account: &AccountId, region: &Region| emulated.root(account, region);
-        let organization =
-            Organization::create(self.emulator.endpoint(), &root, &self.policies.role).await?;
-        let sessions = Arc::new(emulated.sessions(&organization));
-        let aws = Rounded::new(
-            emulated,
-            &[self.account.clone(), self.other.clone()],
-            &self.policies.role,
-        );
+    /// An organization in which nothing is planted, for an example: its member roles may do what the
+    /// remediation needs.
+    pub async fn empty(
+        &self,
+        remediation: &Remediation,
+        example: &Example,
+    ) -> Result<Stage<'_>, Setback> {
+        let maker = choose(remediation, example)?;
+        let emulator = self.emulators.get(maker).await?;
+        emulator.reset()?;
+        let role_policy = role_policy([remediation], &self.models)?;
+        let aws = Emulated::at(&emulator.endpoint(), self.region.clone());
+        let root = |account: &AccountId, region: &Region| aws.root(account, region);
+        let organization = Organization::create(emulator.endpoint(), &root, &role_policy).await?;
+        let sessions = Arc::new(aws.sessions(&organization));
         Ok(Stage {
             world: self,
-            tap: Tap::new(aws.sessions(sessions)),
+            maker,
+            parameters: [(remediation.name.clone(), example.settings.clone())].into(),
+            tap: Tap::new(sessions),
             ledger: Arc::new(MemoryLedger::new()),
             clock: Arc::new(FastClock::new(BEGIN, SPEED)),
             aws,
@@ -113,7 +123,7 @@ impl World {
         remediation: &Remediation,
         example: &Example,
     ) -> Result<(Stage<'_>, Case), Setback> {
-        let stage = self.empty().await?;
+        let stage = self.empty(remediation, example).await?;
         let root = stage.root(&self.account);
         let planted = plant(
             &*root,
@@ -156,7 +166,10 @@ impl Case {
 /// One try: an organization, a ledger, and all that goes over the wire.
 pub struct Stage<'w> {
     world: &'w World,
-    aws: Rounded,
+    pub(super) maker: Maker,
+    /// The user's settings, by remediation.
+    parameters: BTreeMap<String, Map<String, Value>>,
+    aws: Emulated,
     pub(super) tap: Tap,
     pub(super) ledger: Arc<MemoryLedger>,
     pub(super) clock: Arc<FastClock>,
@@ -174,7 +187,9 @@ impl Stage<'_> {
         found: &Misconfiguration,
     ) -> Result<Seen, LookError> {
         let root = |account: &AccountId, region: &Region| self.aws.root(account, region);
-        look(&root, &self.world.models, remediation, found).await
+        let settings = self.parameters.get(&remediation.name);
+        let settings = settings.cloned().unwrap_or_default();
+        look(&root, &self.world.models, remediation, settings, found).await
     }
 
     /// The requests that take `plan` back, now that it was carried out.
@@ -200,6 +215,8 @@ impl Stage<'_> {
             accounts: [&self.world.account, &self.world.other]
                 .map(|id| (id.clone(), Account::default()))
                 .into(),
+            parameters: self.parameters.clone(),
+            lease: LEASE,
             ..Settings::default()
         };
         let ports = Ports {
@@ -244,7 +261,8 @@ impl Stage<'_> {
             } else if state.status.is_final() {
                 break;
             } else {
-                self.clock.sleep(std::time::Duration::from_secs(60)).await;
+                // Parked, or waiting for the lock of a hub that was killed.
+                self.clock.skip(LEASE);
                 state = hub.handle(id).await?;
             }
         }

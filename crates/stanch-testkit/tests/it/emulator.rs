@@ -4,7 +4,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use stanch_testkit::Emulator;
+use stanch_testkit::{Emulator, Maker};
 
 #[test]
 fn it_answers_and_ends_when_dropped() {
@@ -63,4 +63,26 @@ fn no_emulator_outlives_a_killed_parent() {
         );
         std::thread::yield_now();
     }
+}
+
+#[test]
+fn the_generated_table_of_operations_is_that_of_the_installed_emulators() {
+    let script =
+        stanch_testkit::repository().join("crates/stanch-testkit/src/emulator/operations.py");
+    let printed = Command::new(stanch_testkit::emulator_python().unwrap())
+        .arg(script)
+        .output()
+        .unwrap();
+    assert!(printed.status.success(), "{printed:?}");
+    let table = String::from_utf8(printed.stdout).unwrap();
+    stanch_testkit::assert_generated("crates/stanch-testkit/data/operations.tsv", &table);
+}
+
+#[test]
+fn moto_answers_resets_and_ends_when_dropped() {
+    let emulator = Emulator::start_with(Maker::Moto, &[]).unwrap();
+    emulator.reset().unwrap();
+    let address = emulator.address();
+    drop(emulator);
+    assert!(TcpStream::connect(address).is_err());
 }

@@ -8,4 +8,3 @@ mod emulator;
 mod fake;
 mod organization;
 mod proof;
-mod stand_in;

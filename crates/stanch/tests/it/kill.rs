@@ -16,7 +16,7 @@ use stanch_catalog::Catalog;
 use stanch_ledger::{Ledger, Query, SqliteLedger, Status};
 use stanch_testkit::{
     Emulated, Emulator, Misconfiguration, Organization, models,
-    organization::{MEMBERS, Policies, REGIONS},
+    organization::{MEMBERS, REGIONS, role_policy},
 };
 use stanch_types::{AccountId, Call, Region};
 
@@ -85,8 +85,8 @@ async fn fifty_kills_lose_nothing_and_send_nothing_twice() {
     let region: Region = REGIONS[0].parse().unwrap();
     let aws = Emulated::at(&emulator.endpoint(), region.clone());
     let root = |account: &AccountId, region: &Region| aws.root(account, region);
-    let policies = Policies::of(&Catalog::embedded(), &models()).unwrap();
-    let organization = Organization::create(emulator.endpoint(), &root, &policies.role)
+    let role_policy = role_policy(Catalog::embedded().iter(), &models()).unwrap();
+    let organization = Organization::create(emulator.endpoint(), &root, &role_policy)
         .await
         .unwrap();
     let config = folder.path().join("stanch.toml");

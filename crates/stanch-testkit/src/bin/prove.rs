@@ -1,0 +1,57 @@
+//! Runs the proof suite on files: `prove [file or folder]...`, by default on the built-in catalog.
+
+use std::{error::Error, fs, path::Path, process::ExitCode, sync::Arc};
+
+use stanch_catalog::Catalog;
+use stanch_testkit::proof::{World, prove};
+
+type Outcome<T = ()> = Result<T, Box<dyn Error>>;
+
+#[tokio::main]
+async fn main() -> Outcome<ExitCode> {
+    let mut files = Vec::new();
+    for argument in std::env::args().skip(1) {
+        collect(Path::new(&argument), &mut files)?;
+    }
+    let catalog = if files.is_empty() {
+        Catalog::embedded()
+    } else {
+        let (catalog, found) = Catalog::load(files);
+        for complaint in &found {
+            eprintln!("{complaint}");
+        }
+        if !found.is_empty() {
+            return Ok(ExitCode::FAILURE);
+        }
+        catalog
+    };
+    let world = World::start(Arc::new(catalog))?;
+    let proof = prove(&world, |_| true).await;
+    println!("{}", proof.markdown());
+    let broken = proof.broken();
+    for line in &broken {
+        eprintln!("{line}");
+    }
+    Ok(if broken.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// Path and text of the file, or of every file of the folder.
+fn collect(path: &Path, files: &mut Vec<(String, String)>) -> Outcome {
+    if path.is_dir() {
+        let mut inside: Vec<_> = fs::read_dir(path)?.collect::<Result<_, _>>()?;
+        inside.sort_by_key(fs::DirEntry::file_name);
+        for entry in inside {
+            collect(&entry.path(), files)?;
+        }
+    } else if path.extension().is_some_and(|kind| kind == "yaml") {
+        files.push((
+            path.to_string_lossy().into_owned(),
+            fs::read_to_string(path)?,
+        ));
+    }
+    Ok(())
+}

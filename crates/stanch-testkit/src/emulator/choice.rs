@@ -1,0 +1,138 @@
+//! Which emulator plays an example.
+//!
+//! One plays it whole, so that its resources can refer to one another: MiniStack if it has every
+//! operation that the example needs, else moto.
+
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    sync::OnceLock,
+};
+
+use stanch_catalog::{Action, Example, Remediation};
+use tokio::sync::OnceCell;
+
+use super::{Emulator, EmulatorError, Maker};
+
+/// Made by `operations.py` from the sources of the pinned emulators.
+static OPERATIONS: &str = include_str!("../../data/operations.tsv");
+
+/// Operations that an emulator has and answers otherwise than AWS. It counts as lacking them.
+#[derive(Debug, Clone, Copy)]
+pub struct Wrong {
+    /// Which emulator.
+    pub maker: Maker,
+    /// botocore's name of the service.
+    pub service: &'static str,
+    /// The operations; all of the service's if there are none.
+    pub operations: &'static [&'static str],
+    /// What it does, and what AWS does.
+    pub because: &'static str,
+}
+
+/// All that is known to be wrong and matters to a remediation.
+pub static WRONG: [Wrong; 1] = [Wrong {
+    maker: Maker::MiniStack,
+    service: "iam",
+    operations: &["UpdateAccountPasswordPolicy"],
+    because: "it keeps what an update leaves out, where AWS resets it",
+}];
+
+/// Neither emulator has all that an example needs.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("no emulator has all that it needs: MiniStack lacks {}, moto lacks {}", .ministack.join(", "), .moto.join(", "))]
+pub struct Unplayable {
+    /// What MiniStack lacks, as `s3.PutBucketPolicy`.
+    pub ministack: Vec<String>,
+    /// What moto lacks.
+    pub moto: Vec<String>,
+}
+
+/// The emulator for an example.
+///
+/// # Errors
+/// Neither has all the operations that it and its remediation call.
+pub fn choose(remediation: &Remediation, example: &Example) -> Result<Maker, Unplayable> {
+    let called = operations_called(remediation, example);
+    let lacking = |maker| -> Vec<String> {
+        let lacks = |(service, operation): &&(&str, &str)| !has(maker, service, operation);
+        let missing = called.iter().filter(lacks);
+        missing
+            .map(|(service, operation)| format!("`{service}.{operation}`"))
+            .collect()
+    };
+    let ministack = lacking(Maker::MiniStack);
+    if ministack.is_empty() {
+        return Ok(Maker::MiniStack);
+    }
+    let moto = lacking(Maker::Moto);
+    if moto.is_empty() {
+        return Ok(Maker::Moto);
+    }
+    Err(Unplayable { ministack, moto })
+}
+
+/// Whether an emulator answers an operation, and answers it as AWS does as far as is known.
+#[must_use]
+pub fn has(maker: Maker, service: &str, operation: &str) -> bool {
+    static TABLE: OnceLock<HashMap<(&str, &str), HashSet<&str>>> = OnceLock::new();
+    let table = TABLE.get_or_init(|| {
+        let rows = OPERATIONS.lines().skip(1).filter_map(|line| {
+            let mut columns = line.split('\t');
+            let key = (columns.next()?, columns.next()?);
+            Some((key, columns.next()?.split(' ').collect()))
+        });
+        rows.collect()
+    });
+    let listed = table.get(&(service, maker.name()));
+    let wrong = |wrong: &Wrong| {
+        wrong.maker == maker
+            && wrong.service == service
+            && (wrong.operations.is_empty() || wrong.operations.contains(&operation))
+    };
+    listed.is_some_and(|operations| operations.contains(operation)) && !WRONG.iter().any(wrong)
+}
+
+/// Every operation that planting, fixing, undoing and looking at an example may call.
+#[must_use]
+pub fn operations_called<'a>(
+    remediation: &'a Remediation,
+    example: &'a Example,
+) -> BTreeSet<(&'a str, &'a str)> {
+    let planted = example.given.iter().chain(&example.also);
+    let planted = planted.map(|given| (given.service.as_str(), given.operation.as_str()));
+    let reads = remediation.reads.iter();
+    let reads = reads.map(|read| (read.service.as_str(), read.operation.as_str()));
+    let steps = remediation.apply.iter().chain(&remediation.undo);
+    let steps = steps.filter_map(|step| match &step.action {
+        Action::Call {
+            service, operation, ..
+        }
+        | Action::Wait {
+            service, operation, ..
+        } => Some((service.as_str(), operation.as_str())),
+        Action::Sleep { .. } => None,
+    });
+    planted.chain(reads).chain(steps).collect()
+}
+
+/// One emulator of each maker, started when it is first asked for.
+#[derive(Debug, Default)]
+pub struct Emulators {
+    ministack: OnceCell<Emulator>,
+    moto: OnceCell<Emulator>,
+}
+
+impl Emulators {
+    /// The emulator of `maker`.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub async fn get(&self, maker: Maker) -> Result<&Emulator, EmulatorError> {
+        let cell = match maker {
+            Maker::MiniStack => &self.ministack,
+            Maker::Moto => &self.moto,
+        };
+        cell.get_or_try_init(async || Emulator::start_with(maker, &[]))
+            .await
+    }
+}
