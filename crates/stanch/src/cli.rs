@@ -221,6 +221,21 @@ pub enum Catalog {
     Export(Export),
     /// Check catalog files: those built in and configured, or the given ones
     Check { files: Vec<PathBuf> },
+    /// Prove files of your own by their examples, in a test account or an emulator
+    Test(Test),
+}
+
+#[derive(Debug, Args)]
+pub struct Test {
+    /// Catalog files; in a folder, all of them
+    #[arg(required = true)]
+    pub files: Vec<PathBuf>,
+    /// The account to play in; the configuration must say `test = true` for it
+    #[arg(long)]
+    pub account: AccountId,
+    /// The region to play in
+    #[arg(long)]
+    pub region: Option<Region>,
 }
 
 #[derive(Debug, Args)]

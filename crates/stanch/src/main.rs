@@ -6,6 +6,8 @@ mod config;
 mod log;
 mod notify;
 mod output;
+mod proof;
+mod sandbox;
 mod serve;
 mod wire;
 

@@ -12,7 +12,7 @@ use stanch_aws::{
     Client, Environment, MemberRole, MemberSessions, SessionsSetup, Setup, SystemClock,
     SystemRandom,
 };
-use stanch_catalog::Catalog;
+use stanch_catalog::{Catalog, FileDiagnostic};
 use stanch_hub::{ClassGuard, Hub, Notifier, Ports, Settings};
 use stanch_ledger::{Ledger, SqliteLedger};
 use stanch_models::{Models, Service};
@@ -25,6 +25,7 @@ use crate::{
     config::{self, ConfigError, Origin, Override, Resolved},
     notify::{LogFolder, Webhook},
     output::{Failure, say},
+    proof,
 };
 
 /// Random identifiers.
@@ -142,24 +143,66 @@ impl Wire {
         Ok(MemberSessions::new(self.client(region)?, setup))
     }
 
-    /// The built-in remediations and those of the configured folders.
+    /// The built-in remediations and those of the configured folders, each of these proved.
     pub fn catalog(&self) -> Result<Arc<Catalog>, Failure> {
-        let mut catalog = Catalog::embedded();
-        let mut files = Vec::new();
-        for folder in &self.resolved.config.catalog_dirs {
-            files.extend(read_files(folder, &["yaml", "yml"])?);
+        let (catalog, own) = self.load(&[])?;
+        for (path, text) in &own {
+            proof::demand(Path::new(path), text)?;
         }
-        let found = catalog.extend(files);
-        let mut broken = 0;
+        Ok(Arc::new(catalog))
+    }
+
+    /// The same with what is not proved: to look at, and for test accounts.
+    pub fn unproved_catalog(&self) -> Result<Arc<Catalog>, Failure> {
+        Ok(Arc::new(self.load(&[])?.0))
+    }
+
+    /// The built-in remediations, those of the configured folders, and those of `more`; and path and
+    /// text of the files that are not built in.
+    pub fn load(
+        &self,
+        more: &[(String, String)],
+    ) -> Result<(Catalog, Vec<(String, String)>), Failure> {
+        let same = |a: &str, b: &str| {
+            a == b || matches!((fs::canonicalize(a), fs::canonicalize(b)), (Ok(a), Ok(b)) if a == b)
+        };
+        let mut own: Vec<(String, String)> = more.to_vec();
+        for folder in &self.resolved.config.catalog_dirs {
+            for file in read_files(folder, &["yaml", "yml"])? {
+                if own.iter().all(|(path, _)| !same(path, &file.0)) {
+                    own.push(file);
+                }
+            }
+        }
+        let mut catalog = Catalog::embedded();
+        if own.is_empty() {
+            return Ok((catalog, own));
+        }
+        // Files of one's own may be wrong about the API, too; those that are built in are tested.
+        let models = self.models()?;
+        let mut found = Vec::new();
+        for (path, text) in &own {
+            let complaints = stanch_catalog::check(text, &models).into_iter();
+            found.extend(complaints.map(|diagnostic| FileDiagnostic {
+                path: path.clone(),
+                diagnostic,
+            }));
+        }
+        for conflict in catalog.extend(own.iter().cloned()) {
+            if !found.contains(&conflict) {
+                found.push(conflict);
+            }
+        }
+        let mut broken = false;
         for diagnostic in &found {
-            broken += usize::from(diagnostic.diagnostic.severity == Severity::Error);
+            broken |= diagnostic.diagnostic.severity == Severity::Error;
             say(diagnostic);
         }
-        if broken > 0 {
+        if broken {
             return Err(Failure::usage("the catalog has errors")
                 .hint("correct the files, or take their folder out of `catalog_dirs`"));
         }
-        Ok(Arc::new(catalog))
+        Ok((catalog, own))
     }
 
     /// The ledger, made if there is none.
@@ -192,20 +235,20 @@ impl Wire {
         &self,
         ledger: Arc<dyn Ledger>,
         settings: Settings,
-        more: Vec<Arc<dyn Notifier>>,
+        mut more: Vec<Arc<dyn Notifier>>,
     ) -> Result<Arc<Hub>, Failure> {
-        let config = &self.resolved.config;
-        let catalog = self.catalog()?;
-        let mut notifiers = more;
-        if let Some(folder) = &config.logs {
-            notifiers.push(Arc::new(LogFolder::new(
-                folder.clone(),
-                Arc::clone(&ledger),
-            )));
-        }
-        for url in &config.notify.webhooks {
-            notifiers.push(Arc::new(Webhook::new(url.clone(), Arc::clone(&self.clock))));
-        }
+        more.extend(self.notifiers(&ledger));
+        self.hub_of(self.catalog()?, ledger, settings, more)
+    }
+
+    /// The hub of a catalog, which tells `notifiers`.
+    pub fn hub_of(
+        &self,
+        catalog: Arc<Catalog>,
+        ledger: Arc<dyn Ledger>,
+        settings: Settings,
+        notifiers: Vec<Arc<dyn Notifier>>,
+    ) -> Result<Arc<Hub>, Failure> {
         let ports = Ports {
             sessions: Arc::new(self.sessions()?),
             ledger,
@@ -215,6 +258,20 @@ impl Wire {
             notifiers,
         };
         Ok(Arc::new(Hub::new(ports, settings, catalog, self.models()?)))
+    }
+
+    /// The configured channels.
+    pub fn notifiers(&self, ledger: &Arc<dyn Ledger>) -> Vec<Arc<dyn Notifier>> {
+        let config = &self.resolved.config;
+        let mut notifiers: Vec<Arc<dyn Notifier>> = Vec::new();
+        if let Some(folder) = &config.logs {
+            let folder = LogFolder::new(folder.clone(), Arc::clone(ledger));
+            notifiers.push(Arc::new(folder));
+        }
+        for url in &config.notify.webhooks {
+            notifiers.push(Arc::new(Webhook::new(url.clone(), Arc::clone(&self.clock))));
+        }
+        notifiers
     }
 
     /// Who asks: the flag, the configuration, or the user's name.

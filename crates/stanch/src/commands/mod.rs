@@ -64,7 +64,7 @@ pub fn run(Cli { global, command }: Cli) -> Result<Exit, Failure> {
             } => fix::rollback(&wire, id, dry_run, force, person).await,
             Command::Ledger(command) => ledger::run(&wire, command).await,
             Command::Deadletter(command) => dead_letter::run(&wire, command).await,
-            Command::Catalog(command) => catalog::run(&wire, command),
+            Command::Catalog(command) => catalog::run(&wire, command).await,
             Command::Runbook(command) => runbook::run(&wire, command).await,
             Command::Api(command) => api::run(&wire, command).await,
             Command::Gameday(options) => gameday::run(&wire, options).await,

@@ -422,6 +422,100 @@ fn gameday_plants_fixes_undoes_and_removes() {
 }
 
 #[test]
+fn files_of_ones_own_run_once_they_are_proved() {
+    let world = World::new();
+    let account = MEMBERS[1].0;
+    let file = include_str!("../../../../xtask/src/new.yaml")
+        .replace("{{NAME}}", "MineKeepVersions")
+        .replace("{{KEBAB}}", "mine-keep-versions");
+    world.here.put("mine/keep-versions.yaml", &file);
+    let dirs = ["--set", "catalog_dirs=mine"];
+    let role = "gameday.role=SecurityRemediationCrossAccountRole";
+    let (sandbox, rest) = (format!("accounts.{account}.test=true"), ["--set", role]);
+    let prove = [
+        &[
+            "catalog",
+            "test",
+            "mine",
+            "--account",
+            account,
+            "--set",
+            &sandbox,
+        ][..],
+        &rest,
+    ]
+    .concat();
+    let finding = world.here.put("nothing.json", "[]");
+    let plan = [&["plan", finding.to_str().unwrap()][..], &dirs].concat();
+
+    // Whoever only looks may see it; nobody runs it.
+    let list = [&["catalog", "list"][..], &dirs].concat();
+    world.here.run(&list).exits(0).says("MineKeepVersions");
+    world
+        .here
+        .run(&plan)
+        .exits(2)
+        .says("`mine/keep-versions.yaml` is not proved")
+        .says("stanch catalog test mine/keep-versions.yaml");
+    world
+        .here
+        .run(&["catalog", "test", "mine", "--account", account])
+        .exits(3)
+        .says("is not marked as a test account");
+    world
+        .here
+        .run(&prove)
+        .exits(0)
+        .says("MineKeepVersions is proved: mine/keep-versions.proof.json");
+    world.here.run(&plan).exits(0);
+
+    // What was proved is the file as it was.
+    let edited = file.replace("class: guarded", "class: safe");
+    world.here.put("mine/keep-versions.yaml", &edited);
+    world
+        .here
+        .run(&plan)
+        .exits(2)
+        .says("has changed since it was proved");
+
+    // An undo that does not put back what was there.
+    let broken = file.replace(
+        "{Status: Suspended}}\nexamples",
+        "{Status: Enabled}}\nexamples",
+    );
+    assert_ne!(broken, file);
+    world.here.put("mine/keep-versions.yaml", &broken);
+    world
+        .here
+        .run(&prove)
+        .exits(1)
+        .says("MineKeepVersions is not proved")
+        .says("Versioning was suspended: undo: ");
+    world.here.run(&plan).exits(2).says("failed its proof of ");
+
+    // Two files for one control, and a call that AWS does not have.
+    let shipped = world.here.run(&["catalog", "show", "S3BlockPublicAccess"]);
+    let rival = shipped
+        .stdout
+        .replace("remediation: S3BlockPublicAccess", "remediation: Rival");
+    world.here.put("mine/keep-versions.yaml", rival);
+    world
+        .here
+        .run(&plan)
+        .exits(2)
+        .says("mine/keep-versions.yaml:1:1: error: ")
+        .says("is already claimed by `s3/block-public-access.yaml`");
+    let wrong = file.replace("s3.PutBucketVersioning", "s3.PutBucketVersions");
+    world.here.put("mine/keep-versions.yaml", wrong);
+    world
+        .here
+        .run(&plan)
+        .exits(2)
+        .says("the catalog has errors")
+        .says("PutBucketVersions");
+}
+
+#[test]
 fn documents_run_with_their_own_credentials() {
     let mut world = World::new();
     world

@@ -18,7 +18,7 @@ use crate::{
 
 /// Explains what `name` names: a control, under any of its names, or a remediation.
 pub fn explain(wire: &Wire, name: &str) -> Result<Exit, Failure> {
-    let catalog = wire.catalog()?;
+    let catalog = wire.unproved_catalog()?;
     let models = wire.models()?;
     if let Some(remediation) = catalog.get(name) {
         return show(wire, &catalog, &models, None, &[remediation]);

@@ -14,7 +14,7 @@ use crate::{
 /// Writes the documents to a folder, or prints them.
 pub fn export(wire: &Wire, options: &Export) -> Result<Exit, Failure> {
     let ExportFormat::Ssm = options.format;
-    let (catalog, models) = (wire.catalog()?, wire.models()?);
+    let (catalog, models) = (wire.unproved_catalog()?, wire.models()?);
     let remediations: Vec<Arc<Remediation>> = match options.names.is_empty() {
         true => catalog.iter().collect(),
         false => {

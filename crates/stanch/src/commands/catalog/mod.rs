@@ -3,8 +3,9 @@
 mod coverage;
 mod explain;
 mod export;
+mod test;
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 use serde_json::{Value, json};
 use stanch_catalog::{Catalog as Files, Class, FileDiagnostic, Remediation, Undo};
@@ -17,7 +18,7 @@ use crate::{
 };
 
 /// Runs the subcommand.
-pub fn run(wire: &Wire, command: Catalog) -> Result<Exit, Failure> {
+pub async fn run(wire: &Wire, command: Catalog) -> Result<Exit, Failure> {
     match command {
         Catalog::List => list(wire),
         Catalog::Show { name } => show(wire, &name),
@@ -25,6 +26,7 @@ pub fn run(wire: &Wire, command: Catalog) -> Result<Exit, Failure> {
         Catalog::Coverage { standard } => coverage::coverage(wire, standard.as_deref()),
         Catalog::Export(options) => export::export(wire, &options),
         Catalog::Check { files } => check(wire, &files),
+        Catalog::Test(options) => test::test(wire, &options).await,
     }
 }
 
@@ -69,7 +71,7 @@ fn facts(remediation: &Remediation, path: Option<&str>) -> Value {
 }
 
 fn list(wire: &Wire) -> Result<Exit, Failure> {
-    let catalog = wire.catalog()?;
+    let catalog = wire.unproved_catalog()?;
     if wire.json {
         let all: Vec<Value> = catalog
             .iter()
@@ -92,7 +94,7 @@ fn list(wire: &Wire) -> Result<Exit, Failure> {
 }
 
 fn show(wire: &Wire, name: &str) -> Result<Exit, Failure> {
-    let catalog = wire.catalog()?;
+    let catalog = wire.unproved_catalog()?;
     let remediation = get(&catalog, name)?;
     if wire.json {
         print_json(&facts(&remediation, catalog.path(name)))?;
@@ -115,7 +117,7 @@ fn get(catalog: &Files, name: &str) -> Result<Arc<Remediation>, Failure> {
     })
 }
 
-fn check(wire: &Wire, files: &[std::path::PathBuf]) -> Result<Exit, Failure> {
+fn check(wire: &Wire, files: &[PathBuf]) -> Result<Exit, Failure> {
     let mut texts: Vec<(String, String)> = Vec::new();
     let mut folders = files.to_vec();
     if files.is_empty() {
@@ -123,16 +125,7 @@ fn check(wire: &Wire, files: &[std::path::PathBuf]) -> Result<Exit, Failure> {
             .extend(Files::embedded_files().map(|(path, text)| (path.to_owned(), text.to_owned())));
         folders.clone_from(&wire.resolved.config.catalog_dirs);
     }
-    for path in folders {
-        if path.is_dir() {
-            texts.extend(read_files(&path, &["yaml", "yml"])?);
-        } else {
-            let text = std::fs::read_to_string(&path).map_err(|error| {
-                Failure::usage(format!("cannot read `{}`: {error}", path.display()))
-            })?;
-            texts.push((path.to_string_lossy().into_owned(), text));
-        }
-    }
+    texts.extend(files_at(&folders)?);
     let models = wire.models()?;
     let mut found = Vec::new();
     let mut sound = Vec::new();
@@ -157,6 +150,22 @@ fn check(wire: &Wire, files: &[std::path::PathBuf]) -> Result<Exit, Failure> {
         }
     }
     report(wire, &found, &counted(count, "file"))
+}
+
+/// Path and text of catalog files, and of those in folders.
+fn files_at(paths: &[PathBuf]) -> Result<Vec<(String, String)>, Failure> {
+    let mut texts = Vec::new();
+    for path in paths {
+        if path.is_dir() {
+            texts.extend(read_files(path, &["yaml", "yml"])?);
+        } else {
+            let text = std::fs::read_to_string(path).map_err(|error| {
+                Failure::usage(format!("cannot read `{}`: {error}", path.display()))
+            })?;
+            texts.push((path.to_string_lossy().into_owned(), text));
+        }
+    }
+    Ok(texts)
 }
 
 /// That so many are sound.
