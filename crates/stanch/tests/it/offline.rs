@@ -109,7 +109,7 @@ fn a_control_is_explained_under_each_of_its_names() {
     assert_eq!(fix["requirements"][0]["framework"], "fsbp");
     here.run(&["catalog", "explain", "S3BlockPublicAces"])
         .exits(2)
-        .says("did you mean `S3BlockPublicAccess`?");
+        .says("did you mean `S3BlockPublicAccess`");
 }
 
 #[test]
