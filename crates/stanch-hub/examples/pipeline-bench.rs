@@ -28,6 +28,9 @@ use stanch_runbook::Ids;
 use stanch_testkit::Misconfiguration;
 use stanch_types::{AccountId, Api, Call, CallError, CallErrorKind, Clock, Reply, Scope, Sessions};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Every bucket is there and has no public access block.
 struct Instant0;
 
