@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use serde_json::{Map, Value, json};
 use stanch_catalog::{Plan, PlannedAction};
 use stanch_ledger::{Digest, Event, Phase, StepFinished, StepOutcome, StepStarted};
-use stanch_runbook::{AutomationStatus, Engine, Operations, Options, Selector};
+use stanch_runbook::{AutomationStatus, Document, Engine, Operations, Options, Output};
 use stanch_types::{Api, Call, CallError, CallErrorKind, Reply, chain};
 use tokio::sync::Mutex;
 
@@ -35,7 +35,7 @@ struct Request {
     index: u32,
     name: String,
     call: Call,
-    outputs: Vec<(String, Selector)>,
+    outputs: Vec<Output>,
 }
 
 /// A run of a plan, or of what is left of it after a crash.
@@ -57,7 +57,6 @@ impl Running<'_> {
     /// # Errors
     /// What failed, with its causes.
     pub(crate) async fn run(self, ports: &Ports) -> Result<(), String> {
-        let gate = Gate::new(&self).map_err(|error| chain(&error))?;
         let mut rest = self.plan.clone();
         let steps = (0_u32..)
             .zip(rest.steps)
@@ -74,6 +73,7 @@ impl Running<'_> {
             return Ok(());
         }
         let document = rest.document().map_err(|error| chain(&error))?;
+        let gate = Gate::new(&self, &document);
         let engine = Engine::new(stanch_runbook::Ports::new(
             Arc::new(gate),
             Arc::clone(&ports.clock),
@@ -104,28 +104,25 @@ impl Running<'_> {
 }
 
 impl Gate {
-    fn new(running: &Running<'_>) -> Result<Self, stanch_runbook::SelectorError> {
+    /// `document` is what of the plan is still to be done.
+    fn new(running: &Running<'_>, document: &Document) -> Self {
         let mut remaining = Vec::new();
         for (index, step) in (0_u32..).zip(&running.plan.steps) {
-            let PlannedAction::Call { call, outputs } = &step.action else {
+            let PlannedAction::Call { call, .. } = &step.action else {
                 continue;
             };
-            if running.skip.contains(&index) {
+            let Some(lowered) = document.steps.iter().find(|one| one.name == step.name) else {
                 continue;
-            }
-            let outputs = outputs
-                .iter()
-                .map(|output| Ok((output.name.clone(), output.select.parse()?)))
-                .collect::<Result<_, stanch_runbook::SelectorError>>()?;
+            };
             remaining.push(Request {
                 index,
                 name: step.name.clone(),
                 call: call.clone(),
-                outputs,
+                outputs: lowered.outputs.clone(),
             });
         }
         remaining.reverse();
-        Ok(Self {
+        Self {
             api: Arc::clone(&running.api),
             operations: Arc::clone(&running.operations),
             journal: Arc::clone(&running.journal),
@@ -134,7 +131,7 @@ impl Gate {
                 remaining,
                 outputs: running.outputs.clone(),
             }),
-        })
+        }
     }
 
     async fn write(&self, call: &Call) -> Result<Reply, CallError> {
@@ -183,8 +180,9 @@ impl Gate {
                 let outputs: Map<String, Value> = sent
                     .outputs
                     .iter()
-                    .filter_map(|(name, selector)| {
-                        Some((name.clone(), selector.select(&reply.output)?))
+                    // The engine fails the step where an answer is not what was declared.
+                    .filter_map(|output| {
+                        Some((output.name.clone(), output.of(&reply.output).ok()??))
                     })
                     .collect();
                 (

@@ -182,31 +182,39 @@ fn outputs(
         .map(|(name, value)| (name.to_owned(), Found::Value(value)))
         .collect();
     for output in &step.outputs {
-        let selector: Selector = output
-            .selector
-            .parse()
-            .map_err(|error| StepError::Input(format!("output `{}`: {error}", output.name)))?;
-        let selected = selector.select(&answer.response).or_else(|| {
-            answer
-                .payload
-                .as_ref()
-                .and_then(|payload| selector.select(payload))
-        });
+        let selected = match (output.of(&answer.response)?, &answer.payload) {
+            (None, Some(payload)) => output.of(payload)?,
+            (selected, _) => selected,
+        };
         if let Some(value) = selected {
-            outputs.insert(output.name.clone(), Found::Value(typed(output, value)?));
+            outputs.insert(output.name.clone(), Found::Value(value));
         }
     }
     Ok(outputs)
 }
 
-/// A selected value as its declared type. Everything can be text.
-fn typed(output: &Output, value: Value) -> Result<Value, StepError> {
-    if output.kind.base() == Type::String {
-        return Ok(Value::String(in_text(&value)));
+impl Output {
+    /// The value in an answer, as the declared type; `None` where the answer has nothing there.
+    /// Everything can be text.
+    ///
+    /// # Errors
+    /// The selector cannot be read, or the value is not of the type.
+    pub fn of(&self, answer: &Value) -> Result<Option<Value>, StepError> {
+        let selector: Selector = self
+            .selector
+            .parse()
+            .map_err(|error| StepError::Input(format!("output `{}`: {error}", self.name)))?;
+        let Some(value) = selector.select(answer) else {
+            return Ok(None);
+        };
+        if self.kind.base() == Type::String {
+            return Ok(Some(Value::String(in_text(&value))));
+        }
+        let converted = convert(&value, self.kind).ok_or_else(|| StepError::Output {
+            name: self.name.clone(),
+            found: value.to_string(),
+            kind: self.kind.to_string(),
+        })?;
+        Ok(Some(converted))
     }
-    convert(&value, output.kind).ok_or_else(|| StepError::Output {
-        name: output.name.clone(),
-        found: value.to_string(),
-        kind: output.kind.to_string(),
-    })
 }

@@ -232,3 +232,18 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn an_output_has_its_declared_type_whatever_the_answer_has() {
+    let output = |kind| stanch_runbook::Output {
+        name: "Version".to_owned(),
+        selector: "$.Version.Number".to_owned(),
+        kind,
+    };
+    let answer = serde_json::json!({"Version": {"Number": 7}});
+    let of = |kind, answer| output(kind).of(answer).unwrap();
+    assert_eq!(of(Type::String, &answer), Some("7".into()));
+    assert_eq!(of(Type::Integer, &answer), Some(7.into()));
+    assert_eq!(of(Type::String, &serde_json::json!({})), None);
+    assert!(output(Type::StringMap).of(&answer).is_err());
+}
