@@ -288,7 +288,13 @@ impl Lower<'_> {
             json!({"Stage": "unpack", "Item": format!("{{{{ {}.CurrentIteratorValue }}}}", step.name)}),
         );
         let source = |member: &str| (format!("{unpack}.{member}"), member.to_owned());
-        let variants = self.variants(step, with, &source, &mut take)?;
+        let mut variants = self.variants(step, with, &source, &mut take)?;
+        for (_, request) in &mut variants {
+            // The loop has the step's own name.
+            if request.name == step.name {
+                request.name = format!("{}_Each", step.name);
+            }
+        }
         let mut body = Vec::new();
         let choice = (variants.len() > 1).then(|| {
             declare(&mut take, VARIANT, Type::Integer);

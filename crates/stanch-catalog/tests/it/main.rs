@@ -11,6 +11,7 @@ mod diagnostics;
 mod exports;
 mod files;
 mod generated;
+mod pages;
 mod plans;
 mod policies;
 mod requirements;

@@ -2,12 +2,12 @@
 
 use std::{fs, sync::Arc};
 
-use stanch_catalog::Remediation;
+use stanch_catalog::{ExportError, Remediation};
 
 use super::get;
 use crate::{
     cli::{Export, ExportFormat},
-    output::{Exit, Failure, print, print_json},
+    output::{Exit, Failure, print, print_json, say},
     wire::Wire,
 };
 
@@ -24,7 +24,15 @@ pub fn export(wire: &Wire, options: &Export) -> Result<Exit, Failure> {
     };
     let mut documents = Vec::new();
     for one in &remediations {
-        let export = one.export(&models).map_err(|error| Failure::of(&error))?;
+        let export = match one.export(&models) {
+            Ok(export) => export,
+            // Whoever asks for all wants those that there are.
+            Err(error @ ExportError::TooManyOptional { .. }) if options.names.is_empty() => {
+                say(format_args!("warning: {} is left out: {error}", one.name));
+                continue;
+            }
+            Err(error) => return Err(Failure::of(&error)),
+        };
         documents.push((one.name.clone(), export.remediation.to_yaml()));
         let rollback = export.rollback.map(|document| document.to_yaml());
         documents.extend(rollback.map(|text| (format!("{}Rollback", one.name), text)));
