@@ -47,6 +47,14 @@ pub enum ExportError {
         /// How many.
         count: usize,
     },
+    /// Automation cannot tell which writing of a step has answered.
+    #[error(
+        "step `{step}` may leave out inputs, and its answer is used later; that cannot be exported"
+    )]
+    AmbiguousAnswer {
+        /// The step.
+        step: String,
+    },
 }
 
 /// Automation cannot leave an input out: a step is written once for each combination.
@@ -354,6 +362,12 @@ impl Lower<'_> {
             return Err(ExportError::TooManyOptional {
                 step: step.name.clone(),
                 count: left_out.len(),
+            });
+        }
+        let answers = matches!(&step.action, Action::Call { outputs, .. } if !outputs.is_empty());
+        if answers && !left_out.is_empty() {
+            return Err(ExportError::AmbiguousAnswer {
+                step: step.name.clone(),
             });
         }
         let mut variants = Vec::new();

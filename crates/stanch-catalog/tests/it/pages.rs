@@ -99,20 +99,19 @@ fn generated_iam_matrix_is_fresh() {
 }
 
 /// Every remediation as Automation documents, by their names; and those that Automation cannot run,
-/// since a request of theirs may leave out too many inputs.
+/// since a request of theirs may leave inputs out.
 fn documents(models: &Models) -> (Vec<(String, Document)>, Vec<String>) {
     let (mut documents, mut only_native) = (Vec::new(), Vec::new());
     for one in Catalog::embedded().iter() {
-        match one.export(models) {
-            Ok(export) => {
-                documents.push((one.name.clone(), export.remediation));
-                let rollback = export.rollback.into_iter();
-                documents
-                    .extend(rollback.map(|document| (format!("{}Rollback", one.name), document)));
-            }
-            Err(ExportError::TooManyOptional { .. }) => only_native.push(one.name.clone()),
-            Err(error) => panic!("{}: {error}", one.name),
+        let export = one.export(models);
+        if !matches!(export, Ok(_) | Err(ExportError::Lookup(_))) {
+            only_native.push(one.name.clone());
+            continue;
         }
+        let export = export.unwrap();
+        documents.push((one.name.clone(), export.remediation));
+        let rollback = export.rollback.into_iter();
+        documents.extend(rollback.map(|document| (format!("{}Rollback", one.name), document)));
     }
     (documents, only_native)
 }
@@ -481,8 +480,8 @@ fn index(catalog: &Catalog, models: &Models) -> String {
     let (_, only_native) = documents(models);
     if !only_native.is_empty() {
         text.push_str(
-            "\n## Not as Automation documents\n\nThe native engine runs them; Systems Manager cannot, since a request of theirs may leave out more \
-             inputs than a document can spell out.\n\n",
+            "\n## Not as Automation documents\n\nThe native engine runs them; Systems Manager cannot, since a request of theirs may leave inputs out \
+             in more ways than a document can spell out, or may do so and is asked for its answer later.\n\n",
         );
         for name in only_native {
             let page = catalog.path(&name).unwrap().replace(".yaml", ".md");

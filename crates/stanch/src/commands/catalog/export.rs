@@ -27,7 +27,7 @@ pub fn export(wire: &Wire, options: &Export) -> Result<Exit, Failure> {
         let export = match one.export(&models) {
             Ok(export) => export,
             // Whoever asks for all wants those that there are.
-            Err(error @ ExportError::TooManyOptional { .. }) if options.names.is_empty() => {
+            Err(error) if options.names.is_empty() && !matches!(error, ExportError::Lookup(_)) => {
                 say(format_args!("warning: {} is left out: {error}", one.name));
                 continue;
             }
