@@ -10,6 +10,7 @@ mod fake;
 mod finding;
 mod generated;
 mod look;
+pub mod measure;
 pub mod organization;
 mod plant;
 pub mod proof;

@@ -8,14 +8,8 @@
 use std::{
     error::Error,
     fs,
-    io::{Read as _, Write as _},
-    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     path::Path,
     process::{Command, Stdio},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
     thread,
     time::{Duration, Instant},
 };
@@ -24,20 +18,15 @@ use serde_json::{Value, json};
 use stanch_catalog::Catalog;
 use stanch_ledger::{Ledger, Query, SqliteLedger, Status};
 use stanch_testkit::{
-    Emulated, Emulator, Misconfiguration, Organization, models,
+    Emulated, Emulator, Misconfiguration, Organization,
+    measure::{Relay, Used},
+    models,
     organization::{MEMBERS, REGIONS, role_policy},
     repository,
 };
 use stanch_types::{AccountId, Call, Region};
 
 type Outcome<T = ()> = Result<T, Box<dyn Error>>;
-
-/// Runs the rest of its arguments; prints CPU seconds and peak memory in KiB.
-const USAGE: &str = "import resource, subprocess, sys
-done = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL)
-used = resource.getrusage(resource.RUSAGE_CHILDREN)
-print(used.ru_utime + used.ru_stime, used.ru_maxrss)
-sys.exit(done.returncode)";
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Outcome {
@@ -48,7 +37,7 @@ async fn main() -> Outcome {
     }
     fs::create_dir_all(folder.join("inbox"))?;
     let emulator = Emulator::start()?;
-    let relay = Relay::start(emulator.endpoint())?;
+    let relay = Relay::start(emulator.address())?;
     let home: Region = REGIONS[0].parse()?;
     let aws = Emulated::at(&emulator.endpoint(), home.clone());
     let root = |account: &AccountId, region: &Region| aws.root(account, region);
@@ -91,22 +80,15 @@ async fn main() -> Outcome {
         let file = folder.join(format!("{n}.json"));
         fs::write(&file, event)?;
         let before = relay.requests();
-        let output = Command::new("python3")
-            .args(["-c", USAGE])
-            .arg(&stanch)
-            .args(["remediate", "--as", "bench"])
-            .arg(&file)
-            .envs(environment.iter().cloned())
-            .env("STANCH_CONFIG", &config)
-            .stderr(Stdio::inherit())
-            .output()?;
-        if !output.status.success() {
-            return Err(format!("`stanch remediate` failed ({})", output.status).into());
-        }
-        let text = String::from_utf8(output.stdout)?;
-        let mut words = text.split_whitespace();
-        cpu.push(words.next().ok_or("no CPU time")?.parse::<f64>()? * 1000.0);
-        memory.push(words.next().ok_or("no memory")?.parse::<f64>()? / 1024.0);
+        let used = Used::by(
+            Command::new(&stanch)
+                .args(["remediate", "--as", "bench"])
+                .arg(&file)
+                .envs(environment.iter().cloned())
+                .env("STANCH_CONFIG", &config),
+        )?;
+        cpu.push(used.cpu_ms);
+        memory.push(used.peak_memory_mib);
         requests.push((relay.requests() - before) as f64);
     }
 
@@ -192,65 +174,4 @@ fn median(values: &mut [f64]) -> f64 {
     values.sort_by(f64::total_cmp);
     let middle = values.get(values.len() / 2).copied().unwrap_or(f64::NAN);
     (middle * 10.0).round() / 10.0
-}
-
-/// Passes connections on to the emulator and counts the requests.
-struct Relay {
-    address: SocketAddr,
-    requests: Arc<AtomicU64>,
-}
-
-impl Relay {
-    fn start(to: impl ToString) -> Outcome<Self> {
-        let to = to.to_string();
-        let to: SocketAddr = to
-            .trim_start_matches("http://")
-            .trim_end_matches('/')
-            .parse()?;
-        let listener = TcpListener::bind("127.0.0.1:0")?;
-        let address = listener.local_addr()?;
-        let requests = Arc::new(AtomicU64::new(0));
-        let counter = Arc::clone(&requests);
-        thread::spawn(move || {
-            for client in listener.incoming().flatten() {
-                let Ok(server) = TcpStream::connect(to) else {
-                    continue;
-                };
-                let (Ok(client2), Ok(server2)) = (client.try_clone(), server.try_clone()) else {
-                    continue;
-                };
-                let counter = Arc::clone(&counter);
-                thread::spawn(move || pass(client, server, Some(&counter)));
-                thread::spawn(move || pass(server2, client2, None));
-            }
-        });
-        Ok(Self { address, requests })
-    }
-
-    fn endpoint(&self) -> String {
-        format!("http://{}", self.address)
-    }
-
-    fn requests(&self) -> u64 {
-        self.requests.load(Ordering::SeqCst)
-    }
-}
-
-/// Copies one direction; counts the heads of requests, which the client writes in one piece.
-fn pass(mut from: TcpStream, mut to: TcpStream, counter: Option<&AtomicU64>) {
-    let mut buffer = vec![0; 64 * 1024];
-    while let Ok(length @ 1..) = from.read(&mut buffer) {
-        let piece = buffer.get(..length).unwrap_or_default();
-        if let Some(counter) = counter {
-            let heads = piece
-                .windows(11)
-                .filter(|window| window == b" HTTP/1.1\r\n")
-                .count();
-            counter.fetch_add(heads as u64, Ordering::SeqCst);
-        }
-        if to.write_all(piece).is_err() {
-            break;
-        }
-    }
-    let _ = to.shutdown(Shutdown::Write);
 }
