@@ -24,7 +24,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Check the tools of this machine and install the emulator into `.venv/`
+    /// Check the tools of this machine; install the emulators and the IAM simulator
     Setup,
     /// Format, lints, every test, and that the generated files are fresh
     Test,

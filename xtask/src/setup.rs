@@ -1,4 +1,4 @@
-//! What must be on the machine, and the emulator in `.venv/`.
+//! What must be on the machine, the emulators in `.venv/` and the IAM simulator in `tools/judge/`.
 
 use std::{
     fs,
@@ -11,10 +11,14 @@ use crate::run::{Failure, Outcome, answer, cargo, root, run, section};
 /// The oldest Python that the pinned emulator runs on.
 const PYTHON: (u32, u32) = (3, 10);
 
-/// Checks the tools and installs the pinned emulator, unless that is done; gives the path of its
-/// Python.
+/// The oldest Node.js that the pinned IAM simulator runs on.
+const NODE: u32 = 20;
+
+/// Checks the tools and installs the pinned emulators and the IAM simulator, unless that is done; gives
+/// the path of the emulators' Python.
 pub fn setup() -> Outcome<PathBuf> {
     check_rust()?;
+    judge()?;
     emulator()
 }
 
@@ -29,6 +33,52 @@ pub fn check_rust() -> Outcome {
     Ok(())
 }
 
+fn judge() -> Outcome {
+    let missing = |what: &str| {
+        Failure::new(format!("{what} is missing"))
+            .hint("install Node.js with npm (https://nodejs.org); the IAM simulator that judges the proof suite runs on it")
+    };
+    let version = answer(Command::new("node").arg("--version"));
+    let major = version.and_then(|v| {
+        v.trim_start_matches('v')
+            .split('.')
+            .next()?
+            .parse::<u32>()
+            .ok()
+    });
+    if major.is_none_or(|major| major < NODE) {
+        return Err(missing(&format!("Node.js {NODE} or newer")));
+    }
+    let folder = root().join("tools/judge");
+    let (pins, stamp) = (
+        folder.join("package-lock.json"),
+        folder.join("node_modules/installed-package-lock.json"),
+    );
+    let wanted = fs::read(&pins).map_err(|error| unreadable(&pins, &error))?;
+    if fs::read(&stamp).is_ok_and(|installed| installed == wanted) {
+        return Ok(());
+    }
+    if answer(Command::new("npm").arg("--version")).is_none() {
+        return Err(missing("npm"));
+    }
+    section("IAM simulator: installing into tools/judge/ (once)");
+    run(Command::new("npm")
+        .args([
+            "ci",
+            "--ignore-scripts",
+            "--no-audit",
+            "--no-fund",
+            "--silent",
+        ])
+        .current_dir(&folder))
+    .map_err(|failure| {
+        failure
+            .hint("is the npm registry reachable, and `tools/judge/package-lock.json` unchanged?")
+    })?;
+    // Written last: an installation that was cut off is done again.
+    fs::write(&stamp, wanted).map_err(|error| unreadable(&stamp, &error))
+}
+
 fn emulator() -> Outcome<PathBuf> {
     let (venv, pins) = (root().join(".venv"), root().join("tools/requirements.txt"));
     let (python, stamp) = (
@@ -40,7 +90,7 @@ fn emulator() -> Outcome<PathBuf> {
         return Ok(python);
     }
 
-    section("emulator: installing into .venv/ (once)");
+    section("emulators: installing into .venv/ (once)");
     run(Command::new(find_python()?)
         .args(["-m", "venv", "--clear"])
         .arg(&venv))?;

@@ -79,8 +79,10 @@ pub struct FastClock {
     start: Instant,
     epoch: Timestamp,
     speed: u32,
-    /// Seconds that were left out.
+    /// Milliseconds that were left out.
     skipped: AtomicU64,
+    /// Sleeps up to this long are left out.
+    pauses: Duration,
 }
 
 impl FastClock {
@@ -92,12 +94,21 @@ impl FastClock {
             epoch: now,
             speed: speed.max(1),
             skipped: AtomicU64::new(0),
+            pauses: Duration::ZERO,
         }
+    }
+
+    /// The same, but nobody waits for sleeps up to this long: those between two looks at something.
+    #[must_use]
+    pub const fn without_pauses(mut self, up_to: Duration) -> Self {
+        self.pauses = up_to;
+        self
     }
 
     /// Lets so much time have passed, without waiting.
     pub fn skip(&self, time: Duration) {
-        self.skipped.fetch_add(time.as_secs(), Ordering::Relaxed);
+        let time = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        self.skipped.fetch_add(time, Ordering::Relaxed);
     }
 }
 
@@ -110,14 +121,19 @@ impl Clock for FastClock {
     }
 
     fn monotonic(&self) -> Duration {
-        let skipped = Duration::from_secs(self.skipped.load(Ordering::Relaxed));
+        let skipped = Duration::from_millis(self.skipped.load(Ordering::Relaxed));
         let passed = self.start.elapsed().saturating_mul(self.speed);
         passed.saturating_add(skipped)
     }
 
     #[expect(clippy::disallowed_methods, reason = "real time, only less of it")]
     async fn sleep(&self, duration: Duration) {
-        tokio::time::sleep(duration / self.speed).await;
+        if duration <= self.pauses {
+            self.skip(duration);
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        } else {
+            tokio::time::sleep(duration / self.speed).await;
+        }
     }
 }
 

@@ -65,6 +65,13 @@ impl Misconfiguration {
                 "AssociatedStandards": [{"StandardsId": "standards/aws-foundational-security-best-practices/v/1.0.0"}]}),
             _ => json!({"Status": "FAILED"}),
         };
+        let (product, types) = match control {
+            ControlRef::Product(kind) => ("GuardDuty", kind.as_str()),
+            _ => (
+                "Security Hub",
+                "Software and Configuration Checks/Industry and Regulatory Standards",
+            ),
+        };
         let mut resource = json!({"Type": self.resource_type, "Id": self.resource_id, "Partition": partition, "Region": region});
         if let (Some(resource), false) = (resource.as_object_mut(), self.details.is_null()) {
             resource.insert(
@@ -76,12 +83,12 @@ impl Misconfiguration {
             "SchemaVersion": "2018-10-08",
             "Id": format!("arn:{partition}:securityhub:{region}:{account}:security-control/{control}/finding/{}", self.resource_id),
             "ProductArn": format!("arn:{partition}:securityhub:{region}::product/aws/securityhub"),
-            "ProductName": "Security Hub",
+            "ProductName": product,
             "CompanyName": "AWS",
             "Region": region,
             "GeneratorId": generator,
             "AwsAccountId": account,
-            "Types": ["Software and Configuration Checks/Industry and Regulatory Standards"],
+            "Types": [types],
             "FirstObservedAt": at, "LastObservedAt": at, "CreatedAt": at, "UpdatedAt": at,
             "Severity": {"Label": "HIGH", "Normalized": 70, "Original": "HIGH"},
             "Title": format!("{control} on {}", self.resource_id),

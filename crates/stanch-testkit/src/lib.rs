@@ -9,6 +9,7 @@ mod emulator;
 mod fake;
 mod finding;
 mod generated;
+pub mod judge;
 mod look;
 pub mod measure;
 pub mod organization;

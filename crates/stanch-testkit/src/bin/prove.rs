@@ -3,12 +3,11 @@
 use std::{error::Error, fs, path::Path, process::ExitCode, sync::Arc};
 
 use stanch_catalog::Catalog;
-use stanch_testkit::proof::{World, prove};
+use stanch_testkit::proof::prove;
 
 type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 
-#[tokio::main]
-async fn main() -> Outcome<ExitCode> {
+fn main() -> Outcome<ExitCode> {
     let mut files = Vec::new();
     for argument in std::env::args().skip(1) {
         collect(Path::new(&argument), &mut files)?;
@@ -25,14 +24,30 @@ async fn main() -> Outcome<ExitCode> {
         }
         catalog
     };
-    let world = World::start(Arc::new(catalog))?;
-    let proof = prove(&world, |_| true).await;
+    let workers = catalog.iter().count().min(2);
+    let proof = prove(
+        &Arc::new(catalog),
+        workers,
+        |_| true,
+        |row, time| {
+            let broken = row.broken();
+            let verdict = if broken.is_empty() {
+                "proved"
+            } else {
+                "NOT proved"
+            };
+            eprintln!(
+                "{} {verdict} in {:.1} s",
+                row.remediation,
+                time.as_secs_f32()
+            );
+            for line in broken {
+                eprintln!("  {line}");
+            }
+        },
+    )?;
     println!("{}", proof.markdown());
-    let broken = proof.broken();
-    for line in &broken {
-        eprintln!("{line}");
-    }
-    Ok(if broken.is_empty() {
+    Ok(if proof.broken().is_empty() {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE

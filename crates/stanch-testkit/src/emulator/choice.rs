@@ -25,17 +25,30 @@ pub struct Wrong {
     pub service: &'static str,
     /// The operations; all of the service's if there are none.
     pub operations: &'static [&'static str],
+    /// The remediations to which it matters; all if there are none.
+    pub only: &'static [&'static str],
     /// What it does, and what AWS does.
     pub because: &'static str,
 }
 
 /// All that is known to be wrong and matters to a remediation.
-pub static WRONG: [Wrong; 1] = [Wrong {
-    maker: Maker::MiniStack,
-    service: "iam",
-    operations: &["UpdateAccountPasswordPolicy"],
-    because: "it keeps what an update leaves out, where AWS resets it",
-}];
+pub static WRONG: [Wrong; 2] = [
+    Wrong {
+        maker: Maker::MiniStack,
+        service: "iam",
+        operations: &["UpdateAccountPasswordPolicy"],
+        only: &[],
+        because: "it keeps what an update leaves out, where AWS resets it",
+    },
+    Wrong {
+        maker: Maker::MiniStack,
+        service: "rds",
+        operations: &["ModifyDBInstance", "ModifyDBCluster"],
+        only: &["RdsBackUpInstance", "RdsBackUpCluster"],
+        because: "a change of the days of backups waits for the maintenance window without \
+                  `ApplyImmediately`, where AWS makes it at once",
+    },
+];
 
 /// Neither emulator has all that an example needs.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -54,7 +67,9 @@ pub struct Unplayable {
 pub fn choose(remediation: &Remediation, example: &Example) -> Result<Maker, Unplayable> {
     let called = operations_called(remediation, example);
     let lacking = |maker| -> Vec<String> {
-        let lacks = |(service, operation): &&(&str, &str)| !has(maker, service, operation);
+        let lacks = |(service, operation): &&(&str, &str)| {
+            !has(maker, service, operation, &remediation.name)
+        };
         let missing = called.iter().filter(lacks);
         missing
             .map(|(service, operation)| format!("`{service}.{operation}`"))
@@ -71,9 +86,10 @@ pub fn choose(remediation: &Remediation, example: &Example) -> Result<Maker, Unp
     Err(Unplayable { ministack, moto })
 }
 
-/// Whether an emulator answers an operation, and answers it as AWS does as far as is known.
+/// Whether an emulator answers an operation, and answers it as AWS does as far as is known and matters
+/// to the remediation of this name.
 #[must_use]
-pub fn has(maker: Maker, service: &str, operation: &str) -> bool {
+pub fn has(maker: Maker, service: &str, operation: &str, remediation: &str) -> bool {
     static TABLE: OnceLock<HashMap<(&str, &str), HashSet<&str>>> = OnceLock::new();
     let table = TABLE.get_or_init(|| {
         let rows = OPERATIONS.lines().skip(1).filter_map(|line| {
@@ -88,6 +104,7 @@ pub fn has(maker: Maker, service: &str, operation: &str) -> bool {
         wrong.maker == maker
             && wrong.service == service
             && (wrong.operations.is_empty() || wrong.operations.contains(&operation))
+            && (wrong.only.is_empty() || wrong.only.contains(&remediation))
     };
     listed.is_some_and(|operations| operations.contains(operation)) && !WRONG.iter().any(wrong)
 }

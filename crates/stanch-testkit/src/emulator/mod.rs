@@ -76,6 +76,15 @@ impl Maker {
         }
     }
 
+    /// For people.
+    #[must_use]
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::MiniStack => "MiniStack",
+            Self::Moto => "moto",
+        }
+    }
+
     const fn paths(self) -> Paths {
         match self {
             Self::MiniStack => Paths {

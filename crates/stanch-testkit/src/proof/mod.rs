@@ -10,5 +10,5 @@ mod report;
 mod stage;
 
 pub use properties::prove;
-pub use report::{Proof, Property, Verdict};
-pub use stage::{Setback, World};
+pub use report::{Proof, Property, Row, Verdict};
+pub use stage::Setback;

@@ -1,21 +1,37 @@
 //! The ten properties, each tried on every example of a remediation.
 
-use std::{pin::pin, sync::Arc};
+use std::{
+    cell::RefCell,
+    collections::BTreeSet,
+    panic::resume_unwind,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
 
 use futures_util::future::{Either, select};
 use jiff::{SignedDuration, Timestamp};
-use serde_json::{Map, Value};
-use stanch_catalog::{Example, Plan, Remediation, Undo};
+use serde_json::{Map, Value, json};
+use stanch_catalog::{Catalog, Example, Plan, Remediation, Undo};
 use stanch_ledger::{State, Status};
 use stanch_types::chain;
 use stanch_types::{Access, Call, CallErrorKind, Clock, Scope, Sessions};
 
+use tokio::{runtime::Builder, time::timeout};
+
 use super::{
     documents::Member,
-    report::{Proof, Property, Verdict},
-    stage::{Case, LEASE, Setback, Stage, Without, World, actions},
+    report::{Proof, Property, Row, Verdict},
+    stage::{Case, LEASE, Setback, Stage, World, actions},
 };
-use crate::{Aim, Fault, Gate, Maker, Misconfiguration, Seen};
+use crate::{
+    Aim, Fault, Gate, Maker, Misconfiguration, Seen, choose,
+    judge::{Judge, Law, Need, Ruling},
+};
 
 /// What a property came to in one example.
 enum Found {
@@ -36,42 +52,148 @@ macro_rules! hold {
     };
 }
 
-/// Tries every property on every remediation of the world's catalog whose name `chosen` accepts.
-pub async fn prove(world: &World, chosen: impl Fn(&str) -> bool) -> Proof {
-    let mut proof = Proof::default();
-    for remediation in world
-        .catalog
+/// Tries every property on every remediation of `catalog` whose name `chosen` accepts, with so many
+/// workers, each with emulators of its own. `done` is told of each when it ends, and how long it took.
+///
+/// # Errors
+/// There is no IAM simulator, or no worker can be started.
+pub fn prove(
+    catalog: &Arc<Catalog>,
+    workers: usize,
+    chosen: impl Fn(&str) -> bool,
+    done: impl Fn(&Row, Duration) + Sync,
+) -> Result<Proof, Setback> {
+    let chosen: Vec<Arc<Remediation>> = catalog
         .iter()
         .filter(|remediation| chosen(&remediation.name))
-    {
-        let mut row = Vec::new();
-        for property in Property::ALL {
-            row.push((property, judge(world, &remediation, property).await));
+        .collect();
+    let judge = Arc::new(Judge::start()?);
+    let next = AtomicUsize::new(0);
+    let work = || -> Result<Vec<(usize, Row)>, Setback> {
+        let world = World::new(Arc::clone(catalog), Arc::clone(&judge))?;
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let mut rows = Vec::new();
+        loop {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            let Some(remediation) = chosen.get(index) else {
+                return Ok(rows);
+            };
+            let start = Instant::now();
+            let row = runtime.block_on(prove_one(&world, remediation));
+            done(&row, start.elapsed());
+            rows.push((index, row));
         }
-        proof.rows.push((remediation.name.clone(), row));
+    };
+    let rows = thread::scope(|scope| {
+        let start = || {
+            thread::Builder::new()
+                .stack_size(STACK)
+                .spawn_scoped(scope, work)
+        };
+        let started: Vec<_> = (0..workers).map(|_| start()).collect::<Result<_, _>>()?;
+        let mut rows = Vec::new();
+        for worker in started {
+            rows.extend(worker.join().unwrap_or_else(|panic| resume_unwind(panic))?);
+        }
+        Ok::<_, Setback>(rows)
+    });
+    let mut rows = rows?;
+    rows.sort_by_key(|(index, _)| *index);
+    Ok(Proof {
+        rows: rows.into_iter().map(|(_, row)| row).collect(),
+    })
+}
+
+/// How long one property of one example may take, in real time.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The properties' futures are large in a debug build.
+const STACK: usize = 16 << 20;
+
+async fn prove_one(world: &World, remediation: &Arc<Remediation>) -> Row {
+    let mut verdicts = Vec::new();
+    for property in Property::ALL {
+        verdicts.push((property, judge(world, remediation, property).await));
     }
-    proof
+    let examples = remediation.examples.iter();
+    Row {
+        remediation: remediation.name.clone(),
+        played_by: examples
+            .filter_map(|example| choose(remediation, example).ok())
+            .collect(),
+        verdicts,
+    }
+}
+
+/// The IAM actions that were needed so far.
+#[derive(Default)]
+struct Used(RefCell<BTreeSet<String>>);
+
+impl Used {
+    fn add(&self, rulings: &[Ruling]) {
+        let actions = rulings.iter().map(|ruling| ruling.need.action.clone());
+        self.0.borrow_mut().extend(actions);
+    }
 }
 
 /// Holds if it holds in at least one example and is broken in none.
 async fn judge(world: &World, remediation: &Arc<Remediation>, property: Property) -> Verdict {
     let mut holds = false;
     let mut not_run = "all its examples are compliant".to_owned();
+    let used = Used::default();
     for example in &remediation.examples {
-        match attempt(world, remediation, example, property).await {
+        let on = choose(remediation, example).map_or("no emulator", Maker::title);
+        let attempt = attempt(world, remediation, example, property, &used);
+        let found = timeout(PATIENCE, attempt).await.unwrap_or_else(|_| {
+            let why = format!("not over after {} seconds of real time", PATIENCE.as_secs());
+            Ok(Found::Broken(why))
+        });
+        match found {
             Ok(Found::Holds) => holds = true,
             Ok(Found::NotRun(why)) => not_run = why,
             Ok(Found::NotMeant) => {}
-            Ok(Found::Broken(why)) => return Verdict::Broken(format!("{}: {why}", example.title)),
+            Ok(Found::Broken(why)) => {
+                return Verdict::Broken(format!("{} ({on}): {why}", example.title));
+            }
             Err(setback) => {
-                return Verdict::Broken(format!("{}: {}", example.title, chain(&setback)));
+                return Verdict::Broken(format!("{} ({on}): {}", example.title, chain(&setback)));
             }
         }
     }
-    if holds {
+    if !holds {
+        return Verdict::NotRun(not_run);
+    }
+    match property {
+        Property::LeastPrivilege => without_need(world, remediation, &used),
+        _ => Verdict::Holds,
+    }
+}
+
+/// Every action that the member role has for a remediation is needed in some example.
+fn without_need(world: &World, remediation: &Remediation, used: &Used) -> Verdict {
+    let needed = match remediation.permissions(&world.models) {
+        Ok(needed) => needed,
+        Err(error) => return Verdict::Broken(chain(&error)),
+    };
+    let steps = remediation.apply.iter().chain(&remediation.undo);
+    // What AWS asks for on behalf of a request does not show in any request.
+    let besides: BTreeSet<&str> = steps
+        .flat_map(|step| &step.allow)
+        .map(|(action, _)| action.as_str())
+        .collect();
+    let used = used.0.borrow();
+    let needless: Vec<&str> = needed
+        .iter()
+        .map(|permission| permission.action.as_str())
+        .filter(|action| !used.contains(*action) && !besides.contains(action))
+        .collect();
+    if needless.is_empty() {
         Verdict::Holds
     } else {
-        Verdict::NotRun(not_run)
+        let needless = needless.join("`, `");
+        Verdict::Broken(format!(
+            "no example, fixed and undone, needs `{needless}`: add one"
+        ))
     }
 }
 
@@ -80,6 +202,7 @@ async fn attempt(
     remediation: &Arc<Remediation>,
     example: &Example,
     property: Property,
+    used: &Used,
 ) -> Finding {
     if example.compliant && !matches!(property, Property::CheckTells | Property::RunsOnce) {
         return Ok(Found::NotMeant);
@@ -93,7 +216,9 @@ async fn attempt(
         Property::RunsOnce => Box::pin(runs_once(world, remediation, example)).await,
         Property::Undoes => Box::pin(undoes(world, remediation, example)).await,
         Property::Survives => Box::pin(survives(world, remediation, example)).await,
-        Property::LeastPrivilege => Box::pin(least_privilege(world, remediation, example)).await,
+        Property::LeastPrivilege => {
+            Box::pin(least_privilege(world, remediation, example, used)).await
+        }
         Property::RefusesStrangers => {
             Box::pin(refuses_strangers(world, remediation, example)).await
         }
@@ -350,26 +475,29 @@ async fn survives_one(
     Ok(Found::Holds)
 }
 
-async fn least_privilege(world: &World, remediation: &Remediation, example: &Example) -> Finding {
+async fn least_privilege(
+    world: &World,
+    remediation: &Remediation,
+    example: &Example,
+    used: &Used,
+) -> Finding {
     let (stage, case) = world.planted(remediation, example).await?;
-    if stage.maker == Maker::Moto {
-        return Ok(Found::NotRun("moto enforces no IAM".to_owned()));
-    }
-    let (_, state) = stage.run(&case.event()).await?;
-    hold!(state.status == Status::Success, "{}", ending(&state));
-    let denied = stage
-        .tap
-        .seen()
-        .into_iter()
+    let plan = plan(&stage, &case).await?;
+    let (id, state) = stage.run(&case.event()).await?;
+    used.add(&stage.judged.rulings());
+    let seen = stage.tap.seen();
+    let denied = seen
+        .iter()
         .find(|seen| seen.error == Some(CallErrorKind::Denied));
     hold!(
         denied.is_none(),
         "`{}` is denied",
         denied.map(|seen| seen.call.to_string()).unwrap_or_default()
     );
+    hold!(state.status == Status::Success, "{}", ending(&state));
     let opened = stage.tap.opened();
     let policy = opened.iter().rev().find_map(|scope| match &scope.access {
-        Access::Policy(policy) => Some(policy.clone()),
+        Access::Policy(policy) => Some(policy),
         Access::Read(_) => None,
     });
     let Some(policy) = policy else {
@@ -377,23 +505,80 @@ async fn least_privilege(world: &World, remediation: &Remediation, example: &Exa
             "it opened no session with a policy".to_owned(),
         ));
     };
-    for action in actions(&policy) {
-        let (stage, case) = world.planted(remediation, example).await?;
-        let sessions = Arc::new(Without {
-            sessions: Arc::new(stage.tap.clone()),
-            action: action.clone(),
-        });
-        let hub = stage.hub_with(sessions);
-        let id = stage.admit(&hub, &case.event()).await?;
-        stage.finish(&hub, id).await?;
-        let denied = stage
-            .tap
-            .seen()
-            .iter()
-            .any(|seen| seen.error == Some(CallErrorKind::Denied));
-        hold!(denied, "`{action}` is allowed, and not needed");
+    let session: Value = serde_json::from_str(policy).unwrap_or_default();
+    let rulings: Vec<_> = stage.judged.rulings();
+    let rulings: Vec<_> = rulings.iter().filter(|r| r.session == session).collect();
+    let besides = plan.steps.iter().flat_map(|step| &step.allow);
+    let mut needless = actions(&session);
+    for action in rulings.iter().map(|ruling| &ruling.need.action) {
+        needless.remove(action);
+    }
+    // What AWS asks for on behalf of a request does not show in any request.
+    for (action, _) in besides {
+        needless.remove(action);
+    }
+    hold!(
+        needless.is_empty(),
+        "the session is allowed {needless:?}, which no request needs"
+    );
+    if let Some(broken) = neighbours(world, &plan, &session, &rulings)? {
+        return Ok(broken);
+    }
+    if remediation.safety.undo == Undo::Exact {
+        let rollback = stage.hub().rollback(id, "a person", false, false).await?;
+        hold!(
+            rollback.status == Some(Status::Undone),
+            "the rollback ended {:?}: {:?}",
+            rollback.status,
+            rollback.error
+        );
+        used.add(&stage.judged.rulings());
     }
     Ok(Found::Holds)
+}
+
+/// A write that the session allows on another resource of the same kind.
+fn neighbours(
+    world: &World,
+    plan: &Plan,
+    session: &Value,
+    rulings: &[&Ruling],
+) -> Result<Option<Found>, Setback> {
+    let law = Law {
+        role: json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}),
+        session: session.clone(),
+    };
+    // Where the name of a resource is told only by an earlier answer, any name must be allowed.
+    let unknown = |call: &Call| {
+        let steps = plan
+            .steps
+            .iter()
+            .filter_map(|step| Some((step, step.action.call()?)));
+        let mut same = steps.filter(|(_, planned)| {
+            (&planned.service, &planned.operation) == (&call.service, &call.operation)
+        });
+        same.any(|(step, planned)| {
+            planned.params.to_string().contains("{{ ")
+                || step.on.iter().any(|arn| arn.contains("{{ "))
+        })
+    };
+    for ruling in rulings {
+        let Need { action, resource } = &ruling.need;
+        if resource == "*" || !crate::is_write(&ruling.call) || unknown(&ruling.call) {
+            continue;
+        }
+        let neighbour = format!("{resource}0");
+        if world
+            .judge
+            .allows(&law, &world.account, action, &neighbour)?
+        {
+            return Ok(Some(Found::Broken(format!(
+                "the session may also `{action}` on `{neighbour}`, a neighbour of `{resource}`; \
+                 narrow it with `on`"
+            ))));
+        }
+    }
+    Ok(None)
 }
 
 async fn refuses_strangers(world: &World, remediation: &Remediation, example: &Example) -> Finding {

@@ -1,7 +1,7 @@
 //! A fresh organization for one try, and a hub on it.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -9,7 +9,6 @@ use std::{
     time::Duration,
 };
 
-use async_trait::async_trait;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use stanch_catalog::{Catalog, Example, Plan, PolicyError, Remediation};
@@ -17,21 +16,26 @@ use stanch_hub::{Account, ClassGuard, Hub, Ports, Preview, RequestError, Setting
 use stanch_ledger::{Ledger, LedgerError, MemoryLedger, RemediationId, State, Status};
 use stanch_models::Models;
 use stanch_runbook::Ids;
-use stanch_types::{Access, AccountId, Api, CallError, Clock, Region, Scope, Sessions};
+use stanch_types::{AccountId, Api, Clock, Region};
 
 use crate::{
-    Emulated, EmulatorError, Emulators, FastClock, LookError, Maker, Misconfiguration,
-    Organization, PlantError, Planted, Seen, Tap, Unplayable, also, choose, look,
+    Emulated, EmulatorError, Emulators, FastClock, LookError, Misconfiguration, Organization,
+    PlantError, Planted, Seen, Tap, Unplayable, also, choose,
+    judge::{Judge, JudgeError, Judged},
+    look,
     organization::{MEMBERS, OrganizationError, REGIONS, role_policy},
     plant,
 };
 
 /// How much faster than the real clock the hub's runs: its waits are for consistency that the
 /// emulator does not lack.
-const SPEED: u32 = 200;
+const SPEED: u32 = 100;
+
+/// The longest time between two looks of a run; its time limits are longer.
+const PAUSES: Duration = Duration::from_secs(20);
 
 /// How long a lock outlives its hub; on the fast clock much shorter than a slow request.
-pub(super) const LEASE: Duration = Duration::from_hours(1);
+pub(super) const LEASE: Duration = Duration::from_hours(6);
 
 /// Something of the suite itself went wrong, before a property could be judged.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +43,12 @@ pub enum Setback {
     /// The emulator.
     #[error(transparent)]
     Emulator(#[from] EmulatorError),
+    /// A worker cannot be started.
+    #[error(transparent)]
+    Worker(#[from] std::io::Error),
+    /// The IAM simulator.
+    #[error(transparent)]
+    Judge(#[from] JudgeError),
     /// No emulator plays an example.
     #[error(transparent)]
     Unplayable(#[from] Unplayable),
@@ -71,6 +81,7 @@ pub enum Setback {
 /// What all tries share.
 pub struct World {
     emulators: Emulators,
+    pub(super) judge: Arc<Judge>,
     pub(super) models: Arc<Models>,
     pub(super) catalog: Arc<Catalog>,
     pub(super) account: AccountId,
@@ -80,9 +91,10 @@ pub struct World {
 
 impl World {
     /// Emulators, each started when an example needs it.
-    pub fn start(catalog: Arc<Catalog>) -> Result<Self, Setback> {
+    pub(super) fn new(catalog: Arc<Catalog>, judge: Arc<Judge>) -> Result<Self, Setback> {
         Ok(Self {
             emulators: Emulators::default(),
+            judge,
             models: crate::models(),
             catalog,
             account: MEMBERS[0].0.parse()?,
@@ -93,7 +105,7 @@ impl World {
 
     /// An organization in which nothing is planted, for an example: its member roles may do what the
     /// remediation needs.
-    pub async fn empty(
+    pub(super) async fn empty(
         &self,
         remediation: &Remediation,
         example: &Example,
@@ -105,20 +117,25 @@ impl World {
         let aws = Emulated::at(&emulator.endpoint(), self.region.clone());
         let root = |account: &AccountId, region: &Region| aws.root(account, region);
         let organization = Organization::create(emulator.endpoint(), &root, &role_policy).await?;
-        let sessions = Arc::new(aws.sessions(&organization));
+        let judged = Judged::new(
+            Arc::new(aws.sessions(&organization)),
+            Arc::clone(&self.judge),
+            Arc::clone(&self.models),
+            role_policy,
+        );
         Ok(Stage {
             world: self,
-            maker,
             parameters: [(remediation.name.clone(), example.settings.clone())].into(),
-            tap: Tap::new(sessions),
+            tap: Tap::new(Arc::new(judged.clone())),
+            judged,
             ledger: Arc::new(MemoryLedger::new()),
-            clock: Arc::new(FastClock::new(BEGIN, SPEED)),
+            clock: Arc::new(FastClock::new(BEGIN, SPEED).without_pauses(PAUSES)),
             aws,
         })
     }
 
     /// An organization with an example planted.
-    pub async fn planted(
+    pub(super) async fn planted(
         &self,
         remediation: &Remediation,
         example: &Example,
@@ -166,10 +183,10 @@ impl Case {
 /// One try: an organization, a ledger, and all that goes over the wire.
 pub struct Stage<'w> {
     world: &'w World,
-    pub(super) maker: Maker,
     /// The user's settings, by remediation.
     parameters: BTreeMap<String, Map<String, Value>>,
     aws: Emulated,
+    pub(super) judged: Judged,
     pub(super) tap: Tap,
     pub(super) ledger: Arc<MemoryLedger>,
     pub(super) clock: Arc<FastClock>,
@@ -206,11 +223,6 @@ impl Stage<'_> {
 
     /// A hub on this stage's ledger, as a process that has just started.
     pub(super) fn hub(&self) -> Arc<Hub> {
-        self.hub_with(Arc::new(self.tap.clone()))
-    }
-
-    /// The same with other sessions.
-    pub(super) fn hub_with(&self, sessions: Arc<dyn Sessions>) -> Arc<Hub> {
         let settings = Settings {
             accounts: [&self.world.account, &self.world.other]
                 .map(|id| (id.clone(), Account::default()))
@@ -220,7 +232,7 @@ impl Stage<'_> {
             ..Settings::default()
         };
         let ports = Ports {
-            sessions,
+            sessions: Arc::new(self.tap.clone()),
             ledger: Arc::clone(&self.ledger) as Arc<dyn Ledger>,
             clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
             ids: Arc::new(CountingIds::default()),
@@ -282,35 +294,8 @@ fn person() -> Source {
     Source::person("proof", "a person")
 }
 
-/// Sessions whose policies lack one action.
-pub(super) struct Without {
-    pub(super) sessions: Arc<dyn Sessions>,
-    pub(super) action: String,
-}
-
-#[async_trait]
-impl Sessions for Without {
-    async fn open(&self, scope: &Scope) -> Result<Arc<dyn Api>, CallError> {
-        let access = match &scope.access {
-            Access::Policy(policy) => Access::Policy(without(policy, &self.action)),
-            Access::Read(policy) => Access::Read(without(policy, &self.action)),
-        };
-        self.sessions
-            .open(&Scope {
-                access,
-                ..scope.clone()
-            })
-            .await
-    }
-
-    fn role_arn(&self, scope: &Scope) -> String {
-        self.sessions.role_arn(scope)
-    }
-}
-
 /// The actions that a policy document allows.
-pub(super) fn actions(policy: &str) -> Vec<String> {
-    let policy: Value = serde_json::from_str(policy).unwrap_or_default();
+pub(super) fn actions(policy: &Value) -> BTreeSet<String> {
     let statements = policy.get("Statement").map(list).unwrap_or_default();
     let texts = statements
         .iter()
@@ -319,13 +304,6 @@ pub(super) fn actions(policy: &str) -> Vec<String> {
     texts
         .filter_map(|action| action.as_str().map(str::to_owned))
         .collect()
-}
-
-fn without(policy: &str, action: &str) -> String {
-    let policy: Value = serde_json::from_str(policy).unwrap_or_default();
-    let mut left = vec![json!({"Effect": "Deny", "Action": action, "Resource": "*"})];
-    left.extend(policy.get("Statement").map(list).unwrap_or_default());
-    json!({"Version": "2012-10-17", "Statement": left}).to_string()
 }
 
 fn list(value: &Value) -> Vec<Value> {
