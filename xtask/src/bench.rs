@@ -25,6 +25,9 @@ pub struct Options {
     /// Runs of one finding against the emulator
     #[arg(long, default_value_t = 9)]
     runs: u32,
+    /// Measure Stanch beside Cloud Custodian too, which is installed into .venv-custodian/
+    #[arg(long)]
+    custodian: bool,
 }
 
 /// Builds in release, measures, and writes the figures down.
@@ -40,6 +43,8 @@ pub fn bench(options: &Options) -> Outcome {
         "stanch-testkit",
         "--bin",
         "one-finding",
+        "--bin",
+        "beside-custodian",
     ]))?;
     run(cargo().args([
         "build",
@@ -148,12 +153,54 @@ pub fn bench(options: &Options) -> Outcome {
         text,
         "\nThe ledger alone (queries: wanted p99 ≤ 5 ms):\n\n```json\n{ledger:#}\n```"
     );
+    if options.custodian {
+        let python = setup::venv(".venv-custodian", "tools/custodian.txt")?;
+        let rows = figures(
+            Command::new(release.join("beside-custodian")).arg(python.with_file_name("custodian")),
+        )?;
+        text.push_str(&beside(&rows));
+    }
     let path = root().join("bench/RESULTS.md");
     fs::create_dir_all(root().join("bench")).map_err(|error| Failure::new(error.to_string()))?;
     fs::write(&path, &text)
         .map_err(|error| Failure::new(format!("`{}`: {error}", path.display())))?;
     println!("{text}");
     Ok(())
+}
+
+/// The table of Stanch beside Cloud Custodian.
+fn beside(rows: &Value) -> String {
+    let mut text = String::from(
+        "\n## Beside Cloud Custodian\n\n\
+         c7n 0.9.53 with one policy, Stanch with the findings; both seen to have fixed all resources. CPU,\n\
+         wall time and AWS requests of the process. `cargo xtask bench --custodian`.\n\n\
+         | remediation | resources | Custodian | | | Stanch | | |\n|---|--:|--:|--:|--:|--:|--:|--:|\n",
+    );
+    for row in rows.as_array().into_iter().flatten() {
+        let of = |who: &str, what: &str| {
+            let found = row.get(who).and_then(|figures| figures.get(what));
+            found.and_then(Value::as_f64).unwrap_or(f64::NAN)
+        };
+        let name = row.get("remediation").and_then(Value::as_str);
+        let size = row.get("resources").and_then(Value::as_u64);
+        let _ = write!(
+            text,
+            "| `{}` | {} |",
+            name.unwrap_or_default(),
+            size.unwrap_or_default()
+        );
+        for who in ["custodian", "stanch"] {
+            let _ = write!(
+                text,
+                " {:.0} ms | {:.1} s | {} requests |",
+                of(who, "cpu_ms"),
+                of(who, "wall_ms") / 1000.0,
+                of(who, "requests"),
+            );
+        }
+        text.push('\n');
+    }
+    text
 }
 
 /// The last line of the program's output, which is JSON.

@@ -44,7 +44,7 @@ enum Task {
 
 fn main() -> ExitCode {
     let outcome: Outcome = match Cli::parse().task {
-        Task::Setup => setup::setup().map(drop),
+        Task::Setup => setup::setup_tests(),
         Task::Test => test::test(),
         Task::Ci => test::ci(),
         Task::Demo(options) => demo::demo(&options),

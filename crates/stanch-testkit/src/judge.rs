@@ -88,7 +88,8 @@ impl Judge {
         if !installed.exists() {
             return Err(JudgeError::NotInstalled(installed));
         }
-        let mut process = Command::new("node")
+        let node = std::fs::read_to_string(installed.join("node.path"));
+        let mut process = Command::new(node.as_deref().unwrap_or("node"))
             .arg(folder.join("judge.js"))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
