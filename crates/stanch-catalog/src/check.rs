@@ -22,12 +22,13 @@ pub fn check(text: &str, models: &Models) -> Vec<Diagnostic> {
     };
     for list in ["read", "apply", "undo"] {
         for step in items(&root, list) {
-            checker.call(step, list == "read" || step.get("wait").is_some());
+            let is_read = list == "read" || step.get("wait").is_some();
+            checker.call(step, Some(is_read));
         }
     }
     for example in items(&root, "examples") {
         for call in items(example, "given").iter().chain(items(example, "also")) {
-            checker.call(call, false);
+            checker.call(call, None);
         }
     }
     if let Some(remediation) = remediation.filter(|_| found.len() == before)
@@ -62,7 +63,8 @@ struct Checker<'a> {
 }
 
 impl Checker<'_> {
-    fn call(&mut self, step: &Node, must_read: bool) {
+    /// Checks a call, which must be a read, must not be one, or may be anything.
+    fn call(&mut self, step: &Node, must_read: Option<bool>) {
         let Some(node) = step.get("call").or_else(|| step.get("wait")) else {
             return;
         };
@@ -91,11 +93,16 @@ impl Checker<'_> {
                 .push(Diagnostic::error(node.at, message).hint(format!("write `{canonical}`")));
         }
         let is_read = self.models.is_read(&resolved.service, resolved.operation());
-        if must_read && !matches!(is_read, Ok(Some(true))) {
-            self.found.push(
+        match (must_read, matches!(is_read, Ok(Some(true)))) {
+            (Some(true), false) => self.found.push(
                 Diagnostic::error(node.at, format!("`{canonical}` may change something"))
                     .hint("what is read must be a Get, a List or a Describe"),
-            );
+            ),
+            (Some(false), true) => self.found.push(
+                Diagnostic::error(node.at, format!("`{canonical}` changes nothing"))
+                    .hint("write it under `read`, or as `wait`: a plan's requests are those that change something"),
+            ),
+            _ => {}
         }
         self.input(step, node, &resolved);
         self.output(step, &resolved);

@@ -47,6 +47,10 @@ fn step(planned: &PlannedStep) -> Result<Step, PlanError> {
             step
         }
         PlannedAction::Sleep { seconds } => Step::new(&planned.name, sleep(*seconds)),
+        PlannedAction::Approve { message } => {
+            let message = json!(message);
+            Step::new(&planned.name, approve(message, json!([])))
+        }
     })
 }
 
@@ -72,6 +76,18 @@ pub(crate) fn sleep(seconds: u64) -> Action {
     Action::run(
         ActionName::Sleep,
         Map::from_iter([("Duration".to_owned(), duration)]),
+    )
+}
+
+/// `aws:approve`
+pub(crate) fn approve(message: Value, approvers: Value) -> Action {
+    let inputs = [("Message", message), ("Approvers", approvers)];
+    Action::run(
+        ActionName::Approve,
+        inputs
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect(),
     )
 }
 

@@ -13,7 +13,7 @@ use stanch_runbook::{
 use stanch_types::Call;
 
 use crate::{
-    document::{sleep, wait},
+    document::{approve, sleep, wait},
     expression::Expression,
     remediation::{Action, ParameterType, Remediation, Step, Undo},
     template::{Part, Template},
@@ -174,6 +174,21 @@ impl Lower<'_> {
             };
             document.parameters.insert(name.to_owned(), parameter);
         }
+        if steps
+            .iter()
+            .any(|step| matches!(step.action, Action::Approve { .. }))
+        {
+            let approvers = Parameter {
+                description: Some(
+                    "Who may approve the cut-over: user names, or ARNs of users and roles."
+                        .to_owned(),
+                ),
+                ..Parameter::required(Type::StringList)
+            };
+            document
+                .parameters
+                .insert("Approvers".to_owned(), approvers);
+        }
         let mut plan = self.ask("Plan", if self.undo { "undo" } else { "apply" });
         plan = plan
             .output("Settled", "$.Payload.Settled", Type::Boolean)
@@ -226,6 +241,7 @@ impl Lower<'_> {
             ("Stage".to_owned(), json!(stage)),
             ("Account".to_owned(), json!("{{ global:ACCOUNT_ID }}")),
             ("Region".to_owned(), json!("{{ global:REGION }}")),
+            ("Time".to_owned(), json!("{{ global:DATE_TIME }}")),
             ("Parameters".to_owned(), Value::Object(parameters)),
         ]);
         if self.undo {
@@ -243,10 +259,7 @@ impl Lower<'_> {
         plan: &mut DocumentStep,
         written: &mut Vec<DocumentStep>,
     ) -> Result<(), ExportError> {
-        let with = match &step.action {
-            Action::Call { with, .. } | Action::Wait { with, .. } => Some(with),
-            Action::Sleep { .. } => None,
-        };
+        let with = step.action.with();
         if step.each.is_some() {
             return self.each(step, next, plan, written);
         }
@@ -280,10 +293,7 @@ impl Lower<'_> {
         plan: &mut DocumentStep,
         written: &mut Vec<DocumentStep>,
     ) -> Result<(), ExportError> {
-        let with = match &step.action {
-            Action::Call { with, .. } => Some(with),
-            Action::Wait { .. } | Action::Sleep { .. } => None,
-        };
+        let with = step.action.with();
         let (items, many) = (
             format!("{}_Items", step.name),
             format!("{}_{VARIANT}", step.name),
@@ -391,7 +401,8 @@ impl Lower<'_> {
                 };
                 params.insert(name.to_owned(), value);
             }
-            let name = if left_out.is_empty() {
+            // In a loop the plain name is the loop's.
+            let name = if left_out.is_empty() && step.each.is_none() {
                 step.name.clone()
             } else {
                 format!("{}_{variant}", step.name)
@@ -401,7 +412,7 @@ impl Lower<'_> {
         Ok(variants)
     }
 
-    fn request(&self, step: &Step, name: String, params: Map<String, Value>) -> DocumentStep {
+    fn request(&self, step: &Step, name: String, mut params: Map<String, Value>) -> DocumentStep {
         match &step.action {
             Action::Call {
                 service,
@@ -431,6 +442,10 @@ impl Lower<'_> {
                 request
             }
             Action::Sleep { seconds } => DocumentStep::new(name, sleep(*seconds)),
+            Action::Approve { .. } => {
+                let message = params.shift_remove("Message").unwrap_or_default();
+                DocumentStep::new(name, approve(message, json!("{{ Approvers }}")))
+            }
         }
     }
 
@@ -558,11 +573,8 @@ fn members(with: &Template) -> Vec<(&str, Template)> {
 
 /// The step of the document at which a step of the file begins: itself, or the branch before it.
 fn entry(step: &Step) -> String {
-    let with = match &step.action {
-        Action::Call { with, .. } | Action::Wait { with, .. } => optional(with).len(),
-        Action::Sleep { .. } => 0,
-    };
-    if step.when.is_none() && step.each.is_none() && with == 0 {
+    let left_out = step.action.with().map_or(0, |with| optional(with).len());
+    if step.when.is_none() && step.each.is_none() && left_out == 0 {
         step.name.clone()
     } else {
         decision(step)

@@ -129,6 +129,11 @@ pub(crate) static FILE: Table = Table {
             "True when there is nothing to fix.",
         ),
         optional(
+            "refuse",
+            Shape::ListOf(&REFUSE),
+            "Cases in which it must not begin.",
+        ),
+        optional(
             "state",
             Shape::Expression,
             "What is compared for undo and drift; all reads if not given.",
@@ -226,6 +231,12 @@ pub(crate) static READ: Table = Table {
             "Service and operation as boto3 names them: `s3.GetPublicAccessBlock`.",
         ),
         optional("with", Shape::AnyMap, "The input of the call."),
+        optional("when", Shape::Expression, "Not read, and null, when false."),
+        optional(
+            "each",
+            Shape::Expression,
+            "Once for each element of this list, which is then called `item`; gives `[{item, value}]`.",
+        ),
         optional(
             "absent",
             Shape::Texts,
@@ -261,6 +272,24 @@ pub(crate) static LET: Table = Table {
         ),
         optional("function", Shape::Text, "A function of Stanch."),
         optional("with", Shape::AnyMap, "The input of the function."),
+        optional(
+            "each",
+            Shape::Expression,
+            "Once for each element of this list, which is then called `item`; gives `[{item, value}]`.",
+        ),
+    ],
+};
+
+/// A member of `refuse`
+pub(crate) static REFUSE: Table = Table {
+    what: "a refusal",
+    keys: &[
+        required("when", Shape::Expression, "True in that case."),
+        required(
+            "because",
+            Shape::Text,
+            "What people are told: why, and what they can do.",
+        ),
     ],
 };
 
@@ -290,6 +319,11 @@ pub(crate) static STEP: Table = Table {
             "A call to repeat until a value is as wanted: `rds.DescribeDBInstances`.",
         ),
         optional("sleep", Shape::Count, "Seconds to wait."),
+        optional(
+            "approve",
+            Shape::Text,
+            "What a person has to approve before the steps that follow: a cut-over.",
+        ),
         optional("with", Shape::AnyMap, "The input of the call."),
         optional("until", Shape::Of(&UNTIL), "What `wait` waits for."),
         optional(

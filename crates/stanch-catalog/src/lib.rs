@@ -34,7 +34,7 @@ pub use plan::{
 pub use policy::{Permission, PolicyError, SESSION_POLICY_LIMIT, policy_document};
 pub use remediation::{
     Action, Class, Computed, Control, Example, Given, Let, Output, Parameter, ParameterType, Read,
-    Remediation, Safety, Step, Undo, Verify,
+    Refusal, Remediation, Safety, Step, Undo, Verify,
 };
 pub use remote::{Invocation, InvocationError};
 pub use requirements::{Answer, Check, Coverage, Framework, Mapping, Requirements, natural};

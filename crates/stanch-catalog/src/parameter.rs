@@ -15,6 +15,18 @@ pub enum ParameterError {
     /// Neither the finding nor a default gives one.
     #[error("parameter `{0}` has no value: the finding does not tell it")]
     Missing(String),
+    /// Only the user can know it.
+    #[error(
+        "parameter `{name}` of `{remediation}` has no value: set it in the configuration ({description})"
+    )]
+    Unset {
+        /// The remediation.
+        remediation: String,
+        /// The parameter.
+        name: String,
+        /// What it is.
+        description: String,
+    },
     /// A value that it does not take.
     #[error("parameter `{name}` cannot be `{value}`: {reason}")]
     Refused {
@@ -158,7 +170,14 @@ impl Remediation {
                 .or(set)
                 .or_else(|| parameter.for_controls(&target.controls))
                 .or(parameter.default.as_ref())
-                .ok_or_else(|| ParameterError::Missing(name.clone()))?;
+                .ok_or_else(|| match parameter.from {
+                    Some(_) => ParameterError::Missing(name.clone()),
+                    None => ParameterError::Unset {
+                        remediation: self.name.clone(),
+                        name: name.clone(),
+                        description: parameter.description.clone(),
+                    },
+                })?;
             parameter.check(value)?;
             bound.insert(name.clone(), value.clone());
         }

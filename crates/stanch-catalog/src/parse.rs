@@ -16,13 +16,13 @@ use crate::{
     plan::hex,
     remediation::{
         Action, Class, Computed, Control, Example, Given, Let, Output, Parameter, ParameterType,
-        Read, Remediation, Safety, Step, Undo, Verify,
+        Read, Refusal, Remediation, Safety, Step, Undo, Verify,
     },
     template::Template,
 };
 
 /// Names that every scope has; an author cannot give them away.
-const GIVEN_NAMES: [&str; 3] = ["account", "region", "partition"];
+const GIVEN_NAMES: [&str; 4] = ["account", "region", "partition", "time"];
 /// Names that some scopes have: `from`, `each`, `undo`, and what follows a step with outputs.
 const RESERVED: [&str; 5] = ["resource", "finding", "item", "now", "steps"];
 
@@ -70,8 +70,15 @@ struct Names {
 
 impl Names {
     fn given() -> Self {
+        Self::place().with(["time"])
+    }
+
+    /// What an example knows.
+    fn place() -> Self {
         Self {
-            known: GIVEN_NAMES.map(str::to_owned).to_vec(),
+            known: ["account", "region", "partition"]
+                .map(str::to_owned)
+                .to_vec(),
             outputs: Vec::new(),
         }
     }
@@ -122,6 +129,15 @@ impl Parser {
             names = names.with([name.as_str()]);
         }
         let compliant = self.expression(root.get("compliant")?, &names);
+        let refusals = items(root, "refuse")
+            .iter()
+            .filter_map(|node| {
+                Some(Refusal {
+                    when: self.expression(node.get("when")?, &names)?,
+                    because: text(node, "because")?,
+                })
+            })
+            .collect();
         let state = root
             .get("state")
             .and_then(|node| self.expression(node, &names));
@@ -159,6 +175,7 @@ impl Parser {
             reads,
             lets,
             compliant: compliant?,
+            refusals,
             state,
             apply,
             undo,
@@ -232,11 +249,12 @@ impl Parser {
             accepts: values("accepts"),
             rejects: values("rejects"),
         };
-        if node.get("from").is_none() && parameter.default.is_none() {
+        let nowhere = node.get("from").is_none() && parameter.default.is_none();
+        if nowhere && parameter.description.is_empty() {
             self.complain(
                 entry.at,
                 format!("nothing gives parameter `{}` a value", entry.key),
-                "add `from` (an expression over the finding) or `default`",
+                "add `from` (an expression over the finding) or `default`; or a `description` for those who have to set it",
             );
         }
         let defaults = node.get("default").into_iter();
@@ -280,19 +298,36 @@ impl Parser {
 
     fn read(&mut self, node: &Node, names: &Names) -> Option<Read> {
         let (service, operation) = self.call(node.get("call")?)?;
+        let (each, inner) = self.each(node, names);
         Some(Read {
             name: text(node, "name")?,
             service,
             operation,
-            with: self.template(node.get("with"), names)?,
+            with: self.template(node.get("with"), &inner)?,
             absent: texts(node.get("absent")),
             pick: self.pick(node),
             paginate: flag(node, "paginate").unwrap_or(false),
-            on: self.templates(node.get("on"), names),
+            on: self.templates(node.get("on"), &inner),
+            when: self.when(node, names),
+            each,
         })
     }
 
+    fn when(&mut self, node: &Node, names: &Names) -> Option<Expression> {
+        node.get("when")
+            .and_then(|when| self.expression(when, names))
+    }
+
+    /// `each`, and the names that what is done for each element may use.
+    fn each(&mut self, node: &Node, names: &Names) -> (Option<Expression>, Names) {
+        match node.get("each") {
+            Some(each) => (self.expression(each, names), names.with(["item"])),
+            None => (None, names.clone()),
+        }
+    }
+
     fn computed(&mut self, node: &Node, names: &Names) -> Option<Let> {
+        let (each, names) = &self.each(node, names);
         let value = match (node.get("value"), node.get("function")) {
             (Some(value), None) => Computed::Expression(self.expression(value, names)?),
             (None, Some(called)) => {
@@ -321,6 +356,7 @@ impl Parser {
         };
         Some(Let {
             name: text(node, "name")?,
+            each: each.clone(),
             value,
         })
     }
@@ -362,19 +398,34 @@ impl Parser {
             }
             steps.push(step);
         }
+        let is_approval = |step: &Step| matches!(step.action, Action::Approve { .. });
+        let nodes = items(root, key);
+        for (place, (step, node)) in steps.iter().zip(nodes).enumerate() {
+            if !is_approval(step) {
+                continue;
+            }
+            if key == "undo" {
+                self.complain(
+                    node.at,
+                    "an undo waits for nobody",
+                    "remove it: what is to be put back may not be left half-way",
+                );
+            } else if place == 0 {
+                self.complain(
+                    node.at,
+                    "the plan itself is approved before its first step",
+                    "remove it, and write `class: destructive` if an approval is always due",
+                );
+            } else if place + 1 == nodes.len() {
+                self.complain(node.at, "no step follows on this approval", "remove it");
+            }
+        }
         steps
     }
 
     fn step(&mut self, node: &Node, names: &Names) -> Option<Step> {
-        let each = node
-            .get("each")
-            .and_then(|each| self.expression(each, names));
-        let inner = if each.is_some() {
-            names.with(["item"])
-        } else {
-            names.clone()
-        };
-        let kinds = ["call", "wait", "sleep"];
+        let (each, inner) = self.each(node, names);
+        let kinds = ["call", "wait", "sleep", "approve"];
         let given: Vec<&str> = kinds
             .into_iter()
             .filter(|kind| node.get(kind).is_some())
@@ -382,7 +433,7 @@ impl Parser {
         let [kind] = given[..] else {
             self.complain(
                 node.at,
-                "a step has one of `call`, `wait` and `sleep`",
+                "a step has one of `call`, `wait`, `sleep` and `approve`",
                 "write one step for each",
             );
             return None;
@@ -390,7 +441,8 @@ impl Parser {
         let misplaced: &[&str] = match kind {
             "call" => &["until", "timeout"],
             "wait" => &["outputs", "each"],
-            _ => &["with", "until", "timeout", "on", "outputs", "each"],
+            "approve" => &["with", "until", "timeout", "on", "allow", "outputs", "each"],
+            _ => &["with", "until", "timeout", "on", "allow", "outputs", "each"],
         };
         for key in misplaced {
             if let Some(value) = node.get(key) {
@@ -404,6 +456,13 @@ impl Parser {
         let action = if kind == "sleep" {
             Action::Sleep {
                 seconds: node.get("sleep").and_then(count)?,
+            }
+        } else if kind == "approve" {
+            self.template(node.get("approve"), &inner)?;
+            let message = Value::String(text(node, "approve")?);
+            let with = Map::from_iter([("Message".to_owned(), message)]);
+            Action::Approve {
+                with: Template::new(&Value::Object(with)).ok()?,
             }
         } else {
             let (service, operation) = self.call(node.get(kind)?)?;
@@ -446,12 +505,11 @@ impl Parser {
             Action::Call { operation, .. } => operation.clone(),
             Action::Wait { operation, .. } => format!("Wait{operation}"),
             Action::Sleep { .. } => "Sleep".to_owned(),
+            Action::Approve { .. } => "Approve".to_owned(),
         };
         Some(Step {
             name: text(node, "name").unwrap_or(default_name),
-            when: node
-                .get("when")
-                .and_then(|when| self.expression(when, names)),
+            when: self.when(node, names),
             each,
             action,
             on: self.templates(node.get("on"), &inner),
@@ -606,7 +664,7 @@ impl Parser {
     }
 
     fn example(&mut self, node: &Node, controls: &[Control]) -> Option<Example> {
-        let mut names = Names::given();
+        let mut names = Names::place();
         let mut calls = |parser: &mut Self, key: &str| {
             let mut calls = Vec::new();
             for node in items(node, key) {
@@ -666,9 +724,16 @@ impl Parser {
             return;
         }
         let mut used = HashSet::new();
-        for key in ["read", "let", "compliant", "state", "apply", "undo"] {
+        for key in ["compliant", "refuse", "state"] {
             if let Some(node) = root.get(key) {
                 mentions(node, &mut used);
+            }
+        }
+        for key in ["read", "let", "apply", "undo"] {
+            // The name of a step is no use of a parameter that is called so.
+            let members = items(root, key).iter().filter_map(Node::as_map).flatten();
+            for member in members.filter(|member| member.key != "name") {
+                mentions(&member.value, &mut used);
             }
         }
         for entry in entries(root, "parameters") {
@@ -857,7 +922,7 @@ fn mentions<'n>(node: &'n Node, used: &mut HashSet<&'n str>) {
         }
         Kind::List(items) => items.iter().for_each(|item| mentions(item, used)),
         Kind::Map(entries) => {
-            for entry in entries.iter().filter(|entry| entry.key != "name") {
+            for entry in entries {
                 mentions(&entry.value, used);
             }
         }

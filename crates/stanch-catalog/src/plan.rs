@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use jiff::{Timestamp, Unit};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
@@ -119,10 +120,10 @@ pub enum PlanError {
         found: String,
     },
     /// `each` is not a list.
-    #[error("`each` of step `{step}` must be a list, but is {found}")]
+    #[error("`each` of `{name}` must be a list, but is {found}")]
     NotList {
-        /// The step.
-        step: String,
+        /// The step, the read or the computed value.
+        name: String,
         /// What it was.
         found: String,
     },
@@ -132,6 +133,12 @@ pub enum PlanError {
     /// The plan was made from another version of the file.
     #[error("`{0}` has changed since the plan was made; plan again")]
     Changed(String),
+    /// A case in which it must not begin.
+    #[error("not begun: {because}")]
+    Refused {
+        /// What the file says.
+        because: String,
+    },
     /// There is no way back.
     #[error("`{remediation}` cannot be undone: {because}")]
     NoUndo {
@@ -170,6 +177,9 @@ pub struct Plan {
     pub region: Region,
     /// The partition of the region.
     pub partition: Partition,
+    /// When the finding was taken in. Not part of the hash: where it decides what is sent, it stands
+    /// there.
+    pub time: Timestamp,
     /// The resource.
     pub resource: ResourceId,
     /// The remediation's inputs.
@@ -246,6 +256,12 @@ pub enum PlannedAction {
         /// For how many seconds.
         seconds: u64,
     },
+    /// Waits for a person's approval of the steps that follow. Who runs the plan runs it up to here,
+    /// asks, and then goes on with the rest, or undoes what was done.
+    Approve {
+        /// What is to be approved.
+        message: String,
+    },
 }
 
 impl PlannedAction {
@@ -254,7 +270,7 @@ impl PlannedAction {
     pub const fn call(&self) -> Option<&Call> {
         match self {
             Self::Call { call, .. } | Self::Wait { call, .. } => Some(call),
-            Self::Sleep { .. } => None,
+            Self::Sleep { .. } | Self::Approve { .. } => None,
         }
     }
 }
@@ -286,7 +302,7 @@ impl Plan {
     pub fn writes(&self) -> impl Iterator<Item = &Call> {
         self.steps.iter().filter_map(|step| match &step.action {
             PlannedAction::Call { call, .. } => Some(call),
-            PlannedAction::Wait { .. } | PlannedAction::Sleep { .. } => None,
+            _ => None,
         })
     }
 }
@@ -317,6 +333,18 @@ pub struct Observation<'r> {
     scope: Scope,
     seen: Map<String, Value>,
     reads: Vec<PlannedRead>,
+    /// The reads that are done with.
+    done: usize,
+    /// The answers so far to the read that is under way.
+    round: Option<Round>,
+}
+
+/// The calls of one read.
+#[derive(Debug)]
+struct Round {
+    /// What each call is made for; without `each`, null.
+    items: Vec<Value>,
+    values: Vec<Value>,
 }
 
 /// What a finding asks of a remediation: where to act, on what, and with which inputs. All that has
@@ -329,6 +357,8 @@ pub struct Subject {
     pub region: Region,
     /// The partition of the region.
     pub partition: Partition,
+    /// When the finding was taken in, to the second.
+    pub time: Timestamp,
     /// The resource.
     pub resource: ResourceId,
     /// The remediation's inputs, checked.
@@ -348,11 +378,12 @@ pub struct Observed<'r> {
 }
 
 impl Remediation {
-    /// What `target` asks of this remediation: its parameters are bound and checked.
+    /// What `target`, taken in at `time`, asks of this remediation: its parameters are bound and
+    /// checked.
     ///
     /// # Errors
     /// A resource of another type, or a parameter without an acceptable value.
-    pub fn subject(&self, target: &Target) -> Result<Subject, PlanError> {
+    pub fn subject(&self, target: &Target, time: Timestamp) -> Result<Subject, PlanError> {
         let kind = &target.resource.resource_type;
         if !self.resources.contains(kind) {
             return Err(PlanError::WrongResource {
@@ -365,6 +396,7 @@ impl Remediation {
             account: target.account.clone(),
             region: self.region(&target.region),
             partition: target.region.partition(),
+            time: time.round(Unit::Second).unwrap_or(time),
             resource: ResourceId {
                 kind: kind.clone(),
                 id: target.resource.id.clone(),
@@ -390,6 +422,7 @@ impl Remediation {
             account: plan.account.clone(),
             region: plan.region.clone(),
             partition: plan.partition.clone(),
+            time: plan.time,
             resource: plan.resource.clone(),
             parameters: plan.parameters.clone(),
         }))
@@ -424,6 +457,8 @@ impl Remediation {
             subject,
             seen: Map::new(),
             reads: Vec::new(),
+            done: 0,
+            round: None,
         }
     }
 
@@ -439,19 +474,9 @@ impl Remediation {
                 planned.push(step.plan(step.name.clone(), scope)?);
                 continue;
             };
-            match evaluate("each", each, scope)? {
-                Value::Array(items) => {
-                    for (index, item) in items.iter().enumerate() {
-                        let name = format!("{}_{}", step.name, index + 1);
-                        planned.push(step.plan(name, &scope.with("item", item))?);
-                    }
-                }
-                other => {
-                    return Err(PlanError::NotList {
-                        step: step.name.clone(),
-                        found: other.to_string(),
-                    });
-                }
+            for (index, item) in elements(&step.name, each, scope)?.iter().enumerate() {
+                let name = format!("{}_{}", step.name, index + 1);
+                planned.push(step.plan(name, &scope.with("item", item))?);
             }
         }
         Ok(planned)
@@ -490,6 +515,13 @@ impl Step {
                 timeout: *timeout,
             },
             Action::Sleep { seconds } => PlannedAction::Sleep { seconds: *seconds },
+            Action::Approve { with } => {
+                let message = match render(with)?.get_mut("Message").map(Value::take) {
+                    Some(Value::String(message)) => message,
+                    other => other.unwrap_or_default().to_string(),
+                };
+                PlannedAction::Approve { message }
+            }
         };
         let failed = |error| PlanError::Render {
             name: name.clone(),
@@ -528,10 +560,32 @@ impl Subject {
         scope.set("account", &json!(self.account));
         scope.set("region", &json!(self.region));
         scope.set("partition", &json!(self.partition));
+        scope.set("time", &json!(self.time));
         for (name, value) in &self.parameters {
             scope.set(name, value);
         }
         scope
+    }
+}
+
+impl Computed {
+    fn compute(&self, name: &str, scope: &Scope) -> Result<Value, PlanError> {
+        match self {
+            Self::Expression(expression) => evaluate(name, expression, scope),
+            Self::Function {
+                name: function,
+                with,
+            } => {
+                let input = with.render(scope).map_err(|error| PlanError::Render {
+                    name: name.to_owned(),
+                    error,
+                })?;
+                function::call(function, &input).map_err(|error| PlanError::Function {
+                    name: name.to_owned(),
+                    error,
+                })
+            }
+        }
     }
 }
 
@@ -559,21 +613,71 @@ fn resource_value(resource: &Resource) -> Value {
 }
 
 impl<'r> Observation<'r> {
-    fn read(&self) -> Option<&'r Read> {
-        self.remediation.reads.get(self.reads.len())
+    /// The read that is under way, with its calls; those that need none are passed over. None after
+    /// the last.
+    fn begin(&mut self) -> Result<Option<&'r Read>, PlanError> {
+        while let Some(read) = self.remediation.reads.get(self.done) {
+            let name = &read.name;
+            let round = match self.round.take() {
+                Some(round) => round,
+                None if read.when.is_none() || self.is_wanted(read)? => Round {
+                    items: match &read.each {
+                        Some(each) => elements(name, each, &self.scope)?,
+                        None => vec![Value::Null],
+                    },
+                    values: Vec::new(),
+                },
+                None => {
+                    self.see(name, Value::Null);
+                    continue;
+                }
+            };
+            if round.values.len() < round.items.len() {
+                self.round = Some(round);
+                return Ok(Some(read));
+            }
+            let Round { items, mut values } = round;
+            let value = match read.each {
+                Some(_) => paired(items, values),
+                None => values.pop().unwrap_or_default(),
+            };
+            self.see(name, value);
+        }
+        Ok(None)
+    }
+
+    fn is_wanted(&self, read: &Read) -> Result<bool, PlanError> {
+        let name = format!("when of {}", read.name);
+        read.when
+            .as_ref()
+            .map_or(Ok(true), |when| truth(&name, when, &self.scope))
+    }
+
+    /// Ends a read.
+    fn see(&mut self, name: &str, value: Value) {
+        self.scope.set(name, &value);
+        self.seen.insert(name.to_owned(), value);
+        self.done += 1;
+    }
+
+    /// What the next call may use.
+    fn inner(&self) -> Scope {
+        let round = self.round.as_ref();
+        let item = round.and_then(|round| round.items.get(round.values.len()));
+        self.scope.with("item", item.unwrap_or(&Value::Null))
     }
 
     /// The next read to make; none when all are made.
     ///
     /// # Errors
     /// Its input cannot be rendered from what was read so far.
-    pub fn next_read(&self) -> Result<Option<NextRead>, PlanError> {
-        let Some(read) = self.read() else {
+    pub fn next_read(&mut self) -> Result<Option<NextRead>, PlanError> {
+        let Some(read) = self.begin()? else {
             return Ok(None);
         };
         let params = read
             .with
-            .render(&self.scope)
+            .render(&self.inner())
             .map_err(|error| PlanError::Render {
                 name: read.name.clone(),
                 error,
@@ -591,7 +695,7 @@ impl<'r> Observation<'r> {
     /// # Errors
     /// Any error of AWS that does not mean "there is none": it says nothing about the resource.
     pub fn answer(&mut self, result: Result<Value, CallError>) -> Result<(), PlanError> {
-        let (Some(read), Some(next)) = (self.read(), self.next_read()?) else {
+        let (Some(next), Some(read)) = (self.next_read()?, self.begin()?) else {
             return Err(PlanError::Incomplete(self.remediation.name.clone()));
         };
         let value = match result {
@@ -610,7 +714,7 @@ impl<'r> Observation<'r> {
                 });
             }
         };
-        let on = arns(&read.on, &self.scope).map_err(|error| PlanError::Render {
+        let on = arns(&read.on, &self.inner()).map_err(|error| PlanError::Render {
             name: read.name.clone(),
             error,
         })?;
@@ -618,8 +722,10 @@ impl<'r> Observation<'r> {
             call: next.call,
             on,
         });
-        self.scope.set(&read.name, &value);
-        self.seen.insert(read.name.clone(), value);
+        if let Some(round) = &mut self.round {
+            round.values.push(value);
+        }
+        self.begin()?;
         Ok(())
     }
 
@@ -628,7 +734,7 @@ impl<'r> Observation<'r> {
     /// # Errors
     /// A read is missing, or a value cannot be computed.
     pub fn finish(mut self) -> Result<Observed<'r>, PlanError> {
-        if self.read().is_some() {
+        if self.begin()?.is_some() {
             return Err(PlanError::Incomplete(self.remediation.name.clone()));
         }
         let state = match &self.remediation.state {
@@ -637,22 +743,15 @@ impl<'r> Observation<'r> {
         };
         for computed in &self.remediation.lets {
             let name = &computed.name;
-            let value = match &computed.value {
-                Computed::Expression(expression) => evaluate(name, expression, &self.scope)?,
-                Computed::Function {
-                    name: function,
-                    with,
-                } => {
-                    let input = with
-                        .render(&self.scope)
-                        .map_err(|error| PlanError::Render {
-                            name: name.clone(),
-                            error,
-                        })?;
-                    function::call(function, &input).map_err(|error| PlanError::Function {
-                        name: name.clone(),
-                        error,
-                    })?
+            let value = match &computed.each {
+                None => computed.value.compute(name, &self.scope)?,
+                Some(each) => {
+                    let items = elements(name, each, &self.scope)?;
+                    let values = items
+                        .iter()
+                        .map(|item| computed.value.compute(name, &self.scope.with("item", item)))
+                        .collect::<Result<_, _>>()?;
+                    paired(items, values)
                 }
             };
             self.scope.set(name, &value);
@@ -697,8 +796,24 @@ impl Observed<'_> {
     /// The requests that fix it: none if it is compliant.
     ///
     /// # Errors
-    /// A step cannot be rendered.
+    /// The file says that it must not begin here, or a step cannot be rendered.
     pub fn plan(self) -> Result<Plan, PlanError> {
+        if !self.compliant {
+            for refusal in &self.remediation.refusals {
+                if truth("when of refuse", &refusal.when, &self.scope)? {
+                    let because = refusal.because.clone();
+                    return Err(PlanError::Refused { because });
+                }
+            }
+        }
+        self.plan_on()
+    }
+
+    /// [`Self::plan`] for a change that is under way: what must not begin may have to go on.
+    ///
+    /// # Errors
+    /// A step cannot be rendered.
+    pub fn plan_on(self) -> Result<Plan, PlanError> {
         let steps = if self.compliant {
             Vec::new()
         } else {
@@ -753,6 +868,7 @@ impl Observed<'_> {
             account: self.subject.account,
             region: self.subject.region,
             partition: self.subject.partition,
+            time: self.subject.time,
             resource: self.subject.resource,
             parameters: self.subject.parameters,
             observed: self.seen,
@@ -772,7 +888,7 @@ fn placeholders(steps: &[Step]) -> Map<String, Value> {
             .iter()
             .map(|output| (output.name.clone(), placeholder(&step.name, &output.name)))
             .collect(),
-        Action::Wait { .. } | Action::Sleep { .. } => Map::new(),
+        _ => Map::new(),
     };
     steps
         .iter()
@@ -789,6 +905,25 @@ fn evaluate(name: &str, expression: &Expression, scope: &Scope) -> Result<Value,
             name: name.to_owned(),
             error,
         })
+}
+
+/// The elements of an `each`.
+fn elements(name: &str, each: &Expression, scope: &Scope) -> Result<Vec<Value>, PlanError> {
+    match evaluate(&format!("each of {name}"), each, scope)? {
+        Value::Array(items) => Ok(items),
+        other => Err(PlanError::NotList {
+            name: name.to_owned(),
+            found: other.to_string(),
+        }),
+    }
+}
+
+/// `[{item, value}]`
+fn paired(items: Vec<Value>, values: Vec<Value>) -> Value {
+    let pairs = items.into_iter().zip(values);
+    pairs
+        .map(|(item, value)| json!({"item": item, "value": value}))
+        .collect()
 }
 
 /// An expression that is neither true nor false is an error: nothing is decided by accident.

@@ -217,7 +217,10 @@ fn step_permissions(
         .iter()
         .map(|(action, on)| Permission {
             action: action.clone(),
-            resources: outlines(on, scope).into_iter().collect(),
+            resources: outlines(on, scope)
+                .into_iter()
+                .map(|arn| if arn == SOME_ARN { "*".to_owned() } else { arn })
+                .collect(),
             read: false,
         })
         .collect();
@@ -269,12 +272,16 @@ pub(crate) fn outline(template: &Template, scope: &Scope) -> Value {
 }
 
 fn outlines(templates: &[Template], scope: &Scope) -> Vec<String> {
-    let outline = |template| match outline(template, scope) {
-        Value::String(arn) => arn,
-        other => other.to_string(),
+    let outline = |template: &Template| match (template, outline(template, scope)) {
+        (Template::Whole { .. }, Value::String(arn)) if arn == "*" => SOME_ARN.to_owned(),
+        (_, Value::String(arn)) => arn,
+        (_, other) => other.to_string(),
     };
     templates.iter().map(outline).collect()
 }
+
+/// An ARN that only a read will tell: any that the action may be used on.
+const SOME_ARN: &str = "\u{0}";
 
 /// The permissions of one call.
 fn permissions(
@@ -304,7 +311,14 @@ fn resources(
     place: &Place<'_>,
 ) -> Result<BTreeSet<String>, PolicyError> {
     if !on.is_empty() {
-        return Ok(on.iter().cloned().collect());
+        let (open, mut found): (BTreeSet<_>, BTreeSet<_>) =
+            on.iter().cloned().partition(|arn| arn == SOME_ARN);
+        if !open.is_empty() && needed.arns.is_empty() {
+            found.insert("*".to_owned());
+        } else if !open.is_empty() {
+            found.extend(needed.arns.iter().map(|format| widest(format, place)));
+        }
+        return Ok(found);
     }
     let unknown = || PolicyError::NoResource {
         call: call.to_string(),
@@ -328,6 +342,24 @@ fn resources(
     } else {
         Ok(found)
     }
+}
+
+/// All ARNs of a format.
+fn widest(format: &str, place: &Place<'_>) -> String {
+    let mut arn = String::new();
+    let mut rest = format;
+    while let Some((before, after)) = rest.split_once("${") {
+        let (name, after) = after.split_once('}').unwrap_or((after, ""));
+        arn.push_str(before);
+        arn.push_str(match name {
+            "Partition" => place.partition,
+            "Region" => place.region,
+            "Account" => place.account,
+            _ => "*",
+        });
+        rest = after;
+    }
+    arn + rest
 }
 
 /// The ARNs of a format such as `arn:${Partition}:s3:::${BucketName}` that a call's input names;

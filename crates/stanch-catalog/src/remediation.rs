@@ -36,6 +36,8 @@ pub struct Remediation {
     pub lets: Vec<Let>,
     /// True when there is nothing to fix.
     pub compliant: Expression,
+    /// Cases in which it must not begin.
+    pub refusals: Vec<Refusal>,
     /// What is compared for undo and drift; all reads if not given.
     pub state: Option<Expression>,
     /// The requests that fix it.
@@ -190,6 +192,20 @@ pub struct Read {
     pub paginate: bool,
     /// The ARNs that a session policy is narrowed to.
     pub on: Vec<Template>,
+    /// Not read, and null, when false.
+    pub when: Option<Expression>,
+    /// Once for each element of this list, which is then called `item`; the value is then a list of
+    /// `{item, value}`.
+    pub each: Option<Expression>,
+}
+
+/// A case in which a change must not begin.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Refusal {
+    /// True in that case.
+    pub when: Expression,
+    /// What people are told.
+    pub because: String,
 }
 
 /// A value computed from what was read.
@@ -197,6 +213,9 @@ pub struct Read {
 pub struct Let {
     /// Its name.
     pub name: String,
+    /// Once for each element of this list, which is then called `item`; the value is then a list of
+    /// `{item, value}`.
+    pub each: Option<Expression>,
     /// Where it comes from.
     pub value: Computed,
 }
@@ -266,6 +285,23 @@ pub enum Action {
         /// For how many seconds.
         seconds: u64,
     },
+    /// Waits for a person's approval of the steps that follow.
+    Approve {
+        /// Its only input is `Message`: what is to be approved.
+        with: Template,
+    },
+}
+
+impl Action {
+    /// Its input, if it has any.
+    pub(crate) const fn with(&self) -> Option<&Template> {
+        match self {
+            Self::Call { with, .. } | Self::Wait { with, .. } | Self::Approve { with } => {
+                Some(with)
+            }
+            Self::Sleep { .. } => None,
+        }
+    }
 }
 
 /// A part of a call's answer that is kept.

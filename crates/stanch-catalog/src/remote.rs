@@ -1,15 +1,19 @@
 //! What an exported document asks of the member account's function, and what it is told. The
 //! function only reads: whoever runs the document sends the requests.
 
-use serde::{Deserialize, Serialize};
+use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use serde_json::{Map, Value, json};
 use stanch_types::{AccountId, Region};
 
 use crate::{
     export::{VARIANT, variant},
     parameter::ParameterError,
-    plan::{Observation, Observed, Plan, PlanError, PlannedStep, ResourceId, Stage, Subject},
-    remediation::{Action, Remediation, Step},
+    plan::{
+        Observation, Observed, Plan, PlanError, PlannedAction, PlannedStep, ResourceId, Stage,
+        Subject,
+    },
+    remediation::{Remediation, Step},
 };
 
 /// A question of an exported document.
@@ -34,6 +38,8 @@ struct About {
     digest: String,
     account: AccountId,
     region: Region,
+    #[serde(deserialize_with = "started")]
+    time: Timestamp,
     parameters: Map<String, Value>,
     #[serde(default)]
     before: Option<Before>,
@@ -45,8 +51,18 @@ struct About {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Before {
+    time: Timestamp,
     observed: Map<String, Value>,
     state: Value,
+}
+
+/// `global:DATE_TIME` in UTC, `2018-08-21_10.30.05`: when the execution began.
+/// <https://docs.aws.amazon.com/systems-manager/latest/userguide/build-runbooks.html>.
+fn started<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let time = DateTime::strptime("%Y-%m-%d_%H.%M.%S", &text)
+        .and_then(|time| time.to_zoned(TimeZone::UTC));
+    time.map(|time| time.timestamp()).map_err(D::Error::custom)
 }
 
 /// An invocation of the function.
@@ -119,16 +135,22 @@ impl Invocation {
             parameter.check(value)?;
             parameters.insert(name.clone(), value.clone());
         }
-        Ok(Some(remediation.observe(Subject {
-            account: about.account.clone(),
-            region: about.region.clone(),
-            partition: about.region.partition(),
-            resource: ResourceId {
-                kind: remediation.resources.first().cloned().unwrap_or_default(),
-                id: String::new(),
-            },
-            parameters,
-        })))
+        Ok(Some(
+            remediation.observe(Subject {
+                account: about.account.clone(),
+                region: about.region.clone(),
+                partition: about.region.partition(),
+                time: about
+                    .before
+                    .as_ref()
+                    .map_or(about.time, |before| before.time),
+                resource: ResourceId {
+                    kind: remediation.resources.first().cloned().unwrap_or_default(),
+                    id: String::new(),
+                },
+                parameters,
+            }),
+        ))
     }
 
     /// The answer, from what was observed.
@@ -180,6 +202,7 @@ impl About {
             account: self.account.clone(),
             region: self.region.clone(),
             partition: self.region.partition(),
+            time: before.time,
             resource: ResourceId {
                 kind: String::new(),
                 id: String::new(),
@@ -227,6 +250,7 @@ fn told(steps: &[Step], plan: Plan) -> Value {
     told.insert(
         "Before".to_owned(),
         json!(Before {
+            time: plan.time,
             observed: plan.observed,
             state: plan.state
         }),
@@ -236,14 +260,14 @@ fn told(steps: &[Step], plan: Plan) -> Value {
 
 /// The inputs of a request and its variant.
 fn inputs(step: &Step, planned: &PlannedStep) -> Map<String, Value> {
-    let (Action::Call { with, .. } | Action::Wait { with, .. }) = &step.action else {
+    let Some(with) = step.action.with() else {
         return Map::from_iter([(VARIANT.to_owned(), json!(0))]);
     };
-    let params = planned
-        .action
-        .call()
-        .map(|call| call.params.clone())
-        .unwrap_or_default();
+    let params = match &planned.action {
+        PlannedAction::Call { call, .. } | PlannedAction::Wait { call, .. } => call.params.clone(),
+        PlannedAction::Approve { message } => json!({"Message": message}),
+        PlannedAction::Sleep { .. } => Value::Null,
+    };
     let variant = variant(with, &params);
     let mut inputs = match params {
         Value::Object(members) => members,

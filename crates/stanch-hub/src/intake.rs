@@ -215,7 +215,9 @@ impl Hub {
                 region = remediation.region(&region);
                 (
                     remediation.name.clone(),
-                    remediation.subject(&target).map_err(|error| chain(&error)),
+                    remediation
+                        .subject(&target, self.ports.clock.now())
+                        .map_err(|error| chain(&error)),
                 )
             }
         };

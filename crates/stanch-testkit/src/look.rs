@@ -40,7 +40,7 @@ pub async fn look(
         return Err(LookError::NoFinding);
     };
     let resource = finding.resources.first().ok_or(LookError::NoFinding)?;
-    let subject = remediation.subject(&Target::new(&finding, resource, settings))?;
+    let subject = remediation.subject(&Target::new(&finding, resource, settings), found.at)?;
     let api = root(&found.account, &subject.region);
     let seen = stanch_hub::observe(&*api, models, remediation.observe(subject)).await?;
     Ok(Seen {

@@ -72,7 +72,7 @@ fn names() {
     wrong(
         "EnableKeyRotation\n    with: {KeyId: \"{{ Key }}\"}",
         "EnableKeyRotation\n    with: {KeyId: \"{{ resource.name }}\"}",
-        "21:19: error: `resource.name`: there is no `resource` here\n  hint: known here are `account`, `region`, `partition`, `Key`, `rotation`",
+        "21:19: error: `resource.name`: there is no `resource` here\n  hint: known here are `account`, `region`, `partition`, `time`, `Key`, `rotation`",
     );
 }
 
@@ -144,7 +144,7 @@ fn parameters() {
     wrong(
         "    from: resource.name\n",
         "",
-        "8:3: error: nothing gives parameter `Key` a value\n  hint: add `from` (an expression over the finding) or `default`",
+        "8:3: error: nothing gives parameter `Key` a value\n  hint: add `from` (an expression over the finding) or `default`; or a `description` for those who have to set it",
     );
     wrong(
         "parameters:\n",
@@ -207,7 +207,7 @@ fn structure() {
     wrong(
         "apply:\n  - call: kms.EnableKeyRotation",
         "apply:\n  - sleep: 3\n    call: kms.EnableKeyRotation",
-        "20:5: error: a step has one of `call`, `wait` and `sleep`\n  hint: write one step for each",
+        "20:5: error: a step has one of `call`, `wait`, `sleep` and `approve`\n  hint: write one step for each",
     );
 }
 

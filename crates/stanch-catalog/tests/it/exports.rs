@@ -9,7 +9,9 @@ use async_trait::async_trait;
 use serde_json::{Map, Value, json};
 use stanch_catalog::{Catalog, FUNCTION, Invocation, Plan};
 use stanch_models::Models;
-use stanch_runbook::{AutomationStatus, Document, Engine, Functions, Ids, Options, Ports};
+use stanch_runbook::{
+    AutomationStatus, Document, Engine, Functions, Ids, Options, Ports, Signal, Signals,
+};
 use stanch_types::{Api, Call, CallError, Clock, Reply};
 
 use crate::plans::{Case, answer};
@@ -110,6 +112,18 @@ impl Clock for Hurried {
     }
 }
 
+/// Somebody who approves whatever waits for it.
+#[async_trait]
+impl Signals for World {
+    async fn next(&self, _: &str) -> Signal {
+        tokio::task::yield_now().await;
+        Signal::Approve {
+            by: "somebody".to_owned(),
+            comment: String::new(),
+        }
+    }
+}
+
 struct NoIds;
 
 impl Ids for NoIds {
@@ -148,6 +162,7 @@ fn run(
         Arc::new(NoIds),
     );
     ports.functions = world.clone();
+    ports.signals = world.clone();
     let options = Options {
         account: Some(plan.account.clone()),
         region: Some(plan.region.clone()),
@@ -176,6 +191,9 @@ pub(crate) fn check(case: &Case, before: &[Value], after: &[Value], plan: &Plan,
     let models = Arc::new(Models::embedded().unwrap());
     let export = case.remediation.export(&models).unwrap();
     let mut parameters = plan.parameters.clone();
+    if export.remediation.parameters.contains_key("Approvers") {
+        parameters.insert("Approvers".to_owned(), json!(["somebody"]));
+    }
     let (sent, seen) = run(
         export.remediation.clone(),
         &parameters,
@@ -184,6 +202,7 @@ pub(crate) fn check(case: &Case, before: &[Value], after: &[Value], plan: &Plan,
         &models,
     );
     assert_eq!(sent, plan.writes().cloned().collect::<Vec<_>>());
+    parameters.remove("Approvers");
     parameters.insert("Before".to_owned(), seen.clone());
     let (sent, _) = run(
         export.rollback.unwrap(),
@@ -195,6 +214,9 @@ pub(crate) fn check(case: &Case, before: &[Value], after: &[Value], plan: &Plan,
     assert_eq!(sent, undo.writes().cloned().collect::<Vec<_>>());
     // Once more, and nothing is sent.
     parameters.remove("Before");
+    if export.remediation.parameters.contains_key("Approvers") {
+        parameters.insert("Approvers".to_owned(), json!(["somebody"]));
+    }
     let (sent, _) = run(
         export.remediation,
         &parameters,

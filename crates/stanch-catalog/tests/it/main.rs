@@ -9,6 +9,7 @@
 
 mod diagnostics;
 mod exports;
+mod features;
 mod files;
 mod generated;
 mod pages;

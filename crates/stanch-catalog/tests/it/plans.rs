@@ -14,6 +14,9 @@ pub(crate) struct Case {
     pub(crate) target: Target,
 }
 
+/// When findings are taken in.
+pub(crate) const NOW: jiff::Timestamp = jiff::Timestamp::UNIX_EPOCH;
+
 pub(crate) fn case(name: &str, kind: &str, id: &str, control: &str) -> Case {
     let short = id.rsplit(['/', ':']).next().unwrap();
     Case {
@@ -56,7 +59,7 @@ impl Case {
     pub(crate) fn observe(&self, replies: &[Value]) -> Result<Observed<'_>, PlanError> {
         let mut observation = self
             .remediation
-            .observe(self.remediation.subject(&self.target)?);
+            .observe(self.remediation.subject(&self.target, NOW)?);
         let mut replies = replies.iter();
         while let Some(read) = observation.next_read()? {
             let reply = replies.next().expect("a reply for each read");
@@ -71,7 +74,7 @@ impl Case {
     }
 
     /// Applies on `before`; looks at `after`, which must be compliant; and undoes.
-    fn check(&self, before: &[Value], apply: &[&str], after: &[Value], undo: &[&str]) {
+    pub(crate) fn check(&self, before: &[Value], apply: &[&str], after: &[Value], undo: &[&str]) {
         let plan = self.plan(before);
         assert_eq!((plan.stage, lines(&plan)), (Stage::Apply, to_lines(apply)));
         assert!(!plan.compliant);
@@ -130,6 +133,7 @@ fn lines(plan: &Plan) -> Vec<String> {
             format!("{call} {} until {select} is {}", call.params, json!(values))
         }
         PlannedAction::Sleep { seconds } => format!("sleep {seconds}"),
+        PlannedAction::Approve { message } => format!("approve {message}"),
     };
     plan.steps.iter().map(line).collect()
 }
@@ -388,7 +392,7 @@ fn an_error_is_not_a_finding() {
 #[test]
 fn what_does_not_fit_is_refused() {
     let refuse = |case: &Case, message: &str| {
-        let error = case.remediation.subject(&case.target).unwrap_err();
+        let error = case.remediation.subject(&case.target, NOW).unwrap_err();
         assert_eq!(error.to_string(), message);
     };
     refuse(

@@ -196,6 +196,12 @@ fn requests(plan: &Plan, color: Color) -> String {
             PlannedAction::Sleep { seconds } => {
                 lines.push(format!("    {number}. wait for {seconds} s"))
             }
+            PlannedAction::Approve { message } => {
+                lines.push(format!(
+                    "    {number}. wait until somebody approves: {}",
+                    clean(message)
+                ));
+            }
         }
     }
     lines.join("\n")
