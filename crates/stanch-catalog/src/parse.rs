@@ -459,9 +459,10 @@ impl Parser {
             }
         } else if kind == "approve" {
             self.template(node.get("approve"), &inner)?;
-            let message = Value::String(text(node, "approve")?);
-            let with = Map::from_iter([("Message".to_owned(), message)]);
+            let message = text(node, "approve")?;
+            let with = Map::from_iter([("Message".to_owned(), Value::String(message.clone()))]);
             Action::Approve {
+                message,
                 with: Template::new(&Value::Object(with)).ok()?,
             }
         } else {

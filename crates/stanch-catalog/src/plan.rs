@@ -515,7 +515,7 @@ impl Step {
                 timeout: *timeout,
             },
             Action::Sleep { seconds } => PlannedAction::Sleep { seconds: *seconds },
-            Action::Approve { with } => {
+            Action::Approve { with, .. } => {
                 let message = match render(with)?.get_mut("Message").map(Value::take) {
                     Some(Value::String(message)) => message,
                     other => other.unwrap_or_default().to_string(),

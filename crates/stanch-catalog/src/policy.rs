@@ -212,18 +212,24 @@ fn step_permissions(
     scope: &Scope,
     place: &Place<'_>,
 ) -> Result<Vec<Permission>, PolicyError> {
-    let mut wanted: Vec<Permission> = step
-        .allow
-        .iter()
-        .map(|(action, on)| Permission {
+    let mut wanted = Vec::new();
+    for (action, on) in &step.allow {
+        let (prefix, name) = action.split_once(':').unwrap_or(("", action));
+        let iam = models.iam(prefix)?;
+        let formats: Vec<&str> = iam
+            .iter()
+            .filter_map(|iam| Some((iam, iam.action(name)?)))
+            .flat_map(|(iam, action)| {
+                let types = action.resources.iter();
+                types.filter_map(|kind| Some(&*iam.resource(&kind.name)?.arn))
+            })
+            .collect();
+        wanted.push(Permission {
             action: action.clone(),
-            resources: outlines(on, scope)
-                .into_iter()
-                .map(|arn| if arn == SOME_ARN { "*".to_owned() } else { arn })
-                .collect(),
+            resources: told(&outlines(on, scope), &formats, place),
             read: false,
-        })
-        .collect();
+        });
+    }
     if let Action::Call {
         service,
         operation,
@@ -311,14 +317,8 @@ fn resources(
     place: &Place<'_>,
 ) -> Result<BTreeSet<String>, PolicyError> {
     if !on.is_empty() {
-        let (open, mut found): (BTreeSet<_>, BTreeSet<_>) =
-            on.iter().cloned().partition(|arn| arn == SOME_ARN);
-        if !open.is_empty() && needed.arns.is_empty() {
-            found.insert("*".to_owned());
-        } else if !open.is_empty() {
-            found.extend(needed.arns.iter().map(|format| widest(format, place)));
-        }
-        return Ok(found);
+        let formats: Vec<&str> = needed.arns.iter().map(|format| &**format).collect();
+        return Ok(told(on, &formats, place));
     }
     let unknown = || PolicyError::NoResource {
         call: call.to_string(),
@@ -342,6 +342,18 @@ fn resources(
     } else {
         Ok(found)
     }
+}
+
+/// What the file says of an action's resources. Where only a read tells, all of the action's kinds.
+fn told(on: &[String], formats: &[&str], place: &Place<'_>) -> BTreeSet<String> {
+    let (open, mut found): (BTreeSet<_>, BTreeSet<_>) =
+        on.iter().cloned().partition(|arn| arn == SOME_ARN);
+    if !open.is_empty() && formats.is_empty() {
+        found.insert("*".to_owned());
+    } else if !open.is_empty() {
+        found.extend(formats.iter().map(|format| widest(format, place)));
+    }
+    found
 }
 
 /// All ARNs of a format.

@@ -287,7 +287,9 @@ pub enum Action {
     },
     /// Waits for a person's approval of the steps that follow.
     Approve {
-        /// Its only input is `Message`: what is to be approved.
+        /// What is to be approved, as the file has it.
+        message: String,
+        /// The same, filled in: its only member is `Message`.
         with: Template,
     },
 }
@@ -296,7 +298,7 @@ impl Action {
     /// Its input, if it has any.
     pub(crate) const fn with(&self) -> Option<&Template> {
         match self {
-            Self::Call { with, .. } | Self::Wait { with, .. } | Self::Approve { with } => {
+            Self::Call { with, .. } | Self::Wait { with, .. } | Self::Approve { with, .. } => {
                 Some(with)
             }
             Self::Sleep { .. } => None,

@@ -195,6 +195,9 @@ impl<'h> Work<'h> {
         let now = self.hub.ports.clock.now();
         let plan = match self.plan(&remediation, state).await {
             Ok(plan) => plan,
+            Err(PlanFailure::Plan(PlanError::Refused { because })) => {
+                return self.write([refused(because)]).await;
+            }
             Err(error) => return self.fail(chain(&error)).await,
         };
         let planned = recorded(&plan);
@@ -385,7 +388,7 @@ impl<'h> Work<'h> {
         }
         let unchanged = now.state() == &plan.state;
         match now
-            .plan()
+            .plan_on()
             .ok()
             .and_then(|fresh| remaining(&plan, &fresh, run, unchanged))
         {

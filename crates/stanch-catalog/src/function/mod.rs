@@ -112,6 +112,11 @@ pub static FUNCTIONS: &[Function] = &[
         summary: "the wanted tags that a resource lacks",
         run: |input| typed(input, tags_missing::run),
     },
+    Function {
+        name: "where",
+        summary: "the elements that have one of these values in a member",
+        run: |input| typed(input, values::with_member),
+    },
 ];
 
 /// Why a function gave no answer.

@@ -80,6 +80,29 @@ pub(super) fn first_of_each(input: FirstOfEach) -> Result<Vec<Value>, String> {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+pub(super) struct Where {
+    items: Vec<Value>,
+    member: String,
+    is: Value,
+}
+
+/// The elements whose member is, or as a list has, the value or one of the list of values. JMESPath's
+/// filters see nothing but the element.
+pub(super) fn with_member(input: Where) -> Result<Vec<Value>, String> {
+    let listed = |value: Value| match value {
+        Value::Array(values) => values,
+        one => vec![one],
+    };
+    let wanted = listed(input.is);
+    let fits = |item: &Value| {
+        let found = item.get(&input.member).cloned().map(listed);
+        found.is_some_and(|found| found.iter().any(|value| wanted.contains(value)))
+    };
+    Ok(input.items.into_iter().filter(fits).collect())
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct OlderThan {
     items: Vec<Value>,
     time: Timestamp,
@@ -246,6 +269,21 @@ mod tests {
             json!({"by": "z", "items": [{"z": "a", "n": 1}, {"z": "b"}, {"z": "a", "n": 2}]}),
             json!([{"z": "a", "n": 1}, {"z": "b"}]),
         );
+        let items = json!([{"n": 1, "z": "a"}, {"n": 2, "z": ["b", "c"]}, {"n": 3}]);
+        let which = |is: Value| {
+            let input = json!({"items": items, "member": "z", "is": is});
+            let found = call("where", &input).unwrap();
+            found
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|item| item["n"].clone())
+                .collect::<Value>()
+        };
+        assert_eq!(which(json!("a")), json!([1]));
+        assert_eq!(which(json!(["c", "a"])), json!([1, 2]));
+        assert_eq!(which(json!(null)), json!([]));
+        refused("where", json!({"items": null, "member": "z", "is": "a"}));
         refused("first-of-each", json!({"by": "z", "items": [{}]}));
     }
 

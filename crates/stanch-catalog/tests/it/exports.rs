@@ -7,7 +7,7 @@ use std::sync::{
 
 use async_trait::async_trait;
 use serde_json::{Map, Value, json};
-use stanch_catalog::{Catalog, FUNCTION, Invocation, Plan};
+use stanch_catalog::{FUNCTION, Invocation, Plan, Remediation};
 use stanch_models::Models;
 use stanch_runbook::{
     AutomationStatus, Document, Engine, Functions, Ids, Options, Ports, Signal, Signals,
@@ -18,6 +18,7 @@ use crate::plans::{Case, answer};
 
 /// A resource that is as `before` says until something is written, then as `after` says.
 struct World {
+    remediation: Arc<Remediation>,
     before: Vec<Value>,
     after: Vec<Value>,
     writes: Mutex<Vec<Call>>,
@@ -70,14 +71,8 @@ impl Functions for World {
 impl World {
     fn told(&self, payload: &Value) -> Result<Value, String> {
         let invocation = Invocation::new(payload).map_err(|e| e.to_string())?;
-        let catalog = Catalog::embedded();
-        let remediation = match invocation.remediation() {
-            Some(name) => catalog.get(name).unwrap(),
-            None => catalog.iter().next().unwrap(),
-        };
-        let observation = invocation
-            .observe(&remediation)
-            .map_err(|e| e.to_string())?;
+        let remediation = &self.remediation;
+        let observation = invocation.observe(remediation).map_err(|e| e.to_string())?;
         let observed = observation.map(|mut observation| {
             let mut replies = self.replies().iter();
             while let Some(read) = observation.next_read().unwrap() {
@@ -88,7 +83,7 @@ impl World {
             observation.finish().unwrap()
         });
         invocation
-            .answer(&remediation, observed)
+            .answer(remediation, observed)
             .map_err(|e| e.to_string())
     }
 }
@@ -139,6 +134,7 @@ fn run(
     (before, after): (&[Value], &[Value]),
     plan: &Plan,
     models: &Arc<Models>,
+    remediation: &Arc<Remediation>,
 ) -> (Vec<Call>, Value) {
     let found = stanch_runbook::check(&document, models);
     let shown: Vec<String> = found.iter().map(ToString::to_string).collect();
@@ -149,6 +145,7 @@ fn run(
         document.to_yaml()
     );
     let world = Arc::new(World {
+        remediation: Arc::clone(remediation),
         before: before.to_vec(),
         after: after.to_vec(),
         writes: Mutex::default(),
@@ -200,6 +197,7 @@ pub(crate) fn check(case: &Case, before: &[Value], after: &[Value], plan: &Plan,
         (before, after),
         plan,
         &models,
+        &case.remediation,
     );
     assert_eq!(sent, plan.writes().cloned().collect::<Vec<_>>());
     parameters.remove("Approvers");
@@ -210,6 +208,7 @@ pub(crate) fn check(case: &Case, before: &[Value], after: &[Value], plan: &Plan,
         (after, before),
         undo,
         &models,
+        &case.remediation,
     );
     assert_eq!(sent, undo.writes().cloned().collect::<Vec<_>>());
     // Once more, and nothing is sent.
@@ -223,6 +222,7 @@ pub(crate) fn check(case: &Case, before: &[Value], after: &[Value], plan: &Plan,
         (after, after),
         plan,
         &models,
+        &case.remediation,
     );
     assert_eq!(sent, []);
 }

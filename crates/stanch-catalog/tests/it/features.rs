@@ -208,22 +208,22 @@ fn mistakes_are_told() {
     );
     assert_eq!(
         complaints("undo:\n", "undo:\n  - approve: Sure?\n"),
-        ["47: an undo waits for nobody"]
+        ["49: an undo waits for nobody"]
     );
     assert_eq!(
         complaints("undo:\n", "  - {name: Ask, approve: Sure?}\nundo:\n"),
-        ["46: no step follows on this approval"]
+        ["48: no step follows on this approval"]
     );
     assert_eq!(
         complaints(
             "approve: \"Deactivate",
             "each: old\n    approve: \"Deactivate"
         ),
-        ["39: `each` has no meaning beside `approve`"]
+        ["42: `each` has no meaning beside `approve`"]
     );
     assert_eq!(
         complaints("each: \"keys[?Status", "each: \"item[?Status"),
-        ["24: `item[?Status == 'Active']`: there is no `item` here"]
+        ["25: `item[?Status == 'Active']`: there is no `item` here"]
     );
     assert_eq!(
         complaints("{description: What stands in the tag.}", "{type: String}"),
@@ -231,7 +231,7 @@ fn mistakes_are_told() {
     );
     assert_eq!(
         complaints("{name: old,", "{name: time,")[0],
-        "30: `time` already has a meaning"
+        "31: `time` already has a meaning"
     );
 }
 

@@ -350,6 +350,9 @@ fn steps(text: &mut String, title: &str, steps: &[Step]) {
                 )
             }
             Action::Sleep { seconds } => format!("wait {seconds} s"),
+            Action::Approve { message, .. } => {
+                format!("wait until somebody approves: {}", cell(message))
+            }
         };
         let when = step
             .when

@@ -127,7 +127,7 @@ pub fn operations_called<'a>(
         | Action::Wait {
             service, operation, ..
         } => Some((service.as_str(), operation.as_str())),
-        Action::Sleep { .. } => None,
+        Action::Sleep { .. } | Action::Approve { .. } => None,
     });
     planted.chain(reads).chain(steps).collect()
 }
