@@ -5,6 +5,7 @@ mod codegen;
 mod demo;
 mod models;
 mod new;
+mod prowler;
 mod run;
 mod setup;
 mod test;
@@ -36,6 +37,8 @@ enum Task {
     New(new::Options),
     /// Measure what the project promises, and write `bench/RESULTS.md`
     Bench(bench::Options),
+    /// Have Prowler find what the examples plant, before and after; installs it first (2.3 GB)
+    Prowler(prowler::Options),
     /// Write the committed files that are made from others
     Codegen(codegen::Options),
     /// Compile the pinned packages of API models and IAM facts into `stanch-models`
@@ -50,6 +53,7 @@ fn main() -> ExitCode {
         Task::Demo(options) => demo::demo(&options),
         Task::Bench(options) => bench::bench(&options),
         Task::New(options) => new::new(&options),
+        Task::Prowler(options) => prowler::prowler(&options),
         Task::Codegen(options) => codegen::codegen(&options),
         Task::Models(options) => models::models(&options),
     };
