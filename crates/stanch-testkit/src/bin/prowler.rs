@@ -286,11 +286,16 @@ fn why(resource: &str, check: &str, before: &BTreeSet<String>, records: &[Record
     if !before.contains(resource) {
         return "it is new: another fix made it".to_owned();
     }
-    let own = records.iter().filter(|record| {
-        record.resource_id == resource && record.control == format!("prowler:{check}")
-    });
-    // The last word on it.
-    let Some(record) = own.max_by_key(|record| record.updated_at) else {
+    let of_resource = || {
+        records
+            .iter()
+            .filter(|record| record.resource_id == resource)
+    };
+    let own = of_resource().filter(|record| record.control == format!("prowler:{check}"));
+    // The last word on it. Findings that nothing fixes are one to the ledger, whatever their checks.
+    let last = own.max_by_key(|record| record.updated_at);
+    let refused = || of_resource().find(|record| record.status == Status::Refused);
+    let Some(record) = last.or_else(refused) else {
         return "no finding of it was taken in".to_owned();
     };
     let error = record.error_message.as_deref().unwrap_or_default();
