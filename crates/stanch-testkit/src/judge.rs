@@ -212,6 +212,7 @@ fn named(needed: &Needed, params: &Value, account: &AccountId, region: &Region) 
                 Piece::Name(name) => members(params)
                     .filter(|(member, _)| same(member, name))
                     .flat_map(|(_, values)| values)
+                    .filter(|value| !value.starts_with("arn:"))
                     .collect(),
             };
             let longer = |arn: &String| -> Vec<String> {
@@ -285,7 +286,7 @@ fn pieces(format: &str, account: &AccountId, region: &Region) -> Vec<Piece> {
     let mut rest = format;
     while let Some((before, after)) = rest.split_once("${") {
         let (name, after) = after.split_once('}').unwrap_or((after, ""));
-        pieces.push(Piece::Text(before.to_owned()));
+        pieces.push(Piece::Text(before.replace('*', "any")));
         pieces.push(match name {
             "Partition" => Piece::Text(region.partition().to_string()),
             "Region" => Piece::Text(region.to_string()),
@@ -294,7 +295,7 @@ fn pieces(format: &str, account: &AccountId, region: &Region) -> Vec<Piece> {
         });
         rest = after;
     }
-    pieces.push(Piece::Text(rest.to_owned()));
+    pieces.push(Piece::Text(rest.replace('*', "any")));
     pieces
 }
 

@@ -16,13 +16,14 @@ pub mod organization;
 mod plant;
 pub mod proof;
 mod script;
+mod stand_in;
 mod tap;
 
 pub use clock::{FakeClock, FastClock};
 pub use emulated::{Emulated, models};
 pub use emulator::{
     Emulator, EmulatorError, Emulators, Maker, Request, Unplayable, WRONG, Wrong, choose,
-    emulator_python, has, operations_called,
+    emulator_python, has, operations_called, stood_in,
 };
 pub use fake::FakeAws;
 pub use finding::Misconfiguration;
@@ -31,6 +32,7 @@ pub use look::{LookError, Seen, look};
 pub use organization::Organization;
 pub use plant::{PlantError, Planted, also, plant};
 pub use script::FakeApi;
+pub use stand_in::{Effect, Rounded, StandIn, stand_in, stand_ins};
 pub use tap::{Aim, Fault, Gate, Tap, Tapped};
 
 /// True unless the name of the operation says that it only reads.

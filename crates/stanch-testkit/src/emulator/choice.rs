@@ -1,7 +1,7 @@
 //! Which emulator plays an example.
 //!
 //! One plays it whole, so that its resources can refer to one another: MiniStack if it has every
-//! operation that the example needs, else moto.
+//! operation that the example needs, else moto; what both lack is left to a stand-in.
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
@@ -12,6 +12,7 @@ use stanch_catalog::{Action, Example, Remediation};
 use tokio::sync::OnceCell;
 
 use super::{Emulator, EmulatorError, Maker};
+use crate::stand_in;
 
 /// Made by `operations.py` from the sources of the pinned emulators.
 static OPERATIONS: &str = include_str!("../../data/operations.tsv");
@@ -52,7 +53,7 @@ pub static WRONG: [Wrong; 2] = [
 
 /// Neither emulator has all that an example needs.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("no emulator has all that it needs: MiniStack lacks {}, moto lacks {}", .ministack.join(", "), .moto.join(", "))]
+#[error("no emulator has all that it needs, nor is there a stand-in: MiniStack lacks {}; moto lacks {}", .ministack.join(", "), .moto.join(", "))]
 pub struct Unplayable {
     /// What MiniStack lacks, as `s3.PutBucketPolicy`.
     pub ministack: Vec<String>,
@@ -63,16 +64,13 @@ pub struct Unplayable {
 /// The emulator for an example.
 ///
 /// # Errors
-/// Neither has all the operations that it and its remediation call.
+/// Neither has all the operations that it and its remediation call, and nothing stands in for the rest.
 pub fn choose(remediation: &Remediation, example: &Example) -> Result<Maker, Unplayable> {
     let called = operations_called(remediation, example);
-    let lacking = |maker| -> Vec<String> {
-        let lacks = |(service, operation): &&(&str, &str)| {
-            !has(maker, service, operation, &remediation.name)
-        };
-        let missing = called.iter().filter(lacks);
-        missing
-            .map(|(service, operation)| format!("`{service}.{operation}`"))
+    let lacking = |maker| -> Vec<Missing<'_>> {
+        let called = called.iter().copied();
+        called
+            .filter(|(service, operation)| !has(maker, service, operation, &remediation.name))
             .collect()
     };
     let ministack = lacking(Maker::MiniStack);
@@ -83,7 +81,40 @@ pub fn choose(remediation: &Remediation, example: &Example) -> Result<Maker, Unp
     if moto.is_empty() {
         return Ok(Maker::Moto);
     }
-    Err(Unplayable { ministack, moto })
+    let stood_in = |missing: &[Missing<'_>]| {
+        let stands_in = |(service, operation): &Missing<'_>| stand_in(service, operation).is_some();
+        missing.iter().all(stands_in)
+    };
+    match (stood_in(&ministack), stood_in(&moto)) {
+        (true, _) => Ok(Maker::MiniStack),
+        (false, true) => Ok(Maker::Moto),
+        (false, false) => Err(Unplayable {
+            ministack: names(&ministack),
+            moto: names(&moto),
+        }),
+    }
+}
+
+/// A service and its operation.
+type Missing<'a> = (&'a str, &'a str);
+
+fn names(missing: &[Missing<'_>]) -> Vec<String> {
+    let name = |(service, operation): &Missing<'_>| format!("`{service}.{operation}`");
+    missing.iter().map(name).collect()
+}
+
+/// The stand-ins that an example is played with, by service.
+#[must_use]
+pub fn stood_in(remediation: &Remediation, example: &Example) -> BTreeSet<&'static str> {
+    let Ok(maker) = choose(remediation, example) else {
+        return BTreeSet::new();
+    };
+    operations_called(remediation, example)
+        .into_iter()
+        .filter_map(|(service, operation)| stand_in(service, operation))
+        .filter(|entry| entry.is_needed(maker, &remediation.name))
+        .map(|entry| entry.service.as_str())
+        .collect()
 }
 
 /// Whether an emulator answers an operation, and answers it as AWS does as far as is known and matters

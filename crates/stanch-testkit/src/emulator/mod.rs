@@ -16,7 +16,7 @@ use std::{
 
 use tempfile::TempDir;
 
-pub use choice::{Emulators, Unplayable, WRONG, Wrong, choose, has, operations_called};
+pub use choice::{Emulators, Unplayable, WRONG, Wrong, choose, has, operations_called, stood_in};
 
 /// Starts an emulator, and ends it and all its children when its standard input closes.
 const RUN: &str = include_str!("run.py");

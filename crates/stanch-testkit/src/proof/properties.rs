@@ -31,6 +31,7 @@ use super::{
 use crate::{
     Aim, Fault, Gate, Maker, Misconfiguration, Seen, choose,
     judge::{Judge, Law, Need, Ruling},
+    stood_in,
 };
 
 /// What a property came to in one example.
@@ -117,6 +118,10 @@ async fn prove_one(world: &World, remediation: &Arc<Remediation>) -> Row {
     }
     let examples = remediation.examples.iter();
     Row {
+        stood_in: examples
+            .clone()
+            .flat_map(|example| stood_in(remediation, example))
+            .collect(),
         remediation: remediation.name.clone(),
         played_by: examples
             .filter_map(|example| choose(remediation, example).ok())

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fmt::Write as _};
 
-use crate::Maker;
+use crate::{Maker, stand_ins};
 
 /// What must hold for every remediation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -105,23 +105,31 @@ pub struct Row {
     pub remediation: String,
     /// The emulators that play its examples.
     pub played_by: BTreeSet<Maker>,
+    /// The services that a stand-in plays with it.
+    pub stood_in: BTreeSet<&'static str>,
     /// Each property.
     pub verdicts: Vec<(Property, Verdict)>,
 }
 
 impl Row {
-    /// What does not hold, one line each.
+    /// What does not hold, one line for each reason.
     #[must_use]
     pub fn broken(&self) -> Vec<String> {
-        let broken = |(property, verdict): &(Property, Verdict)| match verdict {
-            Verdict::Broken(why) => Some(format!(
-                "{}: {}: {why}",
-                self.remediation,
-                property.text().0
-            )),
-            Verdict::Holds | Verdict::NotRun(_) => None,
+        let mut reasons: Vec<(&str, Vec<&str>)> = Vec::new();
+        for (property, verdict) in &self.verdicts {
+            let Verdict::Broken(why) = verdict else {
+                continue;
+            };
+            let heading = property.text().0;
+            match reasons.iter_mut().find(|(known, _)| known == why) {
+                Some((_, headings)) => headings.push(heading),
+                None => reasons.push((why, vec![heading])),
+            }
+        }
+        let line = |(why, headings): (&str, Vec<&str>)| {
+            format!("{}: {}: {why}", self.remediation, headings.join(", "))
         };
-        self.verdicts.iter().filter_map(broken).collect()
+        reasons.into_iter().map(line).collect()
     }
 }
 
@@ -179,6 +187,11 @@ impl Proof {
             );
         }
         let total = self.rows.len();
+        let aided: Vec<_> = self
+            .rows
+            .iter()
+            .filter(|row| !row.stood_in.is_empty())
+            .collect();
         let whole = |row: &&Row| {
             row.verdicts
                 .iter()
@@ -192,11 +205,24 @@ impl Proof {
         };
         let _ = writeln!(
             text,
-            "\n{total} remediations; {} with all ten properties; {} played by MiniStack, {} by moto.",
+            "\n{total} remediations; {} with all ten properties; {} played by MiniStack, {} by moto, {} of \
+             them with a stand-in.",
             self.rows.iter().filter(whole).count(),
             played(Maker::MiniStack),
-            played(Maker::Moto)
+            played(Maker::Moto),
+            aided.len()
         );
+        if !aided.is_empty() {
+            text.push_str("\n## Stand-ins\n\n");
+            for row in aided {
+                for service in &row.stood_in {
+                    let entries = stand_ins().iter().filter(|entry| entry.service == *service);
+                    let reasons: Vec<&str> = entries.map(|entry| &*entry.because).collect();
+                    let reasons = reasons.join("; ");
+                    let _ = writeln!(text, "- `{}`, {service}: {reasons}", row.remediation);
+                }
+            }
+        }
         let not_run: Vec<_> = self
             .verdicts()
             .filter_map(|(name, property, verdict)| match verdict {

@@ -20,7 +20,7 @@ use stanch_types::{AccountId, Api, Clock, Region};
 
 use crate::{
     Emulated, EmulatorError, Emulators, FastClock, LookError, Misconfiguration, Organization,
-    PlantError, Planted, Seen, Tap, Unplayable, also, choose,
+    PlantError, Planted, Rounded, Seen, Tap, Unplayable, also, choose,
     judge::{Judge, JudgeError, Judged},
     look,
     organization::{MEMBERS, OrganizationError, REGIONS, role_policy},
@@ -117,8 +117,9 @@ impl World {
         let aws = Emulated::at(&emulator.endpoint(), self.region.clone());
         let root = |account: &AccountId, region: &Region| aws.root(account, region);
         let organization = Organization::create(emulator.endpoint(), &root, &role_policy).await?;
+        let rounded = Rounded::new(maker, &remediation.name);
         let judged = Judged::new(
-            Arc::new(aws.sessions(&organization)),
+            rounded.sessions(Arc::new(aws.sessions(&organization))),
             Arc::clone(&self.judge),
             Arc::clone(&self.models),
             role_policy,
@@ -128,6 +129,7 @@ impl World {
             parameters: [(remediation.name.clone(), example.settings.clone())].into(),
             tap: Tap::new(Arc::new(judged.clone())),
             judged,
+            rounded,
             ledger: Arc::new(MemoryLedger::new()),
             clock: Arc::new(FastClock::new(BEGIN, SPEED).without_pauses(PAUSES)),
             aws,
@@ -186,6 +188,7 @@ pub struct Stage<'w> {
     /// The user's settings, by remediation.
     parameters: BTreeMap<String, Map<String, Value>>,
     aws: Emulated,
+    rounded: Rounded,
     pub(super) judged: Judged,
     pub(super) tap: Tap,
     pub(super) ledger: Arc<MemoryLedger>,
@@ -194,7 +197,12 @@ pub struct Stage<'w> {
 
 impl Stage<'_> {
     pub(super) fn root(&self, account: &AccountId) -> Arc<dyn Api> {
-        self.aws.root(account, &self.world.region)
+        self.root_in(account, &self.world.region)
+    }
+
+    fn root_in(&self, account: &AccountId, region: &Region) -> Arc<dyn Api> {
+        let api = self.aws.root(account, region);
+        self.rounded.api(api, account, region)
     }
 
     /// Looks at the resource without the hub.
@@ -203,7 +211,7 @@ impl Stage<'_> {
         remediation: &Remediation,
         found: &Misconfiguration,
     ) -> Result<Seen, LookError> {
-        let root = |account: &AccountId, region: &Region| self.aws.root(account, region);
+        let root = |account: &AccountId, region: &Region| self.root_in(account, region);
         let settings = self.parameters.get(&remediation.name);
         let settings = settings.cloned().unwrap_or_default();
         look(&root, &self.world.models, remediation, settings, found).await
@@ -215,7 +223,7 @@ impl Stage<'_> {
         remediation: &Remediation,
         plan: &Plan,
     ) -> Result<Plan, LookError> {
-        let api = self.aws.root(&plan.account, &plan.region);
+        let api = self.root_in(&plan.account, &plan.region);
         let observation = remediation.observe_again(plan)?;
         let seen = stanch_hub::observe(&*api, &self.world.models, observation).await?;
         Ok(seen.undo(plan, &json!({}))?)

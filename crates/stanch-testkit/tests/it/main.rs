@@ -8,3 +8,4 @@ mod emulator;
 mod fake;
 mod organization;
 mod proof;
+mod stand_in;
