@@ -57,13 +57,21 @@ impl Expression {
     pub fn new(source: &str) -> Result<Self, ExpressionError> {
         let ast = jmespath::parse(source).map_err(|error| ExpressionError::new(source, &error))?;
         let mut unknown = None;
+        let mut negated = false;
         walk(&ast, &mut |node| {
             if let Ast::Function { name, .. } = node
                 && jmespath::DEFAULT_RUNTIME.get_function(name).is_none()
             {
                 unknown.get_or_insert_with(|| name.clone());
             }
+            negated |= is_inside_negation(node);
         });
+        if negated {
+            return Err(ExpressionError {
+                expression: source.to_owned(),
+                reason: "`!a.b` is read as `(!a).b`, which is always null; write `!(a.b)`".to_owned(),
+            });
+        }
         match unknown {
             Some(name) => Err(ExpressionError {
                 expression: source.to_owned(),
@@ -230,6 +238,17 @@ fn whole(number: &Number) -> Number {
     }
 }
 
+/// Looks for something inside a negation. jmespath lets `!` bind stronger than what follows, against
+/// the specification.
+fn is_inside_negation(ast: &Ast) -> bool {
+    let of = match ast {
+        Ast::Subexpr { lhs, .. } | Ast::Projection { lhs, .. } => lhs,
+        Ast::Flatten { node, .. } | Ast::ObjectValues { node, .. } => node,
+        _ => return false,
+    };
+    matches!(**of, Ast::Not { .. })
+}
+
 fn children(ast: &Ast) -> Vec<&Ast> {
     match ast {
         Ast::Comparison { lhs, rhs, .. }
@@ -329,6 +348,13 @@ mod tests {
         let error = Expression::new("a ==").unwrap_err();
         assert!(error.to_string().starts_with("`a ==`: "), "{error}");
         assert!(!error.to_string().contains('\n'));
+        for negated in ["!a.b", "!a[0]", "x && !a[?b].c", "!a[]", "!a.*"] {
+            let error = Expression::new(negated).unwrap_err();
+            assert!(error.reason.contains("write `!(a.b)`"), "{negated}: {error}");
+        }
+        for fine in ["!(a.b)", "!a && b", "!contains(a, b)", "[?!a]", "!a == b"] {
+            assert!(Expression::new(fine).is_ok(), "{fine}");
+        }
         let error = Expression::new("lenght(a)").unwrap_err();
         assert_eq!(error.reason, "JMESPath has no function `lenght`");
         let error = Expression::new("length(n)").unwrap().evaluate(&scope());

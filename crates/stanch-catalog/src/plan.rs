@@ -543,15 +543,17 @@ impl Step {
     }
 }
 
+/// ARNs; an optional one that is null is left out.
 fn arns(on: &[crate::template::Template], scope: &Scope) -> Result<Vec<String>, TemplateError> {
-    on.iter()
-        .map(|template| {
-            Ok(match template.render(scope)? {
-                Value::String(arn) => arn,
-                other => other.to_string(),
-            })
-        })
-        .collect()
+    let mut arns = Vec::with_capacity(on.len());
+    for template in on {
+        match template.render(scope)? {
+            Value::Null => {}
+            Value::String(arn) => arns.push(arn),
+            other => arns.push(other.to_string()),
+        }
+    }
+    Ok(arns)
 }
 
 impl Subject {

@@ -7,7 +7,7 @@ use stanch_models::{Models, Needed};
 use stanch_types::Call;
 
 use crate::{
-    expression::Scope,
+    expression::{Expression, Scope},
     plan::Plan,
     remediation::{Action, Read, Remediation, Step},
     template::Template,
@@ -44,7 +44,7 @@ pub enum PolicyError {
     },
     /// The policy is longer than AWS takes.
     #[error(
-        "the session policy has {length} characters, and AWS takes {SESSION_POLICY_LIMIT}; split the remediation"
+        "the session policy has {length} characters, and AWS takes {SESSION_POLICY_LIMIT}: this run touches too many resources at once; fix some of them by hand, or split the remediation"
     )]
     TooLong {
         /// Its length.
@@ -83,7 +83,9 @@ impl Plan {
             if let Some(call) = step.action.call() {
                 wanted.extend(permissions(models, call, &step.on, &place)?);
             }
-            wanted.extend(step.allow.iter().map(|(action, on)| Permission {
+            // What is not there needs no permission.
+            let allowed = step.allow.iter().filter(|(_, on)| !on.is_empty());
+            wanted.extend(allowed.map(|(action, on)| Permission {
                 action: action.clone(),
                 resources: on.iter().cloned().collect(),
                 read: false,
@@ -110,7 +112,12 @@ impl Plan {
 }
 
 fn limited(wanted: &[Permission]) -> Result<String, PolicyError> {
-    let policy = policy_document(wanted);
+    let statements = statements(wanted);
+    let policy = document(&statements);
+    if policy.chars().count() <= SESSION_POLICY_LIMIT {
+        return Ok(policy);
+    }
+    let policy = document(&merged(statements));
     match policy.chars().count() {
         length if length > SESSION_POLICY_LIMIT => Err(PolicyError::TooLong { length }),
         _ => Ok(policy),
@@ -121,30 +128,80 @@ fn limited(wanted: &[Permission]) -> Result<String, PolicyError> {
 /// resources.
 #[must_use]
 pub fn policy_document(permissions: &[Permission]) -> String {
+    document(&statements(permissions))
+}
+
+/// Actions and what they may be used on.
+struct Statement<'p> {
+    actions: BTreeSet<&'p str>,
+    resources: BTreeSet<&'p str>,
+}
+
+fn statements(permissions: &[Permission]) -> Vec<Statement<'_>> {
     let mut on: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for permission in permissions {
         let resources = permission.resources.iter().map(String::as_str);
         on.entry(&permission.action).or_default().extend(resources);
     }
-    let mut statements: BTreeMap<BTreeSet<&str>, Vec<&str>> = BTreeMap::new();
+    let mut statements: BTreeMap<BTreeSet<&str>, BTreeSet<&str>> = BTreeMap::new();
     for (action, resources) in on {
-        statements.entry(resources).or_default().push(action);
+        statements.entry(resources).or_default().insert(action);
     }
-    let one_or_all = |texts: Vec<&str>| match texts[..] {
+    statements
+        .into_iter()
+        .map(|(resources, actions)| Statement { actions, resources })
+        .collect()
+}
+
+fn document(statements: &[Statement<'_>]) -> String {
+    let one_or_all = |texts: &BTreeSet<&str>| match texts.iter().collect::<Vec<_>>()[..] {
         [one] => json!(one),
         _ => json!(texts),
     };
     let statements: Vec<Value> = statements
-        .into_iter()
-        .map(|(resources, actions)| {
+        .iter()
+        .map(|statement| {
             json!({
                 "Effect": "Allow",
-                "Action": one_or_all(actions),
-                "Resource": one_or_all(resources.into_iter().collect()),
+                "Action": one_or_all(&statement.actions),
+                "Resource": one_or_all(&statement.resources),
             })
         })
         .collect();
     json!({"Version": "2012-10-17", "Statement": statements}).to_string()
+}
+
+/// Fewer statements that allow the same: those that have no service in common become one, since no
+/// action of the one works on a resource of the other.
+fn merged(statements: Vec<Statement<'_>>) -> Vec<Statement<'_>> {
+    let mut merged: Vec<Statement<'_>> = Vec::new();
+    for statement in statements {
+        let services = statement.services();
+        let other = merged.iter_mut().find(|other| match (&services, other.services()) {
+            (Some(these), Some(those)) => these.is_disjoint(&those),
+            _ => false,
+        });
+        match other {
+            Some(other) => {
+                other.actions.extend(statement.actions);
+                other.resources.extend(statement.resources);
+            }
+            None => merged.push(statement),
+        }
+    }
+    merged
+}
+
+impl<'p> Statement<'p> {
+    /// The services of its actions and resources; none if a resource is of any service.
+    fn services(&self) -> Option<BTreeSet<&'p str>> {
+        let of_resources = self.resources.iter().map(|arn| {
+            let service = arn.split(':').nth(2)?;
+            (!service.contains(['*', '?'])).then_some(service)
+        });
+        let of_actions = self.actions.iter().map(|action| action.split(':').next());
+        of_resources.chain(of_actions).collect()
+    }
 }
 
 impl Remediation {
@@ -258,10 +315,14 @@ fn step_permissions(
 pub(crate) fn outline(template: &Template, scope: &Scope) -> Value {
     match template {
         Template::Literal(value) => value.clone(),
+        Template::Whole { expression, .. } if !is_known(expression) => json!("*"),
         Template::Whole { .. } => template.render(scope).unwrap_or_else(|_| json!("*")),
         Template::Text(parts) => {
             let text = parts.iter().map(|part| match part {
                 crate::template::Part::Text(text) => text.clone(),
+                crate::template::Part::Expression(expression) if !is_known(expression) => {
+                    "*".to_owned()
+                }
                 crate::template::Part::Expression(expression) => match expression.evaluate(scope) {
                     Ok(Value::String(text)) => text,
                     _ => "*".to_owned(),
@@ -275,6 +336,15 @@ pub(crate) fn outline(template: &Template, scope: &Scope) -> Value {
             .map(|(name, member)| (name.clone(), outline(member, scope)))
             .collect(),
     }
+}
+
+/// True if it is over nothing but the place. Of anything else it may make a default that a finding or
+/// a setting overrides.
+fn is_known(expression: &Expression) -> bool {
+    let names = expression.names();
+    names
+        .iter()
+        .all(|name| ["account", "region", "partition"].contains(name))
 }
 
 fn outlines(templates: &[Template], scope: &Scope) -> Vec<String> {
@@ -496,4 +566,57 @@ fn checked<'v>(value: &'v str, place: &Place<'_>) -> Result<&'v str, PolicyError
         });
     }
     Ok(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn permission(action: &str, resources: &[&str]) -> Permission {
+        Permission {
+            action: action.to_owned(),
+            resources: resources.iter().map(|arn| (*arn).to_owned()).collect(),
+            read: false,
+        }
+    }
+
+    #[test]
+    fn only_statements_of_different_services_become_one() {
+        let wanted = [
+            permission("s3:GetBucketAcl", &["arn:aws:s3:::a"]),
+            permission("s3:PutBucketAcl", &["arn:aws:s3:::b"]),
+            permission("kms:DescribeKey", &["arn:aws:kms:x:1:key/k"]),
+            permission("route53:AssociateVPCWithHostedZone", &["arn:aws:ec2:x:1:vpc/*"]),
+            permission("ec2:DeleteVpc", &["arn:aws:ec2:x:1:vpc/v"]),
+            permission("ec2:DescribeVpcs", &["*"]),
+        ];
+        let merged = merged(statements(&wanted));
+        assert!(merged.len() < 6);
+        for statement in merged {
+            // Who may do something may do it where it was allowed, and nowhere else in its service.
+            for action in &statement.actions {
+                let own = wanted.iter().find(|own| own.action == **action).unwrap();
+                let service = |arn: &str| arn.split(':').nth(2).map(str::to_owned);
+                let services: Vec<_> = own.resources.iter().map(|arn| service(arn)).collect();
+                let near = |arn: &&&str| services.contains(&service(arn));
+                let found: Vec<&str> = statement.resources.iter().filter(near).copied().collect();
+                assert_eq!(found, own.resources.iter().collect::<Vec<_>>(), "{action}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_too_long_is_made_shorter_and_else_refused() {
+        let wanted: Vec<Permission> = ('a'..='n')
+            .map(|service| {
+                let arn = format!("arn:aws:{service}:eu-central-1:123456789012:thing/{service:0>50}");
+                permission(&format!("{service}:DescribeThing"), &[&arn])
+            })
+            .collect();
+        assert!(policy_document(&wanted).len() > SESSION_POLICY_LIMIT);
+        assert!(limited(&wanted).unwrap().len() <= SESSION_POLICY_LIMIT);
+        let names = "x".repeat(SESSION_POLICY_LIMIT);
+        let error = limited(&[permission("a:B", &[&names])]).unwrap_err();
+        assert!(matches!(error, PolicyError::TooLong { .. }));
+    }
 }

@@ -10,6 +10,60 @@ fn models() -> Models {
     Models::embedded().unwrap()
 }
 
+/// What a setting may override is not known before: a default does not narrow the role.
+#[test]
+fn a_role_is_not_narrowed_to_a_default() {
+    let text = r#"remediation: Logs
+title: Log
+description: Why.
+resource: AwsS3Bucket
+controls: {config: logs}
+safety: {class: guarded, impact: None., undo: none, because: It cannot.}
+parameters: {Bucket: {from: resource.name}, Target: {default: ""}}
+read:
+  - {name: seen, call: s3.GetBucketLogging, with: {Bucket: "{{ Bucket }}"}, pick: LoggingEnabled}
+let: [{name: to, value: "(Target != '' && Target) || join('-', ['logs', account])"}]
+compliant: seen != `null`
+apply:
+  - call: s3.PutBucketLogging
+    with: {Bucket: "{{ (Target != '' && Target) || join('-', ['logs', account]) }}", BucketLoggingStatus: {}}
+    allow: {s3:GetBucketAcl: ["{{? seen.x }}", "arn:{{ partition }}:s3:::{{ to }}"], iam:PassRole: ["{{? seen.x }}"]}
+examples: [{title: One, finding: {control: logs, resource: b}}]
+"#;
+    let (remediation, found) = stanch_catalog::parse(text);
+    assert_eq!(found, []);
+    let permissions = remediation.unwrap().permissions(&models()).unwrap();
+    let put = permissions.iter().find(|p| p.action == "s3:PutBucketLogging").unwrap();
+    assert_eq!(put.resources.iter().collect::<Vec<_>>(), ["arn:${AWS::Partition}:s3:::*"]);
+    // What is not there needs no permission.
+    let mut case = case("S3BlockPublicAccess", "AwsS3Bucket", "arn:aws:s3:::b", "config:logs");
+    case.remediation = std::sync::Arc::new(stanch_catalog::parse(text).0.unwrap());
+    let policy = case.plan(&[json!({})]).session_policy(&models()).unwrap();
+    assert!(!policy.contains("iam:PassRole"), "{policy}");
+    assert!(policy.contains(r#""Action":"s3:GetBucketAcl","Resource":"arn:aws:s3:::logs-123456789012""#), "{policy}");
+}
+
+/// All permissions of a remediation, over all of its ways, fit into one session policy with names
+/// of the usual length.
+#[test]
+fn session_policies_are_short_enough() {
+    let models = models();
+    let long = |text: String| {
+        text.replace("${AWS::Partition}", "aws")
+            .replace("${AWS::Region}", "ap-southeast-2")
+            .replace("${AWS::AccountId}", "123456789012")
+    };
+    let mut too_long = Vec::new();
+    for remediation in Catalog::embedded().iter() {
+        let permissions = remediation.permissions(&models).unwrap();
+        let length = long(stanch_catalog::policy_document(&permissions)).len();
+        if length > SESSION_POLICY_LIMIT {
+            too_long.push(format!("{} {length}", remediation.name));
+        }
+    }
+    assert!(too_long.is_empty(), "{too_long:?}");
+}
+
 #[test]
 fn every_remediation_is_narrowed_to_resources() {
     let models = models();
