@@ -177,10 +177,12 @@ fn merged(statements: Vec<Statement<'_>>) -> Vec<Statement<'_>> {
     let mut merged: Vec<Statement<'_>> = Vec::new();
     for statement in statements {
         let services = statement.services();
-        let other = merged.iter_mut().find(|other| match (&services, other.services()) {
-            (Some(these), Some(those)) => these.is_disjoint(&those),
-            _ => false,
-        });
+        let other = merged
+            .iter_mut()
+            .find(|other| match (&services, other.services()) {
+                (Some(these), Some(those)) => these.is_disjoint(&those),
+                _ => false,
+            });
         match other {
             Some(other) => {
                 other.actions.extend(statement.actions);
@@ -586,7 +588,10 @@ mod tests {
             permission("s3:GetBucketAcl", &["arn:aws:s3:::a"]),
             permission("s3:PutBucketAcl", &["arn:aws:s3:::b"]),
             permission("kms:DescribeKey", &["arn:aws:kms:x:1:key/k"]),
-            permission("route53:AssociateVPCWithHostedZone", &["arn:aws:ec2:x:1:vpc/*"]),
+            permission(
+                "route53:AssociateVPCWithHostedZone",
+                &["arn:aws:ec2:x:1:vpc/*"],
+            ),
             permission("ec2:DeleteVpc", &["arn:aws:ec2:x:1:vpc/v"]),
             permission("ec2:DescribeVpcs", &["*"]),
         ];
@@ -609,7 +614,8 @@ mod tests {
     fn what_is_too_long_is_made_shorter_and_else_refused() {
         let wanted: Vec<Permission> = ('a'..='n')
             .map(|service| {
-                let arn = format!("arn:aws:{service}:eu-central-1:123456789012:thing/{service:0>50}");
+                let arn =
+                    format!("arn:aws:{service}:eu-central-1:123456789012:thing/{service:0>50}");
                 permission(&format!("{service}:DescribeThing"), &[&arn])
             })
             .collect();

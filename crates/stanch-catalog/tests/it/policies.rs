@@ -19,28 +19,43 @@ description: Why.
 resource: AwsS3Bucket
 controls: {config: logs}
 safety: {class: guarded, impact: None., undo: none, because: It cannot.}
-parameters: {Bucket: {from: resource.name}, Target: {default: ""}}
+parameters: {Bucket: {from: resource.name}, Target: {default: none}}
 read:
   - {name: seen, call: s3.GetBucketLogging, with: {Bucket: "{{ Bucket }}"}, pick: LoggingEnabled}
-let: [{name: to, value: "(Target != '' && Target) || join('-', ['logs', account])"}]
+let: [{name: to, value: "(Target != 'none' && Target) || join('-', ['logs', account])"}]
 compliant: seen != `null`
 apply:
   - call: s3.PutBucketLogging
-    with: {Bucket: "{{ (Target != '' && Target) || join('-', ['logs', account]) }}", BucketLoggingStatus: {}}
+    with: {Bucket: "{{ (Target != 'none' && Target) || join('-', ['logs', account]) }}", BucketLoggingStatus: {}}
     allow: {s3:GetBucketAcl: ["{{? seen.x }}", "arn:{{ partition }}:s3:::{{ to }}"], iam:PassRole: ["{{? seen.x }}"]}
 examples: [{title: One, finding: {control: logs, resource: b}}]
 "#;
     let (remediation, found) = stanch_catalog::parse(text);
     assert_eq!(found, []);
     let permissions = remediation.unwrap().permissions(&models()).unwrap();
-    let put = permissions.iter().find(|p| p.action == "s3:PutBucketLogging").unwrap();
-    assert_eq!(put.resources.iter().collect::<Vec<_>>(), ["arn:${AWS::Partition}:s3:::*"]);
+    let put = permissions
+        .iter()
+        .find(|p| p.action == "s3:PutBucketLogging")
+        .unwrap();
+    assert_eq!(
+        put.resources.iter().collect::<Vec<_>>(),
+        ["arn:${AWS::Partition}:s3:::*"]
+    );
     // What is not there needs no permission.
-    let mut case = case("S3BlockPublicAccess", "AwsS3Bucket", "arn:aws:s3:::b", "config:logs");
+    let mut case = case(
+        "S3BlockPublicAccess",
+        "AwsS3Bucket",
+        "arn:aws:s3:::b",
+        "config:logs",
+    );
     case.remediation = std::sync::Arc::new(stanch_catalog::parse(text).0.unwrap());
     let policy = case.plan(&[json!({})]).session_policy(&models()).unwrap();
     assert!(!policy.contains("iam:PassRole"), "{policy}");
-    assert!(policy.contains(r#""Action":"s3:GetBucketAcl","Resource":"arn:aws:s3:::logs-123456789012""#), "{policy}");
+    assert!(
+        policy
+            .contains(r#"["s3:GetBucketAcl","s3:PutBucketLogging"],"Resource":"arn:aws:s3:::logs-123456789012""#),
+        "{policy}"
+    );
 }
 
 /// All permissions of a remediation, over all of its ways, fit into one session policy with names
