@@ -172,57 +172,93 @@ pub fn needs(
             continue;
         }
         let action = needed.qualified();
-        let mut resources = named(&needed, &call.params, account, region);
-        if resources.is_empty() {
-            resources = match needed
-                .action
-                .as_ref()
-                .map(|action| action.resources.is_empty())
-            {
-                Some(true) => vec!["*".to_owned()],
-                _ => granted(session, &action, &needed, account, region),
-            };
-        }
+        let named = named(&needed, &call.params, account, region);
+        let resources = if !named.is_empty() {
+            named
+        } else if needed.arns.is_empty() {
+            vec!["*".to_owned()]
+        } else {
+            granted(session, &action, &needed, account, region)
+        };
         needs.extend(resources.into_iter().map(|resource| Need {
             action: action.clone(),
-            resource,
+            resource: with_path(resource, session, &action),
         }));
     }
     Ok(needs)
 }
 
+/// IAM's ARNs hold a path that requests leave out: it is told by the policy, if the name is the same.
+fn with_path(arn: String, session: &Value, action: &str) -> String {
+    let Some((kind, name)) = arn.split_once('/').filter(|_| arn.contains(":iam::")) else {
+        return arn;
+    };
+    let same = |known: &String| {
+        known.starts_with(&format!("{kind}/")) && known.ends_with(&format!("/{name}"))
+    };
+    allowed_on(session, action)
+        .into_iter()
+        .find(same)
+        .unwrap_or(arn)
+}
+
 /// The ARNs of the resources that a request names.
 fn named(needed: &Needed, params: &Value, account: &AccountId, region: &Region) -> Vec<String> {
-    let mut arns = Vec::new();
-    for format in &needed.arns {
-        let pieces = pieces(format, account, region);
-        let whole: Vec<String> = members(params)
-            .flat_map(|(_, value)| value)
-            .filter(|text| is_of(text, &pieces))
-            .map(str::to_owned)
-            .collect();
-        if !whole.is_empty() {
-            arns.extend(whole);
-            continue;
+    let types = needed.action.iter().flat_map(|action| &action.resources);
+    let mut required = Vec::new();
+    let mut optional = Vec::new();
+    for (kind, format) in types.zip(&needed.arns) {
+        let arns = arns_of(&pieces(format, account, region), params);
+        if kind.required {
+            required.extend(arns);
+        } else {
+            optional.extend(arns);
         }
-        let mut made = vec![String::new()];
-        for piece in &pieces {
-            let values: Vec<&str> = match piece {
-                Piece::Text(text) => vec![text],
-                Piece::Name(name) => members(params)
-                    .filter(|(member, _)| same(member, name))
-                    .flat_map(|(_, values)| values)
-                    .filter(|value| !value.starts_with("arn:"))
-                    .collect(),
-            };
-            let longer = |arn: &String| -> Vec<String> {
-                values.iter().map(|value| format!("{arn}{value}")).collect()
-            };
-            made = made.iter().flat_map(longer).collect();
-        }
-        arns.extend(made);
     }
-    arns
+    // What a request names by the way, such as a key, need not be what its action is about.
+    if required.is_empty() {
+        optional
+    } else {
+        required
+    }
+}
+
+fn arns_of(pieces: &[Piece], params: &Value) -> Vec<String> {
+    let whole: Vec<String> = members(params)
+        .flat_map(|(_, values)| values)
+        .filter(|text| is_of(text, pieces))
+        .map(str::to_owned)
+        .collect();
+    if !whole.is_empty() {
+        return whole;
+    }
+    let mut made = vec![String::new()];
+    for piece in pieces {
+        let values: Vec<&str> = match piece {
+            Piece::Text(text) => vec![text],
+            Piece::Name(name) => members(params)
+                .filter(|(member, _)| same(member, name))
+                .flat_map(|(_, values)| values)
+                // Of a key an alias does not tell the id.
+                .filter(|value| name != "KeyId" || !value.starts_with("alias/"))
+                .filter(|value| !value.starts_with("arn:"))
+                .collect(),
+        };
+        let longer = |arn: &String| -> Vec<String> {
+            let kind = arn.rsplit([':', '/']).nth(1).unwrap_or_default();
+            // `alias/web` is the name of `alias/${Alias}`.
+            let bare = |value: &'_ str| match value.strip_prefix(&format!("{kind}/")) {
+                Some(rest) if arn.ends_with('/') => rest.to_owned(),
+                _ => value.to_owned(),
+            };
+            values
+                .iter()
+                .map(|value| format!("{arn}{}", bare(value)))
+                .collect()
+        };
+        made = made.iter().flat_map(longer).collect();
+    }
+    made
 }
 
 /// What the session's policy allows an action on, with something in place of each wildcard.
@@ -233,22 +269,6 @@ fn granted(
     account: &AccountId,
     region: &Region,
 ) -> Vec<String> {
-    let mut arns = Vec::new();
-    for statement in each(session.get("Statement")) {
-        let actions = each(statement.get("Action"));
-        if actions
-            .iter()
-            .any(|allowed| allowed.as_str() == Some(action))
-        {
-            let resources = each(statement.get("Resource"));
-            arns.extend(
-                resources
-                    .iter()
-                    .filter_map(Value::as_str)
-                    .map(str::to_owned),
-            );
-        }
-    }
     let any = needed.arns.first().map_or_else(String::new, |format| {
         let pieces = pieces(format, account, region);
         let texts = pieces.iter().map(|piece| match piece {
@@ -257,11 +277,30 @@ fn granted(
         });
         texts.collect()
     });
-    arns.into_iter()
+    allowed_on(session, action)
+        .into_iter()
         .map(|arn| match arn.as_str() {
             "*" => any.clone(),
             _ => arn.replace('*', "any"),
         })
+        .collect()
+}
+
+/// The resources on which a policy allows an action.
+fn allowed_on(policy: &Value, action: &str) -> Vec<String> {
+    let statements = each(policy.get("Statement"));
+    let allows = |statement: &&Value| {
+        let actions = each(statement.get("Action"));
+        actions
+            .iter()
+            .any(|allowed| allowed.as_str() == Some(action))
+    };
+    let resources = statements
+        .iter()
+        .filter(allows)
+        .flat_map(|statement| each(statement.get("Resource")));
+    resources
+        .filter_map(|resource| resource.as_str().map(str::to_owned))
         .collect()
 }
 
@@ -334,7 +373,7 @@ fn same(member: &str, placeholder: &str) -> bool {
             .to_owned()
     }
     let singular = member.strip_suffix('s').unwrap_or(member);
-    let placeholder = stem(placeholder);
+    let placeholder = stem(placeholder.trim_end_matches("WithPath"));
     stem(member) == placeholder || stem(singular) == placeholder
 }
 

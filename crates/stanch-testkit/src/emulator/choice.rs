@@ -33,13 +33,21 @@ pub struct Wrong {
 }
 
 /// All that is known to be wrong and matters to a remediation.
-pub static WRONG: [Wrong; 2] = [
+pub static WRONG: [Wrong; 3] = [
     Wrong {
         maker: Maker::MiniStack,
         service: "iam",
         operations: &["UpdateAccountPasswordPolicy"],
         only: &[],
         because: "it keeps what an update leaves out, where AWS resets it",
+    },
+    Wrong {
+        maker: Maker::MiniStack,
+        service: "lambda",
+        operations: &["GetFunctionConcurrency"],
+        only: &[],
+        because: "it asks for `lambda:PutFunctionConcurrency`, where AWS asks for \
+                  `lambda:GetFunctionConcurrency`",
     },
     Wrong {
         maker: Maker::MiniStack,

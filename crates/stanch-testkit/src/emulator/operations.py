@@ -22,6 +22,9 @@ MINISTACK_NOT = {"elb", "s3control"}
 # Modules of MiniStack that go by paths; what they have is listed in their documentation.
 MINISTACK_BY_PATH = {"ses_v2"}
 
+# Operations whose functions have other names.
+MINISTACK_MORE = {"lambda": {"UpdateFunctionCode", "UpdateFunctionConfiguration"}}
+
 # Services that another one of moto's answers.
 MOTO_ELSEWHERE = {"docdb": "rds", "neptune": "rds"}
 
@@ -43,6 +46,7 @@ def ministack():
         found = next((modules[name] for name in names if name in modules), None)
         if found is not None:
             said = set().union(*(words(folder / module) for module in found))
+            said |= MINISTACK_MORE.get(service, set())
             yield service, [o for o in model.operation_names if o in said or function(o) in said]
 
 

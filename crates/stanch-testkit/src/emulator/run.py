@@ -24,14 +24,23 @@ if os.getpgid(0) != os.getpid():
 threading.Thread(target=end_with_parent, daemon=True).start()
 
 
+# Services of which MiniStack takes one resource for another.
+MISTAKEN = {"ecs", "events", "glue", "lambda", "mq"}
+
+
 def ministack():
     from ministack import app
     from ministack.core import iam_evaluator
 
     # Where MiniStack does not know which resource a call is about, it judges a call on `*`, and would
-    # refuse every statement that names a resource. The suite's own judge decides about the resource.
+    # refuse every statement that names a resource; and of some services it judges many calls on a
+    # resource of another kind. The suite's own judge decides about the resource there.
     matches = iam_evaluator._resource_matches
-    iam_evaluator._resource_matches = lambda arn, *said: arn == "*" or matches(arn, *said)
+
+    def matches_or_unknown(arn, *said):
+        return arn == "*" or arn.split(":")[2] in MISTAKEN or matches(arn, *said)
+
+    iam_evaluator._resource_matches = matches_or_unknown
 
     # AWS is spoken to by TLS, which the loopback connection stands for: a bucket that denies plain HTTP
     # (aws:SecureTransport) must stay reachable.

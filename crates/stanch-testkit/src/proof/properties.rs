@@ -569,7 +569,9 @@ fn neighbours(
     };
     for ruling in rulings {
         let Need { action, resource } = &ruling.need;
-        if resource == "*" || !crate::is_write(&ruling.call) || unknown(&ruling.call) {
+        // A resource that does not exist yet has no name to be narrowed to.
+        let new = resource.ends_with("any");
+        if resource == "*" || new || !crate::is_write(&ruling.call) || unknown(&ruling.call) {
             continue;
         }
         let neighbour = format!("{resource}0");

@@ -29,7 +29,7 @@ use crate::{
 
 /// How much faster than the real clock the hub's runs: its waits are for consistency that the
 /// emulator does not lack.
-const SPEED: u32 = 100;
+const SPEED: u32 = 25;
 
 /// The longest time between two looks of a run; its time limits are longer.
 const PAUSES: Duration = Duration::from_secs(20);
