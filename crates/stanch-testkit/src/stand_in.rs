@@ -28,17 +28,21 @@ pub struct StandIn {
     pub service: String,
     /// What the emulators lack.
     pub because: String,
+    /// The remediations that need it; all that call its operations if there are none.
+    #[serde(default)]
+    pub only: Vec<String>,
     /// What each operation does.
     pub operations: BTreeMap<String, Effect>,
 }
 
 impl StandIn {
-    /// Whether the emulator lacks one of the operations. It then answers none of them: their documents
-    /// belong together.
+    /// Whether it is for this remediation, and the emulator lacks one of the operations. It then
+    /// answers none of them: their documents belong together.
     #[must_use]
     pub fn is_needed(&self, maker: Maker, remediation: &str) -> bool {
         let mut operations = self.operations.keys();
-        operations.any(|operation| !has(maker, &self.service, operation, remediation))
+        (self.only.is_empty() || self.only.iter().any(|name| name == remediation))
+            && operations.any(|operation| !has(maker, &self.service, operation, remediation))
     }
 }
 
@@ -51,7 +55,7 @@ pub struct Effect {
     #[serde(rename = "do")]
     deed: Deed,
     /// The member of the input that names the document, by its id or its ARN, or several between bars;
-    /// none where there is one of the kind.
+    /// none where there is one of the kind. What lists may be asked for several, as a list.
     #[serde(default)]
     key: String,
     /// Members that a new document gets besides those of the input, over `{account}`, `{region}`,
@@ -62,19 +66,22 @@ pub struct Effect {
     /// Members of the document that get these values.
     #[serde(default)]
     set: Map<String, Value>,
+    /// The value in the input that takes a member away.
+    #[serde(default)]
+    unset: Option<String>,
     /// Members of the input that the document names otherwise.
     #[serde(default)]
     rename: BTreeMap<String, String>,
     /// Member of the output, and member of the document; `.` is all of it.
     #[serde(default)]
     answer: BTreeMap<String, String>,
-    /// The member of the output that lists the documents.
+    /// The member of the output that lists the documents, each whole if there is no `answer`.
     #[serde(default)]
     list: String,
     /// For tags: the member of the document, and of the input.
     #[serde(default)]
     tags: String,
-    /// The error code when there is no such document.
+    /// The error code when there is no such document. The one of its kind is always there without it.
     #[serde(default)]
     absent: String,
 }
@@ -88,7 +95,7 @@ enum Deed {
     Update,
     /// Answers with it.
     Get,
-    /// Answers with all of the kind.
+    /// Answers with all of the kind, or with those that are asked for.
     List,
     /// Forgets it.
     Delete,
@@ -230,6 +237,7 @@ impl RoundedApi {
         let documents = store.documents.entry(place).or_default();
         let empty = Map::new();
         let input = call.params.as_object().unwrap_or(&empty);
+        let wanted = effect.key.split('|').find_map(|member| input.get(member));
         let tagged = |input: &Map<String, Value>| input.get(&effect.tags).cloned();
         match effect.deed {
             Deed::Create => {
@@ -241,18 +249,31 @@ impl RoundedApi {
                 return Some(shown(&document, &effect.answer));
             }
             Deed::List => {
+                let listed = |document: &&Map<String, Value>| {
+                    let Some(names) = wanted.and_then(Value::as_array) else {
+                        return true;
+                    };
+                    document.values().any(|value| names.contains(value))
+                };
                 let all: Vec<Value> = documents
                     .iter()
-                    .map(|document| shown(document, &effect.answer))
+                    .filter(listed)
+                    .map(|document| {
+                        if effect.answer.is_empty() {
+                            Value::Object(document.clone())
+                        } else {
+                            shown(document, &effect.answer)
+                        }
+                    })
                     .collect();
-                return Some(json!({ &effect.list: all }));
+                let is_gone = all.is_empty() && wanted.is_some() && !effect.absent.is_empty();
+                return (!is_gone).then(|| json!({ &effect.list: all }));
             }
             Deed::Get | Deed::Update | Deed::Delete | Deed::Tag | Deed::Untag => {}
         }
-        if effect.key.is_empty() && documents.is_empty() {
+        if effect.key.is_empty() && effect.absent.is_empty() && documents.is_empty() {
             documents.push(effect.new.clone());
         }
-        let wanted = effect.key.split('|').find_map(|member| input.get(member));
         let named = |document: &Map<String, Value>| {
             effect.key.is_empty() || document.values().any(|value| Some(value) == wanted)
         };
@@ -260,11 +281,14 @@ impl RoundedApi {
         let document = documents.get_mut(index)?;
         match effect.deed {
             Deed::Update => {
-                let named = |(name, value): (&String, &Value)| {
+                for (name, value) in input {
                     let name = effect.rename.get(name).unwrap_or(name);
-                    (name.clone(), value.clone())
-                };
-                document.extend(input.iter().map(named));
+                    if effect.unset.as_deref().is_some_and(|unset| value == unset) {
+                        document.remove(name);
+                    } else {
+                        document.insert(name.clone(), value.clone());
+                    }
+                }
                 document.extend(effect.set.clone());
             }
             Deed::Tag => {
