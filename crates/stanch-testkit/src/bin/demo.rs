@@ -69,7 +69,7 @@ const TOUR: [&str; 10] = [
     "RdsMakeInstancePrivate",
     "S3BlockPublicAccess",
     "S3DenyPlainHttp",
-    "S3EncryptByDefault",
+    "SnsEncryptTopic",
 ];
 
 /// A planted misconfiguration.

@@ -33,7 +33,7 @@ pub struct Wrong {
 }
 
 /// All that is known to be wrong and matters to a remediation.
-pub static WRONG: [Wrong; 3] = [
+pub static WRONG: [Wrong; 5] = [
     Wrong {
         maker: Maker::MiniStack,
         service: "iam",
@@ -53,9 +53,26 @@ pub static WRONG: [Wrong; 3] = [
         maker: Maker::MiniStack,
         service: "rds",
         operations: &["ModifyDBInstance", "ModifyDBCluster"],
-        only: &["RdsBackUpInstance", "RdsBackUpCluster"],
-        because: "a change of the days of backups waits for the maintenance window without \
-                  `ApplyImmediately`, where AWS makes it at once",
+        only: &[
+            "RdsUpgradeInstanceAutomatically",
+            "RdsUpgradeClusterAutomatically",
+            "RdsExportLogsOfInstance",
+        ],
+        because: "it ignores `AutoMinorVersionUpgrade` and `CloudwatchLogsExportConfiguration`",
+    },
+    Wrong {
+        maker: Maker::MiniStack,
+        service: "ec2",
+        operations: &["DescribeNetworkAcls"],
+        only: &["Ec2CloseNetworkAcl"],
+        because: "entries of a network ACL are not kept as they were given",
+    },
+    Wrong {
+        maker: Maker::MiniStack,
+        service: "ec2",
+        operations: &["ModifySnapshotAttribute"],
+        only: &["Ec2MakeSnapshotPrivate"],
+        because: "it does not keep a snapshot's permissions",
     },
 ];
 

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
 use stanch_catalog::{Catalog, Example, Plan, PolicyError, Remediation};
 use stanch_hub::{Account, ClassGuard, Hub, Ports, Preview, RequestError, Settings, Source, Taken};
@@ -131,7 +131,7 @@ impl World {
             judged,
             rounded,
             ledger: Arc::new(MemoryLedger::new()),
-            clock: Arc::new(FastClock::new(BEGIN, SPEED).without_pauses(PAUSES)),
+            clock: Arc::new(FastClock::new(begin(), SPEED).without_pauses(PAUSES)),
             aws,
         })
     }
@@ -149,7 +149,7 @@ impl World {
             remediation,
             example,
             (&self.account, &self.region),
-            BEGIN,
+            begin(),
             None,
         )
         .await?;
@@ -166,8 +166,16 @@ impl World {
     }
 }
 
-/// When every try begins.
-const BEGIN: Timestamp = Timestamp::constant(1_767_225_600, 0);
+/// When every try begins: 200 days from now, so that what an example plants is old.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the emulators date what is planted by the real clock"
+)]
+fn begin() -> Timestamp {
+    let now = Timestamp::now();
+    now.saturating_add(SignedDuration::from_hours(200 * 24))
+        .unwrap_or(now)
+}
 
 /// A planted example, and what it looked like before anything was done about it.
 pub struct Case {
