@@ -34,36 +34,23 @@ pub struct Options {
 pub fn bench(options: &Options) -> Outcome {
     setup::setup()?;
     section("building");
-    run(cargo().args(["build", "--release", "--locked", "-p", "stanch"]))?;
-    run(cargo().args([
-        "build",
-        "--release",
-        "--locked",
-        "-p",
-        "stanch-testkit",
-        "--bin",
-        "one-finding",
-        "--bin",
-        "beside-custodian",
-    ]))?;
-    run(cargo().args([
-        "build",
-        "--release",
-        "--locked",
-        "-p",
-        "stanch-hub",
-        "--example",
-        "pipeline-bench",
-    ]))?;
-    run(cargo().args([
-        "build",
-        "--release",
-        "--locked",
-        "-p",
-        "stanch-ledger",
-        "--example",
-        "ledger-bench",
-    ]))?;
+    let programs: [&[&str]; 4] = [
+        &["stanch"],
+        &[
+            "stanch-testkit",
+            "--bin",
+            "one-finding",
+            "--bin",
+            "beside-custodian",
+        ],
+        &["stanch-hub", "--example", "pipeline-bench"],
+        &["stanch-ledger", "--example", "ledger-bench"],
+    ];
+    for program in programs {
+        let mut build = cargo();
+        build.args(["build", "--release", "--locked", "-p"]);
+        run(build.args(program))?;
+    }
     let release = target().join("release");
     let stanch = release.join("stanch");
 

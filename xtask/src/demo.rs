@@ -3,7 +3,7 @@
 use clap::Args;
 
 use crate::{
-    run::{Outcome, cargo, run, section},
+    run::{Outcome, beside_the_product, run},
     setup,
 };
 
@@ -18,20 +18,7 @@ pub struct Options {
 /// Builds the product and the demo side by side, where the demo finds it, and runs the demo.
 pub fn demo(options: &Options) -> Outcome {
     setup::setup()?;
-    section("building");
-    let programs = ["-p", "stanch", "-p", "stanch-testkit", "--bins"];
-    run(cargo().args(["build", "--locked"]).args(programs))?;
-    let mut demo = cargo();
-    demo.args([
-        "run",
-        "--quiet",
-        "--locked",
-        "-p",
-        "stanch-testkit",
-        "--bin",
-        "demo",
-        "--",
-    ]);
+    let mut demo = beside_the_product("demo")?;
     if options.keep {
         demo.arg("--keep");
     }

@@ -5,7 +5,7 @@ use std::{fs, path::PathBuf, process::Command};
 use clap::Args;
 
 use crate::{
-    run::{Failure, Outcome, answer, cargo, root, run, section},
+    run::{Failure, Outcome, answer, beside_the_product, root, run, section},
     setup,
 };
 
@@ -20,21 +20,8 @@ pub struct Options {
 pub fn prowler(options: &Options) -> Outcome {
     setup::setup()?;
     let prowler = installed()?;
-    section("building");
-    let programs = ["-p", "stanch", "-p", "stanch-testkit", "--bins"];
-    run(cargo().args(["build", "--locked"]).args(programs))?;
+    let mut compare = beside_the_product("prowler")?;
     section("prowler");
-    let mut compare = cargo();
-    compare.args([
-        "run",
-        "--quiet",
-        "--locked",
-        "-p",
-        "stanch-testkit",
-        "--bin",
-        "prowler",
-        "--",
-    ]);
     run(compare.arg(prowler).args(&options.checks))
 }
 

@@ -78,6 +78,25 @@ pub fn run(command: &mut Command) -> Outcome {
     }
 }
 
+/// Builds the product beside the programs of the test kit, where they find it, and gives the command
+/// that runs the program `name` of the test kit.
+pub fn beside_the_product(name: &str) -> Outcome<Command> {
+    section("building");
+    let programs = ["-p", "stanch", "-p", "stanch-testkit", "--bins"];
+    run(cargo().args(["build", "--locked"]).args(programs))?;
+    let mut program = cargo();
+    program.args([
+        "run",
+        "--quiet",
+        "--locked",
+        "-p",
+        "stanch-testkit",
+        "--bin",
+    ]);
+    program.args([name, "--"]);
+    Ok(program)
+}
+
 /// What a command prints; nothing if it cannot be run or fails.
 pub fn answer(command: &mut Command) -> Option<String> {
     let output = command.stdin(Stdio::null()).output().ok()?;
