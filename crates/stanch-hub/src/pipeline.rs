@@ -744,6 +744,7 @@ pub(crate) fn undo_planned(plan: &Plan, reason: String, requester: &str) -> Even
         plan_hash: plan.hash(),
         reason,
         requester: requester.to_owned(),
+        decision: None,
     })
 }
 
@@ -753,6 +754,7 @@ fn recorded(plan: &Plan) -> Planned {
         plan_hash: plan.hash(),
         observed: plan.state.clone(),
         compliant: plan.compliant,
+        requester: None,
     }
 }
 

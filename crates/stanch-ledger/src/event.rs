@@ -56,8 +56,20 @@ pub enum Event {
     StepFinished(StepFinished),
     /// The control's own check was read again after the change.
     Verified(Verified),
+    /// Changes were paused: the remediation stands still between two requests.
+    Paused {
+        /// Which pause, by whom, and why.
+        reason: String,
+    },
+    /// Changes are no longer paused: it goes on from where it stood, and looks again first.
+    Resumed,
     /// The change is to be undone by these requests.
     UndoPlanned(UndoPlanned),
+    /// That undo will not be made: refused, not approved in time, or the resource has changed.
+    UndoVoided {
+        /// Why.
+        reason: String,
+    },
     /// An executor took the undo up; after a crash, again.
     UndoStarted(Started),
     /// The resource is as it was before the change.
@@ -121,7 +133,10 @@ impl Event {
             Self::StepStarted(_) => "step-started",
             Self::StepFinished(_) => "step-finished",
             Self::Verified(_) => "verified",
+            Self::Paused { .. } => "paused",
+            Self::Resumed => "resumed",
             Self::UndoPlanned(_) => "undo-planned",
+            Self::UndoVoided { .. } => "undo-voided",
             Self::UndoStarted(_) => "undo-started",
             Self::Undone { .. } => "undone",
             Self::UndoFailed { .. } => "undo-failed",
@@ -190,6 +205,9 @@ pub struct Planned {
     pub observed: Value,
     /// The resource is already as it should be.
     pub compliant: bool,
+    /// Who asked for it to be done again after an undo; else the finding's own requester did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requester: Option<String>,
 }
 
 /// What the guard allows.
@@ -327,4 +345,7 @@ pub struct UndoPlanned {
     pub reason: String,
     /// Who asked for it; the hub itself after a failure.
     pub requester: String,
+    /// What the guard says about it; absent where the hub takes back what failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decision: Option<Decided>,
 }

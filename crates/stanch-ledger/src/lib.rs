@@ -8,6 +8,7 @@
 //! *Invariant:* nothing here reads a clock. Times are passed in, in milliseconds.
 
 mod chain;
+mod directive;
 mod error;
 mod event;
 mod export;
@@ -21,6 +22,7 @@ mod state;
 pub mod testing;
 
 pub use chain::{Break, Entry};
+pub use directive::{Directive, Directives, Given, Reach, Standing};
 pub use error::{LedgerError, StoreFault};
 pub use event::{
     Decided, Event, Phase, Planned, Received, Route, Started, StepFinished, StepOutcome,

@@ -12,9 +12,9 @@ use jiff::Timestamp;
 use stanch_types::AccountId;
 
 use crate::{
-    Admission, Attempts, Cursor, DeadLetter, Digest, Entry, Event, Head, IdempotencyKey, Lease,
-    Ledger, LedgerError, Letter, Lock, Order, Page, Query, Received, Record, RemediationId, Scope,
-    State, Status, chain::to_millisecond,
+    Admission, Attempts, Cursor, DeadLetter, Digest, Directives, Entry, Event, Given, Head,
+    IdempotencyKey, Lease, Ledger, LedgerError, Letter, Lock, Order, Page, Query, Received, Record,
+    RemediationId, Scope, State, Status, chain::to_millisecond,
 };
 
 /// Keeps everything in memory, for as long as it lives.
@@ -32,6 +32,7 @@ struct Inner {
     /// The last lease's token.
     token: u64,
     dead_letters: BTreeMap<(Timestamp, Digest), DeadLetter>,
+    directives: Vec<Given>,
 }
 
 #[derive(Debug)]
@@ -342,5 +343,23 @@ impl Ledger for MemoryLedger {
             lines += 1;
         }
         Ok(lines)
+    }
+}
+
+#[async_trait]
+impl Directives for MemoryLedger {
+    async fn directives(&self) -> Result<Vec<Given>, LedgerError> {
+        Ok(self.inner().directives.clone())
+    }
+
+    async fn give(&self, given: Given) -> Result<bool, LedgerError> {
+        let mut inner = self.inner();
+        let last = inner.directives.last();
+        let follows = given.seq == inner.directives.len() as u64
+            && given.prev == last.map_or(Digest::ZERO, |last| last.hash);
+        if follows {
+            inner.directives.push(given);
+        }
+        Ok(follows)
     }
 }

@@ -31,6 +31,8 @@ pub enum Status {
     Verifying,
     /// The change is being taken back, or that died.
     Undoing,
+    /// Stopped between two requests, for as long as changes are paused.
+    Paused,
     /// Fixed, and seen to be. Final, but for an undo.
     Success,
     /// Not fixed. Final, but for an undo.
@@ -41,7 +43,7 @@ pub enum Status {
     Refused,
     /// Not Stanch's to fix: suppressed, exempted, superseded. Final.
     Skipped,
-    /// As it was before the change. Final.
+    /// As it was before the change. Final, unless someone wants it done again.
     Undone,
     /// Neither fixed nor put back; people have to look. Final, but for another undo.
     UndoFailed,
@@ -49,7 +51,7 @@ pub enum Status {
 
 impl Status {
     /// Every status, in the order of a remediation's life.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Received,
         Self::Planned,
         Self::AwaitingApproval,
@@ -58,6 +60,7 @@ impl Status {
         Self::Running,
         Self::Verifying,
         Self::Undoing,
+        Self::Paused,
         Self::Success,
         Self::Failed,
         Self::NothingToDo,
@@ -94,6 +97,7 @@ impl Status {
             Self::Running => "Running",
             Self::Verifying => "Verifying",
             Self::Undoing => "Undoing",
+            Self::Paused => "Paused",
             Self::Success => "Success",
             Self::Failed => "Failed",
             Self::NothingToDo => "NothingToDo",
@@ -204,6 +208,8 @@ impl Run {
 pub struct Undo {
     /// The plan and its grounds.
     pub planned: UndoPlanned,
+    /// Where the remediation stood, and stands again if the undo is voided.
+    pub from: Status,
     /// `None` until an executor takes it up.
     pub run: Option<Run>,
     /// What was read when it was done.
@@ -227,6 +233,8 @@ pub struct State {
     pub approval: Option<Approval>,
     /// Until when it is deferred.
     pub deferred_until: Option<Timestamp>,
+    /// Where it stood when changes were paused, and why they were.
+    pub paused: Option<(Status, String)>,
     /// The change.
     pub run: Option<Run>,
     /// The last reading of the check after the change.
@@ -253,6 +261,7 @@ impl State {
             decision: None,
             approval: None,
             deferred_until: None,
+            paused: None,
             run: None,
             verified: None,
             undo: None,
@@ -315,6 +324,11 @@ impl State {
 
             Event::Planned(planned) => match status {
                 Received | Planned | Deferred => self.plan_anew(planned),
+                Undone => {
+                    (self.run, self.verified, self.undo) = (None, None, None);
+                    (self.approval, self.error, self.duration_ms) = (None, None, None);
+                    self.plan_anew(planned);
+                }
                 Ready if self.approval.is_none() => self.plan_anew(planned),
                 Ready | AwaitingApproval => {
                     return illegal("its approval has to be voided first");
@@ -370,7 +384,7 @@ impl State {
                     return illegal("the time to approve has passed");
                 }
                 approval.approved = Some((by.clone(), at));
-                self.status = Ready;
+                self.status = if self.undo.is_some() { Undoing } else { Ready };
             }
 
             Event::Rejected {
@@ -384,16 +398,21 @@ impl State {
                 if !self.plan_is(plan_hash) {
                     return illegal("it names another plan");
                 }
-                self.status = Refused;
-                self.error = Some(match reason.as_str() {
-                    "" => format!("rejected by {by}"),
-                    reason => format!("rejected by {by}: {reason}"),
-                });
+                if !self.void_undo() {
+                    self.status = Refused;
+                    self.error = Some(match reason.as_str() {
+                        "" => format!("rejected by {by}"),
+                        reason => format!("rejected by {by}: {reason}"),
+                    });
+                }
             }
 
             Event::ApprovalVoided { .. } => {
                 if status != AwaitingApproval && !self.is_approved() {
                     return illegal("there is no approval to void");
+                }
+                if self.undo.is_some() {
+                    return illegal("the undo is to be voided");
                 }
                 self.status = Planned;
                 self.decision = None;
@@ -476,7 +495,7 @@ impl State {
                     (
                         Received | Planned | AwaitingApproval | Deferred | Ready,
                         Failed | Refused | Skipped,
-                    ) => {}
+                    ) if self.run.is_none() => {}
                     _ => return illegal("it cannot end like that"),
                 }
                 self.status = *end;
@@ -484,8 +503,30 @@ impl State {
                 self.duration_ms = Some(*duration_ms);
             }
 
+            Event::Paused { reason } => {
+                if !matches!(status, Ready | Running | Verifying | Undoing) {
+                    return illegal("nothing is about to be changed");
+                }
+                if self.in_flight() {
+                    return illegal("a request is in flight");
+                }
+                self.paused = Some((status, reason.clone()));
+                self.status = Paused;
+            }
+
+            Event::Resumed => match self.paused.take() {
+                Some((stood, _)) if status == Paused => self.status = stood,
+                _ => return illegal("it is not paused"),
+            },
+
             Event::UndoPlanned(planned) => {
-                if !matches!(status, Running | Verifying | Success | Failed | UndoFailed) {
+                let stood = match (&self.paused, &self.undo) {
+                    (Some((stood, _)), _) if status == Paused => *stood,
+                    // Planned again, before any of it was sent.
+                    (_, Some(undo)) if status == Undoing && undo.run.is_none() => undo.from,
+                    _ => status,
+                };
+                if !matches!(stood, Running | Verifying | Success | Failed | UndoFailed) {
                     return illegal("there is nothing to take back");
                 }
                 if self.run.is_none() {
@@ -494,15 +535,27 @@ impl State {
                 if self.in_flight() {
                     return illegal("a request is in flight");
                 }
-                if matches!(status, Running | Verifying) {
+                if matches!(stood, Running | Verifying) {
                     self.error = Some(planned.reason.clone());
                 }
-                self.status = Undoing;
+                let decision = planned.decision.as_ref();
+                self.status = match decision.map_or(Verdict::Run, |decided| decided.verdict) {
+                    Verdict::Run => Undoing,
+                    _ => AwaitingApproval,
+                };
+                (self.approval, self.paused) = (None, None);
                 self.undo = Some(Undo {
                     planned: planned.clone(),
+                    from: stood,
                     run: None,
                     observed: Value::Null,
                 });
+            }
+
+            Event::UndoVoided { .. } => {
+                if !self.void_undo() {
+                    return illegal("no undo waits to be made");
+                }
             }
 
             Event::UndoStarted(started) => {
@@ -510,6 +563,9 @@ impl State {
                     return illegal("no undo is planned");
                 };
                 match undo.run.as_mut() {
+                    None if self.approval.as_ref().is_some_and(|a| at >= a.expires) => {
+                        return illegal("its approval has expired");
+                    }
                     None => undo.run = Some(Run::new(started, at)),
                     Some(run) if started.attempt > run.started.attempt => {
                         run.started = started.clone();
@@ -552,8 +608,34 @@ impl State {
         self.deferred_until = None;
     }
 
+    /// Takes an undo of which nothing was sent out of consideration, if there is one.
+    fn void_undo(&mut self) -> bool {
+        let pending = matches!(self.status, Status::AwaitingApproval | Status::Undoing);
+        match &self.undo {
+            Some(undo) if pending && undo.run.is_none() => {
+                self.status = undo.from;
+                (self.undo, self.approval) = (None, None);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// The plan that is to be carried out next has this hash.
     fn plan_is(&self, hash: &str) -> bool {
-        self.plan.as_ref().is_some_and(|p| p.plan_hash == hash)
+        let undo = self.undo.as_ref().map(|undo| &undo.planned.plan_hash);
+        undo.or(self.plan.as_ref().map(|plan| &plan.plan_hash))
+            .is_some_and(|planned| planned == hash)
+    }
+
+    /// Who asked for what is to be done next: the fix, the undo, or the fix once more.
+    #[must_use]
+    pub fn requester(&self) -> &str {
+        let again = self.plan.as_ref().and_then(|plan| plan.requester.as_ref());
+        match &self.undo {
+            Some(undo) => &undo.planned.requester,
+            None => again.unwrap_or(&self.received.requester),
+        }
     }
 
     fn is_approved(&self) -> bool {

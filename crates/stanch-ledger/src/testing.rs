@@ -75,6 +75,7 @@ pub fn planned(compliant: bool) -> Event {
         plan_hash: "plan-1".to_owned(),
         observed: json!({"block": null, "Größe": 1.7976931348623157e308}),
         compliant,
+        requester: None,
     })
 }
 
@@ -151,6 +152,7 @@ pub fn undo_planned() -> Event {
         plan_hash: "undo-1".to_owned(),
         reason: "someone asked".to_owned(),
         requester: "alice".to_owned(),
+        decision: None,
     })
 }
 

@@ -4,6 +4,7 @@
 //! appends share one flush to the disk; each is acknowledged after that. Reads go through their own
 //! connections and never wait for the writer.
 
+mod directives;
 mod file;
 mod row;
 mod schema;

@@ -13,7 +13,7 @@ const APPLICATION_ID: i32 = 0x5374_4c67;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The n-th script brings a file from version n to n + 1. Scripts are never changed, only added.
-const MIGRATIONS: [&str; 1] = [include_str!("1.sql")];
+const MIGRATIONS: [&str; 2] = [include_str!("1.sql"), include_str!("2.sql")];
 
 /// Events of one remediation stand together in the order of their number:
 /// `position = remediation << SEQ_BITS | seq`.

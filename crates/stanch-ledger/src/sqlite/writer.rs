@@ -85,6 +85,10 @@ impl Sealed {
 }
 
 impl Writer {
+    pub(super) const fn file(&self) -> &File {
+        &self.file
+    }
+
     pub(super) fn new(file: File) -> Self {
         Self {
             file,

@@ -4,6 +4,7 @@
 mod chain;
 #[cfg(test)]
 mod crash;
+mod directives;
 #[cfg(test)]
 mod sqlite;
 #[cfg(test)]

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use proptest::prelude::*;
 use serde_json::json;
 use stanch_ledger::{
-    Event, Ledger, MemoryLedger, Phase, Record, State, Status, StepOutcome, Verdict,
+    Decided, Event, Ledger, MemoryLedger, Phase, Record, State, Status, StepOutcome, Verdict,
     testing::{
         NOON, decided, finished, key, noon_and, planned, received, rollback, started,
         step_finished, step_started, success, undo_planned, verified,
@@ -237,6 +237,107 @@ fn a_failed_change_is_taken_back() {
     );
 }
 
+fn paused() -> Event {
+    Event::Paused {
+        reason: "alice paused everything".to_owned(),
+    }
+}
+
+#[test]
+fn a_pause_stops_between_requests_and_what_stood_still_goes_on_from_there() {
+    for (stood, before) in [
+        (Status::Ready, up_to(2, &[])),
+        (Status::Running, up_to(5, &[])),
+        (Status::Verifying, up_to(5, &[verified(false)])),
+        (Status::Undoing, up_to(5, &[undo_planned()])),
+    ] {
+        let stopped = [before, vec![paused()]].concat();
+        let state = reaches(Status::Paused, &stopped);
+        assert_eq!(state.paused.unwrap().0, stood);
+        let state = reaches(stood, &[stopped.clone(), vec![Event::Resumed]].concat());
+        assert_eq!(state.paused, None);
+        let step = step_started(Phase::Apply, 1);
+        refuses("no executor", &[stopped.clone(), vec![step]].concat());
+        refuses("nothing is about", &[stopped, vec![paused()]].concat());
+    }
+    refuses("in flight", &up_to(4, &[paused()]));
+    refuses("nothing is about", &[paused()]);
+    refuses("not paused", &up_to(5, &[Event::Resumed]));
+    // Standing still, it may be turned back instead.
+    let back = [paused(), undo_planned()];
+    let state = reaches(Status::Undoing, &up_to(5, &back));
+    assert_eq!(state.undo.unwrap().from, Status::Running);
+    refuses("nothing to take back", &up_to(2, &back));
+}
+
+/// An undo that has to be approved.
+fn undo_asked() -> Vec<Event> {
+    let Event::UndoPlanned(mut planned) = undo_planned() else {
+        unreachable!()
+    };
+    planned.decision = Some(Decided {
+        verdict: Verdict::NeedsApproval,
+        reasons: vec!["somebody else has changed it".to_owned()],
+        by: "guard".to_owned(),
+    });
+    let expires = noon_and(1_000);
+    let plan_hash = planned.plan_hash.clone();
+    let asked = Event::ApprovalRequested { plan_hash, expires };
+    vec![Event::UndoPlanned(planned), asked]
+}
+
+#[test]
+fn an_undo_can_need_an_approval_of_its_own() {
+    let then = |more: &[Event]| [&success(), &undo_asked()[..], more].concat();
+    let state = reaches(Status::AwaitingApproval, &then(&[]));
+    assert_eq!(state.requester(), "alice");
+    refuses("another plan", &then(&[approved("plan-1")]));
+    refuses(
+        "no undo is planned",
+        &then(&[Event::UndoStarted(started(1))]),
+    );
+    let late = run(&then(&[])).unwrap();
+    assert!(late.apply(&approved("undo-1"), noon_and(1_000)).is_err());
+    let state = reaches(Status::Undoing, &then(&[approved("undo-1")]));
+    let late = state.apply(&Event::UndoStarted(started(1)), noon_and(1_000));
+    assert!(late.unwrap_err().to_string().contains("expired"));
+    let undone = [&[approved("undo-1")], &rollback()[1..]].concat();
+    reaches(Status::Undone, &then(&undone));
+    // Without it the remediation stays what it was.
+    refuses("cannot end like that", &then(&[finished(Status::Refused)]));
+    let no = Event::Rejected {
+        by: "bob".to_owned(),
+        plan_hash: "undo-1".to_owned(),
+        reason: String::new(),
+    };
+    let void = Event::UndoVoided {
+        reason: "nobody approved it in time".to_owned(),
+    };
+    for end in [no, void.clone()] {
+        let state = reaches(Status::Success, &then(&[end]));
+        assert_eq!(
+            (state.undo, state.approval, state.error),
+            (None, None, None)
+        );
+    }
+    refuses("no undo waits", &[success(), vec![void.clone()]].concat());
+    let begun = [rollback()[..3].to_vec(), vec![void]].concat();
+    refuses("no undo waits", &[success(), begun].concat());
+}
+
+#[test]
+fn what_was_undone_can_be_done_again() {
+    let undone = [success(), rollback()].concat();
+    let again = [undone, success(), rollback()].concat();
+    let state = reaches(Status::Undone, &again);
+    assert_eq!(state.run.unwrap().steps.len(), 1);
+    let once = [success(), rollback(), vec![planned(false)]].concat();
+    let state = reaches(Status::Planned, &once);
+    assert_eq!((state.run, state.undo, state.verified), (None, None, None));
+    let blind = [once, vec![Event::Started(started(1))]].concat();
+    refuses("nothing runs without a decision", &blind);
+}
+
 #[test]
 fn a_record_has_the_names_of_the_audit_log() {
     let state = run(&success()).unwrap();
@@ -284,7 +385,7 @@ pub fn any_event() -> impl Strategy<Value = Event> {
             1 => Just(Verdict::Defer { until: noon_and(9) }),
         ].prop_map(decided),
         2 => Just(asked()),
-        2 => prop_oneof![Just("plan-1"), Just("plan-2")].prop_map(approved),
+        2 => prop_oneof![Just("plan-1"), Just("plan-2"), Just("undo-1")].prop_map(approved),
         1 => Just(rejected()),
         1 => Just(voided()),
         3 => (1..4u32).prop_map(|attempt| Event::Started(started(attempt))),
@@ -293,6 +394,11 @@ pub fn any_event() -> impl Strategy<Value = Event> {
         3 => any::<bool>().prop_map(verified),
         2 => prop::sample::select(Status::ALL.to_vec()).prop_map(finished),
         3 => Just(undo_planned()),
+        1 => Just(undo_asked().remove(0)),
+        2 => Just(undo_asked().remove(1)),
+        2 => Just(paused()),
+        2 => Just(Event::Resumed),
+        1 => Just(Event::UndoVoided { reason: "drift".to_owned() }),
         3 => (1..4u32).prop_map(|attempt| Event::UndoStarted(started(attempt))),
         1 => Just(Event::Undone { observed: json!(null) }),
         1 => Just(Event::UndoFailed { error: "drift".to_owned() }),
@@ -305,16 +411,16 @@ fn invariants(state: &State) {
     let ran = state.run.as_ref();
     if ran.is_some() {
         assert!(state.plan.is_some() && state.decision.is_some());
-        let run = state.decision.as_ref().unwrap().decided.verdict == Verdict::Run;
-        let approved = state
-            .approval
-            .as_ref()
-            .is_some_and(|a| a.approved.is_some());
-        assert!(run || approved, "it ran because someone let it");
     }
     if let Some(approval) = &state.approval {
-        assert_eq!(approval.plan_hash, state.plan.as_ref().unwrap().plan_hash);
+        let undo = state.undo.as_ref().map(|undo| &undo.planned.plan_hash);
+        let next = undo.unwrap_or(&state.plan.as_ref().unwrap().plan_hash);
+        assert_eq!(
+            approval.plan_hash, *next,
+            "an approval is for what is done next"
+        );
     }
+    assert_eq!(state.status == Status::Paused, state.paused.is_some());
     for run in [ran, state.undo.as_ref().and_then(|undo| undo.run.as_ref())]
         .into_iter()
         .flatten()
@@ -365,8 +471,18 @@ proptest! {
                     Ok(after) => {
                         appended.unwrap();
                         if before.is_final() {
+                            let again = before == Status::Undone && matches!(event, Event::Planned(_));
                             let undo = matches!(event, Event::UndoPlanned(_));
-                            assert!(undo || after.status == before, "{before} is final");
+                            assert!(undo || again || after.status == before, "{before} is final");
+                        }
+                        if matches!(event, Event::Started(_) | Event::UndoStarted(_)) {
+                            let decision = match (&event, &live.undo) {
+                                (Event::UndoStarted(_), Some(undo)) => undo.planned.decision.as_ref(),
+                                _ => live.decision.as_ref().map(|decision| &decision.decided),
+                            };
+                            let verdict = decision.map_or(Verdict::Run, |decided| decided.verdict);
+                            let approved = live.approval.as_ref().is_some_and(|a| a.approved.is_some());
+                            assert!(verdict == Verdict::Run || approved, "it runs because someone lets it");
                         }
                         invariants(&after);
                         live = after;

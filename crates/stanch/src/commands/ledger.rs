@@ -245,6 +245,8 @@ fn detail(event: &Event) -> String {
         },
         Event::Verified(verified) if verified.compliant => "compliant".to_owned(),
         Event::Verified(_) => "not compliant".to_owned(),
+        Event::Paused { reason } | Event::UndoVoided { reason } => reason.clone(),
+        Event::Resumed => String::new(),
         Event::UndoPlanned(undo) => format!("{} ({})", undo.reason, undo.requester),
         Event::Undone { .. } => String::new(),
         Event::UndoFailed { error } => error.clone(),
