@@ -25,7 +25,7 @@ pub const FUNCTION: &str = "stanch-remediation";
 /// The documents of a remediation.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Export {
-    /// Fixes. Its output `Plan.Before` is what `rollback` takes as `Before`.
+    /// Fixes. Its output `Plan.Before` is what `rollback` takes as `Before`, the others are its `Outputs`.
     pub remediation: Document,
     /// Puts back; none if there is no way back.
     pub rollback: Option<Document>,
@@ -47,21 +47,35 @@ pub enum ExportError {
         /// How many.
         count: usize,
     },
-    /// Automation cannot tell which writing of a step has answered.
-    #[error(
-        "step `{step}` may leave out inputs, and its answer is used later; that cannot be exported"
-    )]
-    AmbiguousAnswer {
-        /// The step.
-        step: String,
-    },
 }
 
-/// Automation cannot leave an input out: a step is written once for each combination.
+/// Automation cannot leave an input out: a step is written once for each combination. Where these are
+/// more, or a later step needs the answer, a script sends the request.
 const MOST_OPTIONAL: usize = 4;
 
 /// The name of the value that says which writing of a step is meant.
 pub(crate) const VARIANT: &str = "Variant";
+
+/// The name of the value that holds what a script sends besides the inputs that are always there.
+pub(crate) const OPTIONAL: &str = "Optional";
+
+/// The script of steps that send a request whose inputs may be absent, in Python. Its payload has
+/// `Service` and `Operation` as boto3 has them, `Input` and `Optional`, which together are the input.
+pub const SCRIPT: &str = r#"import json
+
+import boto3
+from botocore.handlers import base64_encode_user_data
+
+
+def send(events, context):
+    client, operation = boto3.client(events["Service"]), events["Operation"]
+    # User data is encoded already.
+    event = f"before-parameter-build.{client.meta.service_model.service_id.hyphenize()}.{operation}"
+    client.meta.events.unregister(event, base64_encode_user_data)
+    names = {operation: name for name, operation in client.meta.method_to_api_mapping.items()}
+    answer = getattr(client, names[operation])(**events["Input"], **events["Optional"])
+    return json.loads(json.dumps(answer, default=str))
+"#;
 
 impl Remediation {
     /// The remediation and the rollback runbook.
@@ -99,9 +113,20 @@ pub(crate) fn optional(with: &Template) -> Vec<&str> {
     left_out.map(|(name, _)| name.as_str()).collect()
 }
 
-/// The variant of a request, by what it has.
-pub(crate) fn variant(with: &Template, params: &Value) -> i64 {
-    optional(with)
+/// Whether a script sends the step's request.
+pub(crate) fn is_scripted(step: &Step) -> bool {
+    let Action::Call { with, outputs, .. } = &step.action else {
+        return false;
+    };
+    let left_out = optional(with).len();
+    left_out > MOST_OPTIONAL || (left_out > 0 && !outputs.is_empty())
+}
+
+/// The variant of a step's request, by what it has.
+pub(crate) fn variant(step: &Step, params: &Value) -> i64 {
+    let with = step.action.with().filter(|_| !is_scripted(step));
+    with.map(optional)
+        .unwrap_or_default()
         .iter()
         .enumerate()
         .map(|(bit, name)| i64::from(params.get(name).is_some()) << bit)
@@ -119,7 +144,7 @@ impl Lower<'_> {
         let mut document = Document {
             description: Some(format!("{title}\n\n{}", self.remediation.description)),
             assume_role: Some("{{ AutomationAssumeRole }}".to_owned()),
-            outputs: vec!["Plan.Before".to_owned()],
+            outputs: self.outputs(steps),
             ..Document::default()
         };
         for parameter in &self.remediation.parameters {
@@ -220,6 +245,22 @@ impl Lower<'_> {
         verify.is_end = true;
         document.steps.push(verify);
         Ok(document)
+    }
+
+    /// What the rollback runbook takes: `Plan.Before`, and what the steps answered.
+    fn outputs(&self, steps: &[Step]) -> Vec<String> {
+        let answers = steps
+            .iter()
+            .filter(|step| !self.undo && step.each.is_none());
+        let answers = answers.flat_map(|step| match &step.action {
+            Action::Call { outputs, .. } => outputs
+                .iter()
+                .map(|output| format!("{}.{}", step.name, output.name))
+                .collect(),
+            Action::Wait { .. } | Action::Sleep { .. } | Action::Approve { .. } => Vec::new(),
+        });
+        let before = "Plan.Before".to_owned();
+        std::iter::once(before).chain(answers).collect()
     }
 
     /// A question to the function.
@@ -367,17 +408,14 @@ impl Lower<'_> {
         source: &dyn Fn(&str) -> (String, String),
         asked: &mut DocumentStep,
     ) -> Result<Vec<(i64, DocumentStep)>, ExportError> {
-        let left_out = with.map(optional).unwrap_or_default();
-        if left_out.len() > MOST_OPTIONAL {
+        let mut left_out = with.map(optional).unwrap_or_default();
+        let scripted = is_scripted(step);
+        if scripted {
+            left_out.clear();
+        } else if left_out.len() > MOST_OPTIONAL {
             return Err(ExportError::TooManyOptional {
                 step: step.name.clone(),
                 count: left_out.len(),
-            });
-        }
-        let answers = matches!(&step.action, Action::Call { outputs, .. } if !outputs.is_empty());
-        if answers && !left_out.is_empty() {
-            return Err(ExportError::AmbiguousAnswer {
-                step: step.name.clone(),
             });
         }
         let mut variants = Vec::new();
@@ -388,7 +426,9 @@ impl Lower<'_> {
             };
             let mut params = Map::new();
             for (name, member) in with.map(members).unwrap_or_default() {
-                if !has(name) {
+                let sent_by_script =
+                    scripted && matches!(member, Template::Whole { optional: true, .. });
+                if !has(name) || sent_by_script {
                     continue;
                 }
                 let value = match self.literal(&member) {
@@ -407,7 +447,14 @@ impl Lower<'_> {
             } else {
                 format!("{}_{variant}", step.name)
             };
-            variants.push((variant, self.request(step, name, params)));
+            let request = if scripted {
+                let (reference, output) = source(OPTIONAL);
+                declare(asked, &output, Type::StringMap);
+                script(step, name, params, &reference)
+            } else {
+                self.request(step, name, params)
+            };
+            variants.push((variant, request));
         }
         Ok(variants)
     }
@@ -574,7 +621,8 @@ fn members(with: &Template) -> Vec<(&str, Template)> {
 /// The step of the document at which a step of the file begins: itself, or the branch before it.
 fn entry(step: &Step) -> String {
     let left_out = step.action.with().map_or(0, |with| optional(with).len());
-    if step.when.is_none() && step.each.is_none() && left_out == 0 {
+    let is_one = left_out == 0 || is_scripted(step);
+    if step.when.is_none() && step.each.is_none() && is_one {
         step.name.clone()
     } else {
         decision(step)
@@ -594,6 +642,38 @@ fn invoke(name: &str, payload: Value) -> DocumentStep {
         ("InputPayload".to_owned(), payload),
     ]);
     DocumentStep::new(name, Does::run(ActionName::InvokeLambdaFunction, inputs))
+}
+
+/// The step's request, sent by [`SCRIPT`].
+fn script(step: &Step, name: String, params: Map<String, Value>, optional: &str) -> DocumentStep {
+    let Action::Call {
+        service,
+        operation,
+        outputs,
+        ..
+    } = &step.action
+    else {
+        return DocumentStep::new(name, sleep(1));
+    };
+    let payload = json!({
+        "Service": service,
+        "Operation": operation,
+        "Input": params,
+        "Optional": format!("{{{{ {optional} }}}}"),
+    });
+    let inputs = Map::from_iter([
+        ("Runtime".to_owned(), json!("python3.11")),
+        ("Handler".to_owned(), json!("send")),
+        ("Script".to_owned(), json!(SCRIPT)),
+        ("InputPayload".to_owned(), payload),
+    ]);
+    let mut request = DocumentStep::new(name, Does::run(ActionName::ExecuteScript, inputs));
+    for output in outputs {
+        let kind = output.kind.parse().unwrap_or_default();
+        let select = output.select.replacen('$', "$.Payload", 1);
+        request = request.output(&output.name, &select, kind);
+    }
+    request
 }
 
 fn declare(step: &mut DocumentStep, name: &str, kind: Type) {

@@ -180,7 +180,7 @@ pub(crate) static SAFETY: Table = Table {
         optional(
             "automatic-undo",
             Shape::Flag,
-            "Undone by itself when the change or its verification fails; true unless `undo` is `none`.",
+            "Undone by itself when the change or its verification fails; true unless `undo` is `none`. True with `none`: the steps under `undo` put back what failed half-way.",
         ),
     ],
 };

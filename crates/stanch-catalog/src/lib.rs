@@ -23,7 +23,7 @@ mod template;
 
 pub use catalog::{Catalog, FileDiagnostic};
 pub use check::check;
-pub use export::{Export, ExportError, FUNCTION};
+pub use export::{Export, ExportError, FUNCTION, SCRIPT};
 pub use expression::{Expression, ExpressionError, Scope};
 pub use parameter::ParameterError;
 pub use parse::parse;

@@ -492,12 +492,20 @@ impl Parser {
                     );
                     return None;
                 };
+                let values: Vec<_> = items(until, "values").iter().map(Node::to_json).collect();
+                if values.iter().any(|value| value.to_string().contains("{{")) {
+                    self.complain(
+                        at(until, "values"),
+                        "what is waited for cannot be computed",
+                        "write the value itself, or let the check decide: `verify: {attempts: 60, every: 10}`",
+                    );
+                }
                 Action::Wait {
                     service,
                     operation,
                     with,
                     select: text(until, "select")?,
-                    values: items(until, "values").iter().map(Node::to_json).collect(),
+                    values,
                     timeout: node.get("timeout").and_then(count).unwrap_or(3600),
                 }
             }
@@ -574,7 +582,9 @@ impl Parser {
             ),
             _ => {}
         }
-        if exact == no_steps {
+        // Steps that put back only what failed half-way.
+        let half_way = !exact && !no_steps && flag(node, "automatic-undo") == Some(true);
+        if exact == no_steps && !half_way {
             let (message, hint) = if exact {
                 (
                     "`undo: exact`, but there are no steps under `undo`",
@@ -583,7 +593,7 @@ impl Parser {
             } else {
                 (
                     "`undo: none`, but there are steps under `undo`",
-                    "write `undo: exact`, or remove them",
+                    "write `undo: exact`, or remove them; for what failed half-way, `automatic-undo: true`",
                 )
             };
             self.complain(at(node, "undo"), message, hint);
@@ -595,7 +605,7 @@ impl Parser {
                 "write `class: destructive`, or an undo",
             );
         }
-        if flag(node, "automatic-undo") == Some(true) && !exact {
+        if flag(node, "automatic-undo") == Some(true) && !exact && !half_way {
             self.complain(
                 at(node, "automatic-undo"),
                 "there is no undo to run by itself",

@@ -833,13 +833,14 @@ impl Observed<'_> {
     /// somebody else has changed the resource since, and nothing may be undone.
     ///
     /// # Errors
-    /// There is no undo, the plan is of another version of the file, or a step cannot be rendered.
+    /// There is no undo, or only one of what failed half-way; the plan is of another version of the file, or a step cannot be rendered.
     pub fn undo(self, before: &Plan, outputs: &Value) -> Result<Plan, PlanError> {
         let remediation = self.remediation;
         if before.remediation != remediation.name || before.digest != remediation.digest {
             return Err(PlanError::Changed(before.remediation.clone()));
         }
-        if let Undo::None { because } = &remediation.safety.undo {
+        let half_way = !remediation.undo.is_empty() && !self.compliant();
+        if let (Undo::None { because }, false) = (&remediation.safety.undo, half_way) {
             return Err(PlanError::NoUndo {
                 remediation: remediation.name.clone(),
                 because: because.clone(),

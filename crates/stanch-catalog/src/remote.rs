@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use stanch_types::{AccountId, Region};
 
 use crate::{
-    export::{VARIANT, variant},
+    export::{OPTIONAL, VARIANT, is_scripted, optional, variant},
     parameter::ParameterError,
     plan::{
         Observation, Observed, Plan, PlanError, PlannedAction, PlannedStep, ResourceId, Stage,
@@ -268,11 +268,17 @@ fn inputs(step: &Step, planned: &PlannedStep) -> Map<String, Value> {
         PlannedAction::Approve { message } => json!({"Message": message}),
         PlannedAction::Sleep { .. } => Value::Null,
     };
-    let variant = variant(with, &params);
+    let variant = variant(step, &params);
     let mut inputs = match params {
         Value::Object(members) => members,
         _ => Map::new(),
     };
+    if is_scripted(step) {
+        let left = optional(with);
+        let sent = left.iter().filter_map(|name| inputs.remove_entry(*name));
+        let sent: Map<String, Value> = sent.collect();
+        inputs.insert(OPTIONAL.to_owned(), json!(sent));
+    }
     inputs.insert(VARIANT.to_owned(), json!(variant));
     inputs
 }

@@ -40,6 +40,18 @@ impl Misconfiguration {
         self.event().to_string().into_bytes()
     }
 
+    /// The event of the same finding when it is seen again; when it was first seen stays.
+    #[must_use]
+    pub fn seen_again(&self, at: Timestamp) -> Vec<u8> {
+        let mut event = Self { at, ..self.clone() }.event();
+        if let Some(Value::Object(finding)) = event.pointer_mut("/detail/findings/0") {
+            for member in ["FirstObservedAt", "CreatedAt"] {
+                finding.insert(member.to_owned(), json!(self.at));
+            }
+        }
+        event.to_string().into_bytes()
+    }
+
     /// The finding in the AWS Security Finding Format, with consolidated controls,
     /// <https://docs.aws.amazon.com/securityhub/latest/userguide/securityhub-findings-format.html>.
     #[must_use]

@@ -359,7 +359,19 @@ fn is_of(text: &str, pieces: &[Piece]) -> bool {
         }
     }
     pattern.push('$');
-    text.starts_with("arn:") && regex::Regex::new(&pattern).is_ok_and(|regex| regex.is_match(text))
+    // AWS's own policies are nobody's account's.
+    let account = pieces.iter().find_map(|piece| match piece {
+        Piece::Text(text) => text
+            .split(':')
+            .find(|part| part.len() == 12 && part.parse::<u64>().is_ok()),
+        Piece::Name(_) => None,
+    });
+    let text = text.replacen(
+        ":iam::aws:",
+        &format!(":iam::{}:", account.unwrap_or("aws")),
+        1,
+    );
+    text.starts_with("arn:") && regex::Regex::new(&pattern).is_ok_and(|regex| regex.is_match(&text))
 }
 
 /// `Bucket` is `${BucketName}`, `InstanceIds` is `${InstanceId}`.

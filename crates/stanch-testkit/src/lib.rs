@@ -23,7 +23,7 @@ pub use clock::{FakeClock, FastClock};
 pub use emulated::{Emulated, models};
 pub use emulator::{
     Emulator, EmulatorError, Emulators, Maker, Request, Unplayable, WRONG, Wrong, choose,
-    emulator_python, has, operations_called, stood_in,
+    emulator_python, has, mends, operations_called, stood_in,
 };
 pub use fake::FakeAws;
 pub use finding::Misconfiguration;

@@ -168,7 +168,7 @@ fn safety() {
     wrong(
         "undo: exact}",
         "undo: none, because: It cannot.}",
-        "6:17: error: what cannot be undone is not `safe`\n  hint: write `class: destructive`, or an undo\n6:44: error: `undo: none`, but there are steps under `undo`\n  hint: write `undo: exact`, or remove them",
+        "6:17: error: what cannot be undone is not `safe`\n  hint: write `class: destructive`, or an undo\n6:44: error: `undo: none`, but there are steps under `undo`\n  hint: write `undo: exact`, or remove them; for what failed half-way, `automatic-undo: true`",
     );
     wrong(
         "undo:\n  - call: kms.DisableKeyRotation\n    with: {KeyId: \"{{ Key }}\"}\n",

@@ -33,7 +33,7 @@ pub struct Wrong {
 }
 
 /// All that is known to be wrong and matters to a remediation.
-pub static WRONG: [Wrong; 5] = [
+pub static WRONG: [Wrong; 9] = [
     Wrong {
         maker: Maker::MiniStack,
         service: "iam",
@@ -71,8 +71,36 @@ pub static WRONG: [Wrong; 5] = [
         maker: Maker::MiniStack,
         service: "ec2",
         operations: &["ModifySnapshotAttribute"],
-        only: &["Ec2MakeSnapshotPrivate"],
+        only: &["Ec2MakeSnapshotPrivate", "Ec2MakeSnapshotsPrivate"],
         because: "it does not keep a snapshot's permissions",
+    },
+    Wrong {
+        maker: Maker::MiniStack,
+        service: "ec2",
+        operations: &["DescribeVpcEndpoints"],
+        only: &["Ec2CreateInterfaceEndpoint"],
+        because: "it ignores `Filters`",
+    },
+    Wrong {
+        maker: Maker::MiniStack,
+        service: "opensearch",
+        operations: &["UpdateDomainConfig"],
+        only: &["OpenSearchLogAudit", "OpenSearchLogErrors"],
+        because: "it ignores `LogPublishingOptions`",
+    },
+    Wrong {
+        maker: Maker::MiniStack,
+        service: "wafv2",
+        operations: &["GetRuleGroup"],
+        only: &["WafMeasureRuleGroup"],
+        because: "it ignores `ARN`",
+    },
+    Wrong {
+        maker: Maker::MiniStack,
+        service: "autoscaling",
+        operations: &["CreateLaunchConfiguration"],
+        only: &["AutoScalingReplaceLaunchConfiguration"],
+        because: "it drops most members of a launch configuration",
     },
 ];
 

@@ -28,6 +28,13 @@ threading.Thread(target=end_with_parent, daemon=True).start()
 MISTAKEN = {"ecs", "events", "glue", "lambda", "mq"}
 
 
+def mend(maker):
+    """Calls what `mend.py` has for an emulator."""
+    for name, function in [*globals().items()]:
+        if name.startswith(f"{maker}_"):
+            function()
+
+
 def ministack():
     from ministack import app
     from ministack.core import iam_evaluator
@@ -41,6 +48,7 @@ def ministack():
         return arn == "*" or arn.split(":")[2] in MISTAKEN or matches(arn, *said)
 
     iam_evaluator._resource_matches = matches_or_unknown
+    mend("ministack")
 
     # AWS is spoken to by TLS, which the loopback connection stands for: a bucket that denies plain HTTP
     # (aws:SecureTransport) must stay reachable.
@@ -86,6 +94,7 @@ def moto():
     BaseResponse.access_key_regex = re.compile("Credential=([A-Z0-9]{20}|[0-9]{12})/")
     account_of = models.get_account_id_from
     models.get_account_id_from = lambda key: key if len(key) == 12 else account_of(key)
+    mend("moto")
     main(["-H", "127.0.0.1", "-p", os.environ["GATEWAY_PORT"]])
 
 

@@ -1,16 +1,18 @@
 //! A remediation's Automation documents, run as in the member account: by the engine, in the scoped
-//! session, with the catalog's function answered in process.
+//! session, with the catalog's function and script answered in process.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use serde_json::{Map, Value};
-use stanch_catalog::{FUNCTION, Invocation, Plan, Remediation};
+use serde_json::{Map, Value, json};
+use stanch_catalog::{FUNCTION, Invocation, Plan, Remediation, SCRIPT};
 use stanch_hub::observe;
 use stanch_models::Models;
-use stanch_runbook::{AutomationStatus, Document, Engine, Functions, Options, Ports};
+use stanch_runbook::{
+    AutomationStatus, Document, Engine, Functions, Options, Ports, Script, ScriptError, Scripts,
+};
 use stanch_types::chain;
-use stanch_types::{Api, Clock};
+use stanch_types::{Api, Call, Clock};
 
 use super::stage::CountingIds;
 
@@ -23,20 +25,23 @@ pub(super) struct Member {
 }
 
 impl Member {
-    /// Runs `document` where `plan` belongs; gives what its plan saw before, or why it failed.
+    /// Runs `document` where `plan` belongs; gives what its plan saw before and what its steps
+    /// answered, or why it failed.
     pub(super) async fn run(
         self,
         document: Document,
         parameters: &Map<String, Value>,
         plan: &Plan,
-    ) -> Result<Value, String> {
+    ) -> Result<(Value, Value), String> {
         let (api, clock, models) = (
             Arc::clone(&self.api),
             Arc::clone(&self.clock),
             Arc::clone(&self.models),
         );
         let mut ports = Ports::new(api, clock, models, Arc::new(CountingIds::default()));
-        ports.functions = Arc::new(self);
+        let member = Arc::new(self);
+        ports.functions = Arc::clone(&member) as Arc<dyn Functions>;
+        ports.scripts = member;
         let options = Options {
             account: Some(plan.account.clone()),
             region: Some(plan.region.clone()),
@@ -49,11 +54,20 @@ impl Member {
         if outcome.status() != AutomationStatus::Success {
             return Err(outcome.record.failure_message.unwrap_or_default());
         }
-        outcome
-            .outputs
-            .get("Plan.Before")
-            .cloned()
-            .ok_or_else(|| "no output `Plan.Before`".to_owned())
+        let mut answers: Map<String, Value> = Map::new();
+        for (name, value) in &outcome.outputs {
+            let Some((step, output)) = name.split_once('.') else {
+                continue;
+            };
+            let answer = answers.entry(step).or_insert_with(|| json!({}));
+            if let Some(answer) = answer.as_object_mut() {
+                answer.insert(output.to_owned(), value.clone());
+            }
+        }
+        let plan = answers.remove("Plan").unwrap_or_default();
+        let before = plan.get("Before").cloned();
+        let before = before.ok_or_else(|| "no output `Plan.Before`".to_owned())?;
+        Ok((before, Value::Object(answers)))
     }
 
     async fn answer(
@@ -77,5 +91,36 @@ impl Functions for Member {
 
     async fn call(&self, _: &str, payload: &Value) -> Result<Value, String> {
         self.answer(payload).await.map_err(|error| chain(&*error))
+    }
+}
+
+#[async_trait]
+impl Scripts for Member {
+    /// Does what the script does, in this session.
+    async fn run(&self, script: &Script, payload: &Value) -> Result<Value, ScriptError> {
+        if script.source != SCRIPT {
+            let why = "it is not the catalog's script".to_owned();
+            return Err(ScriptError::Unavailable(why));
+        }
+        let text = |name| {
+            payload
+                .get(name)
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+        };
+        let parts = ["Input", "Optional"]
+            .iter()
+            .filter_map(|name| payload.get(name)?.as_object());
+        let params: Map<String, Value> = parts
+            .flatten()
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect();
+        let call = Call::new(text("Service"), text("Operation"), Value::Object(params));
+        let sent = self.api.call(&call).await;
+        sent.map(|reply| reply.output)
+            .map_err(|error| ScriptError::Raised {
+                message: error.to_string(),
+                output: String::new(),
+            })
     }
 }

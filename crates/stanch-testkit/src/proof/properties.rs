@@ -303,7 +303,7 @@ async fn sends_the_plan(world: &World, remediation: &Remediation, example: &Exam
 }
 
 async fn runs_once(world: &World, remediation: &Remediation, example: &Example) -> Finding {
-    let (stage, mut case) = world.planted(remediation, example).await?;
+    let (stage, case) = world.planted(remediation, example).await?;
     let (_, state) = stage.run(&case.event()).await?;
     let expected = if example.compliant {
         Status::NothingToDo
@@ -319,8 +319,8 @@ async fn runs_once(world: &World, remediation: &Remediation, example: &Example) 
         again.admitted.is_empty() && again.duplicates.len() == 1,
         "the same event was admitted twice"
     );
-    case.planted.misconfiguration.at = later(case.planted.misconfiguration.at);
-    let (_, state) = stage.run(&case.event()).await?;
+    let found = &case.planted.misconfiguration;
+    let (_, state) = stage.run(&found.seen_again(later(found.at))).await?;
     hold!(
         state.status == Status::NothingToDo,
         "the second run: {}",
@@ -697,14 +697,20 @@ async fn documents_agree(
         };
         member.run(document, parameters, plan).await
     };
-    let before = match run(export.remediation, &plan, &plan.parameters).await {
-        Ok(before) => before,
+    let (before, outputs) = match run(export.remediation, &plan, &plan.parameters).await {
+        Ok(told) => told,
         Err(error) => return Ok(Found::Broken(format!("the document failed: {error}"))),
     };
-    let (sent, planned) = (
-        stage.tap.writes(),
-        plan.writes().cloned().collect::<Vec<_>>(),
-    );
+    // The document reads the clock when it begins.
+    let began = before
+        .get("time")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
+    let sent = stage.tap.writes();
+    let planned: Vec<Call> = plan
+        .writes()
+        .map(|call| at_time(call, plan.time, began))
+        .collect();
     hold!(
         agree(&sent, &planned),
         "planned {}, the document sent {}",
@@ -721,8 +727,9 @@ async fn documents_agree(
         return Ok(Found::Holds);
     };
     let mut parameters = plan.parameters.clone();
+    let undo = stage.undo_plan(remediation, &plan, &outputs).await?;
     parameters.insert("Before".to_owned(), before);
-    let undo = stage.undo_plan(remediation, &plan).await?;
+    parameters.insert("Outputs".to_owned(), outputs);
     if let Err(error) = run(rollback, &undo, &parameters).await {
         return Ok(Found::Broken(format!(
             "the rollback document failed: {error}"
@@ -748,6 +755,16 @@ async fn plan(stage: &Stage<'_>, case: &Case) -> Result<Plan, Setback> {
     previewed
         .and_then(|previewed| previewed.plan)
         .ok_or_else(|| Setback::NotAdmitted(error.unwrap_or_else(|| format!("{preview:?}"))))
+}
+
+/// A planned request as it is at another time.
+fn at_time(call: &Call, time: Timestamp, other: &str) -> Call {
+    let changed = call.params.to_string().replace(&time.to_string(), other);
+    let params = serde_json::from_str(&changed).unwrap_or_else(|_| call.params.clone());
+    Call {
+        params,
+        ..call.clone()
+    }
 }
 
 /// True if `sent` is `planned`, whose placeholders stand for whatever an earlier answer told.

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fmt::Write as _};
 
-use crate::{Maker, stand_ins};
+use crate::{Maker, mends, stand_ins};
 
 /// What must hold for every remediation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -222,6 +222,10 @@ impl Proof {
                     let _ = writeln!(text, "- `{}`, {service}: {reasons}", row.remediation);
                 }
             }
+        }
+        text.push_str("\n## Mended in the emulators\n\n");
+        for (maker, what) in mends() {
+            let _ = writeln!(text, "- {}: {what}", maker.title());
         }
         let not_run: Vec<_> = self
             .verdicts()

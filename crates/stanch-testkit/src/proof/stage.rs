@@ -9,8 +9,8 @@ use std::{
     time::Duration,
 };
 
-use jiff::{SignedDuration, Timestamp};
-use serde_json::{Map, Value, json};
+use jiff::Timestamp;
+use serde_json::{Map, Value};
 use stanch_catalog::{Catalog, Example, Plan, PolicyError, Remediation};
 use stanch_hub::{Account, ClassGuard, Hub, Ports, Preview, RequestError, Settings, Source, Taken};
 use stanch_ledger::{Ledger, LedgerError, MemoryLedger, RemediationId, State, Status};
@@ -21,6 +21,7 @@ use stanch_types::{AccountId, Api, Clock, Region};
 use crate::{
     Emulated, EmulatorError, Emulators, FastClock, LookError, Misconfiguration, Organization,
     PlantError, Planted, Rounded, Seen, Tap, Unplayable, also, choose,
+    emulator::CLOCK_AHEAD,
     judge::{Judge, JudgeError, Judged},
     look,
     organization::{MEMBERS, OrganizationError, REGIONS, role_policy},
@@ -166,15 +167,14 @@ impl World {
     }
 }
 
-/// When every try begins: 200 days from now, so that what an example plants is old.
+/// When every try begins: so far from now that what an example plants is old.
 #[expect(
     clippy::disallowed_methods,
     reason = "the emulators date what is planted by the real clock"
 )]
 fn begin() -> Timestamp {
     let now = Timestamp::now();
-    now.saturating_add(SignedDuration::from_hours(200 * 24))
-        .unwrap_or(now)
+    now.saturating_add(CLOCK_AHEAD).unwrap_or(now)
 }
 
 /// A planted example, and what it looked like before anything was done about it.
@@ -225,16 +225,17 @@ impl Stage<'_> {
         look(&root, &self.world.models, remediation, settings, found).await
     }
 
-    /// The requests that take `plan` back, now that it was carried out.
+    /// The requests that take `plan` back, now that it was carried out and its steps answered `outputs`.
     pub(super) async fn undo_plan(
         &self,
         remediation: &Remediation,
         plan: &Plan,
+        outputs: &Value,
     ) -> Result<Plan, LookError> {
         let api = self.root_in(&plan.account, &plan.region);
         let observation = remediation.observe_again(plan)?;
         let seen = stanch_hub::observe(&*api, &self.world.models, observation).await?;
-        Ok(seen.undo(plan, &json!({}))?)
+        Ok(seen.undo(plan, outputs)?)
     }
 
     /// A hub on this stage's ledger, as a process that has just started.

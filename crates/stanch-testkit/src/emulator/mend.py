@@ -1,0 +1,362 @@
+# What the emulators forget or refuse where AWS does not: each function below mends one such thing,
+# and says what AWS does and where that is written. `run.py` calls those of the emulator that it runs;
+# the report lists them. None adds an operation: what an emulator lacks, a stand-in answers.
+
+import functools
+import importlib
+import json
+import os
+import time
+
+
+def service(name):
+    return importlib.import_module(f"ministack.services.{name}")
+
+
+def wrap(module, name, around):
+    """Puts `around(original, *arguments)` in place of a function, and of its entry in a table."""
+    original = getattr(module, name)
+
+    @functools.wraps(original)
+    def wrapped(*arguments, **named):
+        return around(original, *arguments, **named)
+
+    setattr(module, name, wrapped)
+    for handlers in (value for value in vars(module).values() if isinstance(value, dict)):
+        for key in [key for key, value in handlers.items() if value is original]:
+            handlers[key] = wrapped
+
+
+def member(xml, name, value):
+    """The answer with one member of its only resource set."""
+    begin, end = f"<{name}>", f"</{name}>"
+    if begin in xml:
+        head, rest = xml.split(begin, 1)
+        return f"{head}{begin}{value}{end}{rest.split(end, 1)[1]}"
+    return f"{xml}{begin}{value}{end}"
+
+
+def ministack_iam_resources():
+    """IAM is asked about the group in AttachGroupPolicy and AddUserToGroup, about a snapshot or an
+    image without an account in its ARN, and about the key behind an alias
+    (https://docs.aws.amazon.com/service-authorization/latest/reference/reference_policies_actions-resources-contextkeys.html);
+    MiniStack asks about the policy or the user, an ARN with an account, and the alias."""
+    from ministack.core import iam_actions
+
+    def resource(original, kind, method, path, headers, body, query, region, account):
+        arn = original(kind, method, path, headers, body, query, region, account)
+        if kind == "iam" and "GroupName" in query:
+            return "*"
+        if kind == "ec2" and (":snapshot/" in arn or ":image/" in arn):
+            return arn.replace(f":{account}:", "::")
+        return "*" if kind == "kms" and ":alias/" in arn else arn
+
+    wrap(iam_actions, "extract_resource_arn", resource)
+
+
+def ministack_keys_of_nobody():
+    """ListAccessKeys of a user who is not there is NoSuchEntity
+    (https://docs.aws.amazon.com/IAM/latest/APIReference/API_ListAccessKeys.html); MiniStack lists none."""
+    iam = service("iam")
+
+    def listed(original, p):
+        name = iam._p(p, "UserName")
+        if name and name not in iam._users:
+            return iam._error(404, "NoSuchEntity", f"The user with name {name} cannot be found.", ns="iam")
+        return original(p)
+
+    wrap(iam, "_list_access_keys", listed)
+
+
+def ministack_elasticache():
+    """ModifyCacheCluster and ModifyReplicationGroup change AutoMinorVersionUpgrade,
+    TransitEncryptionEnabled and, of the nodes too, SnapshotRetentionLimit, and DescribeCacheClusters
+    tells them (https://docs.aws.amazon.com/AmazonElastiCache/latest/APIReference/API_ModifyReplicationGroup.html);
+    MiniStack drops them."""
+    cache = service("elasticache")
+
+    def keep(record, p):
+        for name in ("AutoMinorVersionUpgrade", "TransitEncryptionEnabled"):
+            if value := cache._p(p, name):
+                record[name] = value == "true"
+        if mode := cache._p(p, "TransitEncryptionMode"):
+            record["TransitEncryptionMode"] = mode
+        if days := cache._p(p, "SnapshotRetentionLimit"):
+            record["SnapshotRetentionLimit"] = int(days)
+
+    def cluster(original, p):
+        answer = original(p)
+        if record := cache._clusters.get(cache._p(p, "CacheClusterId")):
+            keep(record, p)
+        return answer
+
+    def group(original, p):
+        answer = original(p)
+        name = cache._p(p, "ReplicationGroupId")
+        if record := cache._replication_groups.get(name):
+            keep(record, p)
+        for record in cache._clusters.values():
+            if record.get("ReplicationGroupId") == name:
+                keep(record, p)
+        return answer
+
+    def shown(original, record):
+        upgraded = str(record.get("AutoMinorVersionUpgrade", True)).lower()
+        return member(original(record), "AutoMinorVersionUpgrade", upgraded)
+
+    wrap(cache, "_create_cache_cluster", cluster)
+    wrap(cache, "_modify_cache_cluster", cluster)
+    wrap(cache, "_modify_replication_group", group)
+    wrap(cache, "_cluster_xml_inner", shown)
+
+
+def ministack_codebuild():
+    """A project has logsConfig (https://docs.aws.amazon.com/codebuild/latest/APIReference/API_UpdateProject.html);
+    MiniStack drops it."""
+    build = service("codebuild")
+
+    def keep(original, data):
+        answer = original(data)
+        if "logsConfig" in data and (project := build._projects.get(data.get("name", ""))):
+            project["logsConfig"] = data["logsConfig"]
+        return answer
+
+    def shown(original, project):
+        kept = {name: project[name] for name in ("logsConfig",) if name in project}
+        return original(project) | kept
+
+    wrap(build, "_create_project", keep)
+    wrap(build, "_update_project", keep)
+    wrap(build, "_project_shape", shown)
+
+
+def ministack_cloudtrail():
+    """CreateTrail keeps CloudWatchLogsLogGroupArn and CloudWatchLogsRoleArn
+    (https://docs.aws.amazon.com/awscloudtrail/latest/APIReference/API_CreateTrail.html); MiniStack does
+    so in UpdateTrail only."""
+    trails = service("cloudtrail")
+
+    def keep(original, body):
+        answer = original(body)
+        if record := trails._trails.get(body.get("Name", "").strip()):
+            names = ("CloudWatchLogsLogGroupArn", "CloudWatchLogsRoleArn")
+            record.update({name: body[name] for name in names if body.get(name)})
+        return answer
+
+    wrap(trails, "_create_trail", keep)
+
+
+def ministack_rds():
+    """ModifyDBInstance changes the port (DBPortNumber), and at once the retention between two numbers
+    of days; ModifyDBCluster exports logs (CloudwatchLogsExportConfiguration)
+    (https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/Overview.DBInstance.Modifying.html);
+    MiniStack waits for the maintenance window with the one, and drops the others."""
+    rds = service("rds")
+
+    def instance(original, p):
+        record = rds._resolve_instance(rds._p(p, "DBInstanceIdentifier"))
+        days = rds._p(p, "BackupRetentionPeriod")
+        at_once = record and days and int(days) > 0 and record.get("BackupRetentionPeriod", 0) > 0
+        answer = original(p)
+        if at_once:
+            record["BackupRetentionPeriod"] = int(days)
+            record.get("PendingModifiedValues", {}).pop("BackupRetentionPeriod", None)
+        if record and (port := rds._p(p, "DBPortNumber")):
+            record.setdefault("Endpoint", {})["Port"] = int(port)
+        return answer
+
+    def types(p, deed):
+        prefix = f"CloudwatchLogsExportConfiguration.{deed}LogTypes"
+        return rds._parse_member_list(p, prefix)
+
+    def cluster(original, p):
+        answer = original(p)
+        if record := rds._clusters.get(rds._p(p, "DBClusterIdentifier")):
+            kept = record.get("EnabledCloudwatchLogsExports", [])
+            kept = [kind for kind in kept if kind not in types(p, "Disable")]
+            added = [kind for kind in types(p, "Enable") if kind not in kept]
+            record["EnabledCloudwatchLogsExports"] = kept + added
+        return answer
+
+    def created(original, p):
+        answer = original(p)
+        if record := rds._clusters.get(rds._p(p, "DBClusterIdentifier")):
+            record["EnabledCloudwatchLogsExports"] = rds._parse_member_list(p, "EnableCloudwatchLogsExports")
+        return answer
+
+    def shown(original, record):
+        kinds = record.get("EnabledCloudwatchLogsExports", [])
+        kinds = "".join(f"<member>{kind}</member>" for kind in kinds)
+        return member(original(record), "EnabledCloudwatchLogsExports", kinds)
+
+    wrap(rds, "_modify_db_instance", instance)
+    wrap(rds, "_create_db_cluster", created)
+    wrap(rds, "_modify_db_cluster", cluster)
+    wrap(rds, "_cluster_xml", shown)
+
+
+def ministack_documentdb():
+    """ModifyDBCluster of DocumentDB changes DBClusterParameterGroupName
+    (https://docs.aws.amazon.com/documentdb/latest/developerguide/API_ModifyDBCluster.html); MiniStack
+    drops it."""
+    docdb = service("documentdb")
+
+    def modify(original, params):
+        record = docdb._clusters.get(docdb._evaluate_params(params, "DBClusterIdentifier"))
+        group = docdb._evaluate_params(params, "DBClusterParameterGroupName")
+        if record and group:
+            record["DBClusterParameterGroup"] = group
+        return original(params)
+
+    wrap(docdb, "_modify_db_cluster", modify)
+
+
+def ministack_tags_of_nothing():
+    """ListTagsForResource of a resource that is not there is an error: DBInstanceNotFound,
+    ClusterNotFoundException, ResourceNotFoundException
+    (https://docs.aws.amazon.com/AmazonRDS/latest/APIReference/API_ListTagsForResource.html); MiniStack
+    answers that it has no tags."""
+
+    def is_there(module, arn):
+        name = arn.split(":")[-1].split("/")[-1]
+        stores = [store for key, store in vars(module).items() if key != "_tags" and hasattr(store, "items")]
+        stores = [store for store in stores if type(store).__name__.startswith("Account")]
+        records = [(key, record) for store in stores for key, record in store.items()]
+        return any(key == name or isinstance(record, dict) and arn in record.values() for key, record in records)
+
+    def refusing(module, arn_of, refuse):
+        def listed(original, given):
+            arn = arn_of(given)
+            return original(given) if is_there(module, arn) else refuse(arn)
+
+        return listed
+
+    rds, ecs, athena, iot = (service(name) for name in ("rds", "ecs", "athena", "iot"))
+    gone = "there is no such resource"
+    wrap(
+        rds,
+        "_list_tags",
+        refusing(rds, lambda p: rds._p(p, "ResourceName"), lambda arn: rds._error("DBInstanceNotFound", gone, 404)),
+    )
+    for module, key, code in (
+        (ecs, "resourceArn", "ClusterNotFoundException"),
+        (athena, "ResourceARN", "ResourceNotFoundException"),
+    ):
+        wrap(
+            module,
+            "_list_tags_for_resource",
+            refusing(
+                module,
+                lambda data, key=key: data.get(key, ""),
+                lambda arn, module=module, code=code: module.error_response_json(code, gone, 400),
+            ),
+        )
+    wrap(iot, "_list_tags_for_resource", lambda original, qp: iot._tag_target_error(qp.get("resourceArn"), True) or original(qp))
+
+
+def ministack_rotation():
+    """A secret that was rotated tells when (LastRotatedDate), and RotateImmediately false does not
+    rotate it now (https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_RotateSecret.html);
+    MiniStack keeps no date. It lies ahead like the clock of whoever asks, `CLOCK_AHEAD` seconds."""
+    secrets = service("secretsmanager")
+
+    def rotate(original, data):
+        answer = original(data)
+        _, secret = secrets._resolve(data.get("SecretId"))
+        if secret and data.get("RotateImmediately", True):
+            secret["LastRotatedDate"] = int(time.time()) + int(os.environ.get("CLOCK_AHEAD", "0"))
+        return answer
+
+    def described(original, data):
+        answer = original(data)
+        _, secret = secrets._resolve(data.get("SecretId"))
+        if secret and "LastRotatedDate" in secret:
+            told = json.loads(answer[2]) | {"LastRotatedDate": secret["LastRotatedDate"]}
+            return answer[0], answer[1], json.dumps(told).encode()
+        return answer
+
+    wrap(secrets, "_rotate_secret", rotate)
+    wrap(secrets, "_describe_secret", described)
+
+
+def ministack_managed_instances():
+    """An instance whose profile lets the agent reach Systems Manager is managed
+    (https://docs.aws.amazon.com/systems-manager/latest/userguide/setup-instance-permissions.html);
+    MiniStack counts those that run in Docker."""
+    ssm, ec2 = service("ssm"), service("ec2")
+
+    def managed(original):
+        profiled = {name for name in ec2._instances if ec2._find_active_iam_instance_profile_association(name)}
+        return original() | profiled
+
+    wrap(ssm, "_managed_instance_ids", managed)
+
+
+def moto_public_snapshots():
+    """DescribeSnapshots with RestorableByUserIds lists what these may restore
+    (https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribeSnapshots.html); moto ignores it."""
+    from moto.ec2.responses.elastic_block_store import ElasticBlockStore
+
+    def listed(original, self):
+        answer = original(self)
+        if wanted := set(self._get_param("RestorableByUserIds", [])):
+            answer.result["Snapshots"] = [
+                snapshot
+                for snapshot in answer.result["Snapshots"]
+                if wanted & (set(snapshot.create_volume_permission_groups) | set(snapshot.create_volume_permission_userids))
+            ]
+        return answer
+
+    wrap(ElasticBlockStore, "describe_snapshots", listed)
+
+
+def moto_linked_roles():
+    """The roles of AWS Config, GuardDuty and Inspector are AWSServiceRoleForConfig,
+    AWSServiceRoleForAmazonGuardDuty and AWSServiceRoleForAmazonInspector2
+    (https://docs.aws.amazon.com/config/latest/developerguide/using-service-linked-roles.html); moto makes
+    the names of the service's."""
+    from moto.iam import models
+
+    models.SERVICE_NAME_CONVERSION.update(
+        {"config": "Config", "guardduty": "AmazonGuardDuty", "inspector2": "AmazonInspector2"}
+    )
+
+
+def moto_rotation():
+    """Secrets Manager calls the rotation function; moto would start it in a container. Here the function
+    is called and does nothing."""
+    from moto.core.config import default_user_config
+
+    default_user_config["lambda"]["use_docker"] = False
+
+
+def moto_tags_of_nothing():
+    """ListTags of a vault or plan that is not there is an error
+    (https://docs.aws.amazon.com/aws-backup/latest/devguide/API_ListTags.html); moto answers that it has
+    no tags."""
+    from moto.backup.exceptions import ResourceNotFoundException
+    from moto.backup.models import BackupBackend
+
+    def listed(original, self, resource_arn):
+        arns = [vault.backup_vault_arn for vault in self.vaults.values()]
+        arns += [plan.backup_plan_arn for plan in self.plans.values()]
+        if resource_arn not in arns:
+            raise ResourceNotFoundException(msg="there is no such resource")
+        return original(self, resource_arn)
+
+    wrap(BackupBackend, "list_tags", listed)
+
+
+def moto_default_versions():
+    """SetDefaultPolicyVersion of the version that is the default leaves it so
+    (https://docs.aws.amazon.com/IAM/latest/APIReference/API_SetDefaultPolicyVersion.html); in moto no
+    version is the default then."""
+    from moto.iam.models import ManagedPolicy
+
+    def update(original, self, version):
+        if version != self.default_version_id:
+            original(self, version)
+
+    wrap(ManagedPolicy, "update_default_version", update)
+
+
