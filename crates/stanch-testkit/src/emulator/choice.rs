@@ -33,7 +33,7 @@ pub struct Wrong {
 }
 
 /// All that is known to be wrong and matters to a remediation.
-pub static WRONG: [Wrong; 9] = [
+pub static WRONG: [Wrong; 10] = [
     Wrong {
         maker: Maker::MiniStack,
         service: "iam",
@@ -101,6 +101,13 @@ pub static WRONG: [Wrong; 9] = [
         operations: &["CreateLaunchConfiguration"],
         only: &["AutoScalingReplaceLaunchConfiguration"],
         because: "it drops most members of a launch configuration",
+    },
+    Wrong {
+        maker: Maker::MiniStack,
+        service: "cloudformation",
+        operations: &["UpdateStack"],
+        only: &["CloudFormationNotifyOfStackEvents"],
+        because: "it knows no `NotificationARNs`",
     },
 ];
 

@@ -322,6 +322,24 @@ def moto_linked_roles():
     )
 
 
+def moto_stack_notifications():
+    """UpdateStack changes NotificationARNs, with nothing else changed, too
+    (https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_UpdateStack.html); moto says that
+    there is nothing to update."""
+    from moto.cloudformation.responses import CloudFormationResponse
+    from moto.core.responses import ActionResult
+
+    def updated(original, self):
+        topics = self._get_param("NotificationARNs")
+        if topics is None or not self._get_bool_param("UsePreviousTemplate", False):
+            return original(self)
+        stack = self.cloudformation_backend.get_stack(self._get_param("StackName"))
+        stack.notification_arns = [topic for topic in topics if topic]
+        return ActionResult({"StackId": stack.stack_id})
+
+    wrap(CloudFormationResponse, "update_stack", updated)
+
+
 def moto_rotation():
     """Secrets Manager calls the rotation function; moto would start it in a container. Here the function
     is called and does nothing."""

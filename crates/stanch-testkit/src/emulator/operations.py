@@ -23,7 +23,10 @@ MINISTACK_NOT = {"elb", "s3control"}
 MINISTACK_BY_PATH = {"ses_v2"}
 
 # Operations whose functions have other names.
-MINISTACK_MORE = {"lambda": {"UpdateFunctionCode", "UpdateFunctionConfiguration"}}
+MINISTACK_MORE = {
+    "cloudfront": {"ListTagsForResource"},
+    "lambda": {"UpdateFunctionCode", "UpdateFunctionConfiguration"},
+}
 
 # Services that another one of moto's answers.
 MOTO_ELSEWHERE = {"docdb": "rds", "neptune": "rds"}

@@ -289,9 +289,17 @@ async fn fixes(world: &World, remediation: &Remediation, example: &Example) -> F
 
 async fn sends_the_plan(world: &World, remediation: &Remediation, example: &Example) -> Finding {
     let (stage, case) = world.planted(remediation, example).await?;
-    let planned: Vec<Call> = plan(&stage, &case).await?.writes().cloned().collect();
+    let plan = plan(&stage, &case).await?;
     stage.tap.forget();
-    stage.run(&case.event()).await?;
+    let (_, state) = stage.run(&case.event()).await?;
+    // The finding was taken in later than it was previewed.
+    let ran = state
+        .plan
+        .as_ref()
+        .and_then(|planned| planned.plan.get("time"));
+    let began = ran.and_then(Value::as_str).unwrap_or_default();
+    let planned = plan.writes().map(|call| at_time(call, plan.time, began));
+    let planned: Vec<Call> = planned.collect();
     let sent = stage.tap.writes();
     hold!(
         agree(&sent, &planned),
@@ -512,12 +520,13 @@ async fn least_privilege(
     };
     let session: Value = serde_json::from_str(policy).unwrap_or_default();
     let rulings: Vec<_> = stage.judged.rulings();
-    let rulings: Vec<_> = rulings.iter().filter(|r| r.session == session).collect();
     let besides = plan.steps.iter().flat_map(|step| &step.allow);
     let mut needless = actions(&session);
+    // What was read for the plan may be read again, and need not be there any more.
     for action in rulings.iter().map(|ruling| &ruling.need.action) {
         needless.remove(action);
     }
+    let rulings: Vec<_> = rulings.iter().filter(|r| r.session == session).collect();
     // What AWS asks for on behalf of a request does not show in any request.
     for (action, _) in besides {
         needless.remove(action);
@@ -703,7 +712,7 @@ async fn documents_agree(
     };
     // The document reads the clock when it begins.
     let began = before
-        .get("time")
+        .get("Time")
         .and_then(Value::as_str)
         .unwrap_or_default();
     let sent = stage.tap.writes();
