@@ -205,9 +205,15 @@ fn with_path(arn: String, session: &Value, action: &str) -> String {
 /// The ARNs of the resources that a request names.
 fn named(needed: &Needed, params: &Value, account: &AccountId, region: &Region) -> Vec<String> {
     let types = needed.action.iter().flat_map(|action| &action.resources);
+    let said = params.get("ResourceType").and_then(Value::as_str);
+    let is_said = |kind: &str| said.is_some_and(|said| said.eq_ignore_ascii_case(kind));
+    let told = types.clone().any(|kind| is_said(&kind.name));
     let mut required = Vec::new();
     let mut optional = Vec::new();
     for (kind, format) in types.zip(&needed.arns) {
+        if told && !is_said(&kind.name) {
+            continue;
+        }
         let arns = arns_of(&pieces(format, account, region), params);
         if kind.required {
             required.extend(arns);
@@ -242,6 +248,12 @@ fn arns_of(pieces: &[Piece], params: &Value) -> Vec<String> {
                 // Of a key an alias does not tell the id.
                 .filter(|value| name != "KeyId" || !value.starts_with("alias/"))
                 .filter(|value| !value.starts_with("arn:"))
+                // `/ssm/documents` is `servicesetting/ssm/documents`; WAF's scopes are lower-case in ARNs.
+                .map(|value| match value {
+                    "REGIONAL" => "regional",
+                    "CLOUDFRONT" => "global",
+                    value => value.trim_start_matches('/'),
+                })
                 .collect(),
         };
         let longer = |arn: &String| -> Vec<String> {
@@ -386,7 +398,8 @@ fn same(member: &str, placeholder: &str) -> bool {
     }
     let singular = member.strip_suffix('s').unwrap_or(member);
     let placeholder = stem(placeholder.trim_end_matches("WithPath"));
-    stem(member) == placeholder || stem(singular) == placeholder
+    let setting = member == "SettingId" && placeholder == "resource";
+    setting || stem(member) == placeholder || stem(singular) == placeholder
 }
 
 /// A judgement of a request.
