@@ -860,7 +860,11 @@ impl Observed<'_> {
         } else {
             remediation.steps(&remediation.undo, &scope)?
         };
-        Ok(self.into_plan(Stage::Undo, steps))
+        let mut plan = self.into_plan(Stage::Undo, steps);
+        // What an `each` went over may be empty now; afterwards it is read again.
+        let gone = before.reads.iter().filter(|read| !plan.reads.contains(read));
+        plan.reads.extend(gone.cloned().collect::<Vec<_>>());
+        Ok(plan)
     }
 
     fn into_plan(self, stage: Stage, steps: Vec<PlannedStep>) -> Plan {

@@ -114,10 +114,12 @@ async fn main() {
         },
         ..Settings::default()
     };
-    let ledger: Arc<dyn Ledger> = Arc::new(SqliteLedger::open(&path).unwrap());
+    let store = Arc::new(SqliteLedger::open(&path).unwrap());
+    let ledger: Arc<dyn Ledger> = Arc::clone(&store) as Arc<dyn Ledger>;
     let ports = Ports {
         sessions: Arc::new(Instant0),
         ledger: Arc::clone(&ledger),
+        directives: store,
         clock: Arc::new(Wall(Instant::now())),
         ids: Arc::new(One),
         guard: Arc::new(ClassGuard::new(settings.automatic.clone())),

@@ -1,6 +1,6 @@
 //! Running a plan: the engine works through it, and the gate lets nothing else out.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
 use serde_json::{Map, Value, json};
@@ -10,7 +10,7 @@ use stanch_runbook::{AutomationStatus, Document, Engine, Operations, Options, Ou
 use stanch_types::{Api, Call, CallError, CallErrorKind, Reply, chain};
 use tokio::sync::Mutex;
 
-use crate::{Ports, journal::Journal};
+use crate::{Ports, journal::Journal, switch::Switch};
 
 /// The only way for a write to AWS.
 ///
@@ -20,6 +20,9 @@ struct Gate {
     api: Arc<dyn Api>,
     operations: Arc<dyn Operations>,
     journal: Arc<Mutex<Journal>>,
+    switch: Switch,
+    /// Why the switch held a request back.
+    stopped: Arc<OnceLock<String>>,
     phase: Phase,
     progress: Mutex<Progress>,
 }
@@ -49,14 +52,31 @@ pub(crate) struct Running<'r> {
     pub api: Arc<dyn Api>,
     pub operations: Arc<dyn Operations>,
     pub journal: Arc<Mutex<Journal>>,
+    pub switch: Switch,
+}
+
+/// What a run came to.
+pub(crate) enum Ran {
+    /// Every request was carried out.
+    Done,
+    /// One was not; with the causes.
+    Failed(String),
+    /// Changes were paused before the next one.
+    Paused(String),
 }
 
 impl Running<'_> {
     /// Lets the engine work through the plan behind a gate.
-    ///
-    /// # Errors
-    /// What failed, with its causes.
-    pub(crate) async fn run(self, ports: &Ports) -> Result<(), String> {
+    pub(crate) async fn run(self, ports: &Ports) -> Ran {
+        let stopped = Arc::new(OnceLock::new());
+        match (self.work(ports, Arc::clone(&stopped)).await, stopped.get()) {
+            (_, Some(reason)) => Ran::Paused(reason.clone()),
+            (Ok(()), None) => Ran::Done,
+            (Err(error), None) => Ran::Failed(error),
+        }
+    }
+
+    async fn work(self, ports: &Ports, stopped: Arc<OnceLock<String>>) -> Result<(), String> {
         let mut rest = self.plan.clone();
         let steps = (0_u32..)
             .zip(rest.steps)
@@ -73,7 +93,7 @@ impl Running<'_> {
             return Ok(());
         }
         let document = rest.document().map_err(|error| chain(&error))?;
-        let gate = Gate::new(&self, &document);
+        let gate = Gate::new(&self, &document, stopped);
         let engine = Engine::new(stanch_runbook::Ports::new(
             Arc::new(gate),
             Arc::clone(&ports.clock),
@@ -105,7 +125,7 @@ impl Running<'_> {
 
 impl Gate {
     /// `document` is what of the plan is still to be done.
-    fn new(running: &Running<'_>, document: &Document) -> Self {
+    fn new(running: &Running<'_>, document: &Document, stopped: Arc<OnceLock<String>>) -> Self {
         let mut remaining = Vec::new();
         for (index, step) in (0_u32..).zip(&running.plan.steps) {
             let PlannedAction::Call { call, .. } = &step.action else {
@@ -126,6 +146,8 @@ impl Gate {
             api: Arc::clone(&running.api),
             operations: Arc::clone(&running.operations),
             journal: Arc::clone(&running.journal),
+            switch: running.switch.clone(),
+            stopped,
             phase: running.phase,
             progress: Mutex::new(Progress {
                 remaining,
@@ -151,6 +173,10 @@ impl Gate {
                 "not sent: the plan's next request is `{}`",
                 next.call
             )));
+        }
+        if let Some(reason) = self.switch.stops().await {
+            let reason = self.stopped.get_or_init(|| reason);
+            return Err(forbidden(format!("not sent: {reason}")));
         }
         let started = Event::StepStarted(StepStarted {
             phase: self.phase,

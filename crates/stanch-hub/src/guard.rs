@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use stanch_catalog::{Class, Plan, Remediation};
+use stanch_catalog::{Class, Plan, Remediation, Stage};
 use stanch_ledger::{Received, Route, Verdict};
 
 use crate::settings::Automatic;
@@ -94,6 +94,12 @@ impl Guard for ClassGuard {
     }
 
     async fn decide(&self, case: &Case<'_>) -> Result<Answer, Undecided> {
+        if case.plan.stage == Stage::Undo {
+            return Ok(Answer {
+                verdict: Verdict::Run,
+                reasons: vec!["a person asked for it to be taken back".to_owned()],
+            });
+        }
         let class = case.remediation.safety.class;
         let (verdict, reason) = self.judge(class, &case.remediation.name, case.received.route);
         Ok(Answer {

@@ -11,9 +11,12 @@ mod observe;
 mod pipeline;
 mod preview;
 mod requests;
+mod rollout;
 mod schedule;
 mod settings;
+mod switch;
 mod tell;
+mod undo;
 
 use std::{
     collections::HashMap,
@@ -22,7 +25,9 @@ use std::{
 };
 
 use stanch_catalog::{Catalog, Remediation};
-use stanch_ledger::{Lease, Ledger, LedgerError, Lock, Received, RemediationId, State, Status};
+use stanch_ledger::{
+    Directives, Lease, Ledger, LedgerError, Lock, Received, RemediationId, State, Status,
+};
 use stanch_models::Models;
 use stanch_runbook::{Ids, Operations};
 use stanch_types::{Clock, Sessions, chain};
@@ -32,10 +37,13 @@ pub use intake::{Buried, Skipped, Source, Taken};
 pub use observe::observe;
 pub use pipeline::PlanFailure;
 pub use preview::{Preview, Previewed};
-pub use requests::{Drift, RequestError, Rollback};
+pub use requests::RequestError;
+pub use rollout::{Ceiling, Mode, Move, Placed, Ring, Rollout};
 pub use schedule::{Job, Limits, Scheduler, Turn};
 pub use settings::{Account, Automatic, Budget, Settings};
+pub use switch::DirectiveError;
 pub use tell::{Message, NotTold, Notifier};
+pub use undo::{Drift, Rollback, Selection};
 
 use pipeline::Work;
 
@@ -46,6 +54,8 @@ pub struct Ports {
     pub sessions: Arc<dyn Sessions>,
     /// The record.
     pub ledger: Arc<dyn Ledger>,
+    /// What people order about all that runs.
+    pub directives: Arc<dyn Directives>,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Identifiers.
@@ -161,7 +171,7 @@ impl Hub {
         let mut count = 0;
         for record in unfinished {
             let (state, _) = self.ports.ledger.state(record.remediation_id).await?;
-            if !self.is_due(&state) {
+            if !self.is_due(&state).await {
                 continue;
             }
             count += 1;
@@ -172,7 +182,7 @@ impl Hub {
         Ok(count)
     }
 
-    fn is_due(&self, state: &State) -> bool {
+    async fn is_due(&self, state: &State) -> bool {
         let now = self.ports.clock.now();
         match state.status {
             Status::Deferred => state.deferred_until.is_none_or(|until| until <= now),
@@ -180,6 +190,7 @@ impl Hub {
                 .approval
                 .as_ref()
                 .is_none_or(|asked| asked.expires <= now),
+            Status::Paused => self.switch(&state.received).stops().await.is_none(),
             status => !status.is_final(),
         }
     }
@@ -218,6 +229,8 @@ impl Hub {
                 // Another hub went on with it before this one had the lock: look again.
                 Err(LedgerError::Conflict { .. }) => {}
                 Err(error) => return Err(error),
+                // It stands where it stood, and people know.
+                Ok(state) if state == before => return Ok(Some(state)),
                 Ok(state) => {
                     self.tell(id, &state).await?;
                     return Ok(Some(state));

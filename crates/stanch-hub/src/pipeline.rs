@@ -4,6 +4,7 @@
 //! Received ─> Planned ─> Ready ─> Running ─> Verifying ─> Success
 //!                │                    └──> Undoing ─> Undone
 //!                └─> AwaitingApproval, Deferred, Refused, NothingToDo
+//! Ready, Running, Undoing <─> Paused
 //! ```
 //!
 //! The live run and the recovery after a crash are the same loop: each turn looks at the status and
@@ -20,17 +21,19 @@ use serde_json::{Map, Value, json};
 use stanch_catalog::{Observed, Plan, PlanError, PlannedAction, PolicyError, Remediation};
 use stanch_ledger::{
     Decided, Event, LedgerError, Phase, Planned, Query, Received, RemediationId, Run, Started,
-    State, Status, StepFinished, StepOutcome, UndoPlanned, Verdict, Verified,
+    State, Status, StepFinished, StepOutcome, Verdict, Verified,
 };
 use stanch_types::{Access, AccountId, Api, Region, Scope, chain};
 use tokio::sync::Mutex;
 
 use crate::{
-    Hub,
-    execute::Running,
+    Hub, Ports,
+    execute::{Ran, Running},
     guard::{Answer, Case},
     journal::Journal,
     observe::observe,
+    rollout::Mode,
+    undo::asked_by,
 };
 
 /// Who undoes what failed, in the ledger.
@@ -78,32 +81,16 @@ pub(crate) enum Turn {
     Later,
 }
 
-/// Why an undo ends here.
-enum Halt {
-    /// AWS does not answer for now.
-    Later,
-    /// It failed.
-    Failed(String),
-}
-
-impl From<PlanFailure> for Halt {
-    fn from(failure: PlanFailure) -> Self {
-        if failure.is_transient() {
-            Self::Later
-        } else {
-            Self::Failed(chain(&failure))
-        }
-    }
-}
-
 /// One remediation at work.
 pub(crate) struct Work<'h> {
-    hub: &'h Hub,
+    pub(crate) hub: &'h Hub,
     journal: Arc<Mutex<Journal>>,
     id: RemediationId,
     begun: Duration,
     /// The plan that this very run has made, and when it began to look.
     fresh: Option<(Plan, Timestamp)>,
+    /// This very run has planned the undo, and nobody can have changed the resource since.
+    pub(crate) looked: bool,
 }
 
 impl<'h> Work<'h> {
@@ -117,7 +104,16 @@ impl<'h> Work<'h> {
             id,
             begun: ports.clock.monotonic(),
             fresh: None,
+            looked: false,
         })
+    }
+
+    /// Reads the ledger again.
+    pub(crate) async fn reread(&self) -> Result<(), LedgerError> {
+        let Ports { ledger, clock, .. } = &self.hub.ports;
+        let journal = Journal::open(Arc::clone(ledger), Arc::clone(clock), self.id).await?;
+        *self.journal.lock().await = journal;
+        Ok(())
     }
 
     pub(crate) async fn state(&self) -> State {
@@ -133,7 +129,7 @@ impl<'h> Work<'h> {
     }
 
     /// Ends in failure.
-    async fn fail(&self, error: impl Into<String>) -> Result<Turn, LedgerError> {
+    pub(crate) async fn fail(&self, error: impl Into<String>) -> Result<Turn, LedgerError> {
         self.write([self.finished(Status::Failed, Some(error.into()))])
             .await
     }
@@ -167,6 +163,10 @@ impl<'h> Work<'h> {
                         .is_some_and(|asked| asked.expires <= now) =>
                 {
                     let reason = "nobody approved it in time".to_owned();
+                    if state.undo.is_some() {
+                        self.write([Event::UndoVoided { reason }]).await?;
+                        return Ok(self.state().await);
+                    }
                     self.write([
                         Event::ApprovalVoided {
                             reason: reason.clone(),
@@ -178,6 +178,10 @@ impl<'h> Work<'h> {
                 Status::Ready => self.execute(&state).await?,
                 Status::Running | Status::Verifying => self.resume(&state).await?,
                 Status::Undoing => self.undo(&state).await?,
+                Status::Paused => match self.hub.switch(&state.received).stops().await {
+                    Some(_) => return Ok(state),
+                    None => self.write([Event::Resumed]).await?,
+                },
                 _ => return Ok(state),
             };
             if turn == Turn::Later {
@@ -200,17 +204,22 @@ impl<'h> Work<'h> {
             }
             Err(error) => return self.fail(chain(&error)).await,
         };
-        let planned = recorded(&plan);
-        if plan.compliant {
-            return self
-                .write([
-                    Event::Planned(planned),
-                    self.finished(Status::NothingToDo, None),
-                ])
-                .await;
+        let requester = again(state);
+        let planned = recorded(&plan, requester);
+        let ceiling = self.hub.ceiling(&state.received).await?;
+        let ended = match ceiling.mode {
+            _ if plan.compliant => Some((Status::NothingToDo, None)),
+            Mode::Observe => Some((Status::Skipped, Some(ceiling.reason.clone()))),
+            _ => None,
+        };
+        if let Some((status, reason)) = ended {
+            let events = [Event::Planned(planned), self.finished(status, reason)];
+            return self.write(events).await;
         }
+        let asked = requester.map(|person| asked_by(&state.received, person));
+        let received = asked.as_ref().unwrap_or(&state.received);
         let case = Case {
-            received: &state.received,
+            received,
             remediation: &remediation,
             plan: &plan,
             now,
@@ -220,13 +229,27 @@ impl<'h> Work<'h> {
             verdict: Verdict::Refuse,
             reasons: vec![error.to_string()],
         });
+        let answer = ceiling.over(answer, received.route);
+        self.settle_on(state, plan, answer, requester).await
+    }
+
+    /// Records a plan with the decision on it, and asks for the approval that it needs.
+    pub(crate) async fn settle_on(
+        &mut self,
+        state: &State,
+        plan: Plan,
+        answer: Answer,
+        requester: Option<&str>,
+    ) -> Result<Turn, LedgerError> {
+        let now = self.hub.ports.clock.now();
+        let planned = recorded(&plan, requester);
         let plan_hash = planned.plan_hash.clone();
         let mut events = vec![
             Event::Planned(planned),
             Event::Decided(Decided {
                 verdict: answer.verdict,
                 reasons: answer.reasons,
-                by: guard.name(),
+                by: self.hub.ports.guard.name(),
             }),
         ];
         if answer.verdict == Verdict::NeedsApproval {
@@ -298,7 +321,11 @@ impl<'h> Work<'h> {
         Ok(Ok(remediation))
     }
 
-    async fn plan(&self, remediation: &Remediation, state: &State) -> Result<Plan, PlanFailure> {
+    pub(crate) async fn plan(
+        &self,
+        remediation: &Remediation,
+        state: &State,
+    ) -> Result<Plan, PlanFailure> {
         let subject = serde_json::from_value(state.received.subject.clone())?;
         let api = self.hub.reading(remediation, &state.received).await?;
         let observation = remediation.observe(subject);
@@ -313,12 +340,26 @@ impl<'h> Work<'h> {
         else {
             return self.fail(GONE).await;
         };
+        if let Some(reason) = self.hub.switch(&state.received).stops().await {
+            return self.write([Event::Paused { reason }]).await;
+        }
+        let now = self.hub.ports.clock.now();
+        if state
+            .approval
+            .as_ref()
+            .is_some_and(|asked| asked.expires <= now)
+        {
+            let reason = "it had expired before the plan could run".to_owned();
+            return self.write([Event::ApprovalVoided { reason }]).await;
+        }
         let plan = match self.fresh.take() {
             Some((plan, since)) if !self.touched(state, since).await? => plan,
             _ => match self.plan(&remediation, state).await {
                 Ok(plan) if plan.hash() == planned.plan_hash => plan,
                 Ok(plan) if state.approval.is_none() => {
-                    return self.write([Event::Planned(recorded(&plan))]).await;
+                    return self
+                        .write([Event::Planned(recorded(&plan, again(state)))])
+                        .await;
                 }
                 Ok(_) => {
                     let reason = "the resource has changed since the plan was approved".to_owned();
@@ -336,8 +377,10 @@ impl<'h> Work<'h> {
             }
         };
         self.write([Event::Started(self.started(state, 1))]).await?;
-        let failure = self.run(&plan, &[], Map::new(), Phase::Apply, &api).await?;
-        self.conclude(&remediation, &plan, &api, failure).await
+        let ran = self
+            .run(state, &plan, &[], Map::new(), Phase::Apply, &api)
+            .await?;
+        self.conclude(&remediation, &plan, &api, ran).await
     }
 
     /// True if another remediation of this resource was worked on since then, by any hub: it may have
@@ -397,13 +440,19 @@ impl<'h> Work<'h> {
                     self.started(&state, run.started.attempt + 1),
                 )])
                 .await?;
-                let failure = self
-                    .run(&plan, &skip, answers(run), Phase::Apply, &api)
+                let ran = self
+                    .run(&state, &plan, &skip, answers(run), Phase::Apply, &api)
                     .await?;
-                self.conclude(&remediation, &plan, &api, failure).await
+                self.conclude(&remediation, &plan, &api, ran).await
             }
             None if unchanged => {
                 let error = "interrupted before anything was changed".to_owned();
+                self.fail(error).await
+            }
+            // What is different is somebody else's doing, and not to be taken back.
+            None if !run.may_have_changed() => {
+                let error =
+                    "interrupted before anything was sent, and the resource has changed since";
                 self.fail(error).await
             }
             None => {
@@ -419,8 +468,13 @@ impl<'h> Work<'h> {
         remediation: &Remediation,
         plan: &Plan,
         api: &Arc<dyn Api>,
-        failure: Option<String>,
+        ran: Ran,
     ) -> Result<Turn, LedgerError> {
+        let failure = match ran {
+            Ran::Done => None,
+            Ran::Failed(error) => Some(error),
+            Ran::Paused(reason) => return self.write([Event::Paused { reason }]).await,
+        };
         let state = self.state().await;
         let changed = state.run.as_ref().is_some_and(Run::may_have_changed);
         if let (Some(error), false) = (&failure, changed) {
@@ -474,127 +528,16 @@ impl<'h> Work<'h> {
             .await
     }
 
-    /// Plans the way back to what `plan` had seen; the next turn takes it.
-    async fn restore(
-        &mut self,
-        remediation: &Remediation,
-        plan: &Plan,
-        reason: String,
-    ) -> Result<Turn, LedgerError> {
-        let state = self.state().await;
-        let planned = match self.plan_undo(remediation, plan, &state).await {
-            Ok(undo) => undo,
-            Err(error) if error.is_transient() => return Ok(Turn::Later),
-            Err(error) => {
-                let error = format!("{reason}; and it cannot be put back: {}", chain(&error));
-                return self.fail(error).await;
-            }
-        };
-        self.write([undo_planned(&planned, reason, HUB)]).await
-    }
-
-    /// The requests that take `plan` back.
-    pub(crate) async fn plan_undo(
+    /// Sends the plan's requests through the gate.
+    pub(crate) async fn run(
         &self,
-        remediation: &Remediation,
-        plan: &Plan,
         state: &State,
-    ) -> Result<Plan, PlanFailure> {
-        let api = self.hub.reading(remediation, &state.received).await?;
-        let outputs = Value::Object(state.run.as_ref().map(answers).unwrap_or_default());
-        Ok(self
-            .look(remediation, plan, &*api)
-            .await?
-            .undo(plan, &outputs)?)
-    }
-
-    /// Takes the change back, or goes on with that after a crash.
-    async fn undo(&mut self, state: &State) -> Result<Turn, LedgerError> {
-        match self.try_undo(state).await? {
-            Ok(observed) => self.write([Event::Undone { observed }]).await,
-            Err(Halt::Failed(error)) => self.write([Event::UndoFailed { error }]).await,
-            Err(Halt::Later) => Ok(Turn::Later),
-        }
-    }
-
-    async fn try_undo(&mut self, state: &State) -> Result<Result<Value, Halt>, LedgerError> {
-        let (Some(undo), Some(planned)) = (&state.undo, &state.plan) else {
-            return Ok(Err(Halt::Failed(GONE.to_owned())));
-        };
-        let remediation = self.hub.remediation(&state.received);
-        let before = serde_json::from_value::<Plan>(planned.plan.clone());
-        let plan = serde_json::from_value::<Plan>(undo.planned.plan.clone());
-        let (Ok(remediation), Ok(before), Ok(plan)) = (remediation, before, plan) else {
-            return Ok(Err(Halt::Failed(GONE.to_owned())));
-        };
-        let api = match self.acting(&plan).await {
-            Ok(api) => api,
-            Err(error) => return Ok(Err(error.into())),
-        };
-        let mut attempt = 1;
-        let mut skip = Vec::new();
-        let mut outputs = Map::new();
-        if let Some(run) = &undo.run {
-            self.settle(run).await?;
-            let run = self
-                .state()
-                .await
-                .undo
-                .and_then(|undo| undo.run)
-                .unwrap_or_else(|| run.clone());
-            let now = match self.look(&remediation, &before, &*api).await {
-                Ok(now) => now,
-                Err(error) => return Ok(Err(PlanFailure::from(error).into())),
-            };
-            if now.state() == &before.state {
-                return Ok(Ok(now.state().clone()));
-            }
-            let unchanged = now.state() == &plan.state;
-            let answered = Value::Object(state.run.as_ref().map(answers).unwrap_or_default());
-            let fresh = now.undo(&before, &answered).ok();
-            match fresh.and_then(|fresh| remaining(&plan, &fresh, &run, unchanged)) {
-                Some(known) => skip = known,
-                None => {
-                    let error = "it was interrupted, and how far it got cannot be told".to_owned();
-                    return Ok(Err(Halt::Failed(error)));
-                }
-            }
-            outputs = answers(&run);
-            attempt = run.started.attempt + 1;
-        }
-        self.write([Event::UndoStarted(self.started(state, attempt))])
-            .await?;
-        let failure = self.run(&plan, &skip, outputs, Phase::Undo, &api).await?;
-        let mut last = String::new();
-        for attempt in 0..plan.verify.attempts.max(1) {
-            if attempt > 0 {
-                self.hub
-                    .ports
-                    .clock
-                    .sleep(Duration::from_secs(plan.verify.every))
-                    .await;
-            }
-            match self.look(&remediation, &before, &*api).await {
-                Ok(now) if now.state() == &before.state => return Ok(Ok(now.state().clone())),
-                Ok(_) => "the state is not what it was before the change".clone_into(&mut last),
-                Err(error) => last = chain(&error),
-            }
-            if failure.is_some() {
-                break;
-            }
-        }
-        Ok(Err(Halt::Failed(failure.unwrap_or(last))))
-    }
-
-    /// Sends the plan's requests through the gate; says what failed, if something did.
-    async fn run(
-        &self,
         plan: &Plan,
         skip: &[u32],
         outputs: Map<String, Value>,
         phase: Phase,
         api: &Arc<dyn Api>,
-    ) -> Result<Option<String>, LedgerError> {
+    ) -> Result<Ran, LedgerError> {
         let hub = self.hub;
         let running = Running {
             plan,
@@ -604,16 +547,17 @@ impl<'h> Work<'h> {
             api: Arc::clone(api),
             operations: Arc::clone(&hub.operations),
             journal: Arc::clone(&self.journal),
+            switch: hub.switch(&state.received),
         };
-        let failure = running.run(&hub.ports).await.err();
+        let ran = running.run(&hub.ports).await;
         // A deadline may have dropped a request between its two journal entries.
         self.close_in_flight().await?;
-        Ok(failure)
+        Ok(ran)
     }
 
     /// Waits until a request that nobody saw answered has had its effect or never will, and says in
     /// the journal that its outcome is unknown.
-    async fn settle(&self, run: &Run) -> Result<(), LedgerError> {
+    pub(crate) async fn settle(&self, run: &Run) -> Result<(), LedgerError> {
         if run.in_flight().is_some() {
             self.hub.ports.clock.sleep(self.hub.settings.settle).await;
         }
@@ -638,7 +582,7 @@ impl<'h> Work<'h> {
         Ok(())
     }
 
-    async fn look<'r>(
+    pub(crate) async fn look<'r>(
         &self,
         remediation: &'r Remediation,
         plan: &Plan,
@@ -648,7 +592,7 @@ impl<'h> Work<'h> {
     }
 
     /// A session that may make the requests of `plan` and nothing else.
-    async fn acting(&self, plan: &Plan) -> Result<Arc<dyn Api>, PlanFailure> {
+    pub(crate) async fn acting(&self, plan: &Plan) -> Result<Arc<dyn Api>, PlanFailure> {
         let access = Access::Policy(plan.session_policy(&self.hub.models)?);
         let scope = self.scope(&plan.account, &plan.region, access);
         Ok(self.hub.ports.sessions.open(&scope).await?)
@@ -663,7 +607,7 @@ impl<'h> Work<'h> {
         }
     }
 
-    fn started(&self, state: &State, attempt: u32) -> Started {
+    pub(crate) fn started(&self, state: &State, attempt: u32) -> Started {
         let Received {
             account, region, ..
         } = &state.received;
@@ -694,7 +638,7 @@ pub(crate) const fn changes(status: Status) -> bool {
     )
 }
 
-const GONE: &str =
+pub(crate) const GONE: &str =
     "its remediation or its plan can no longer be read; the catalog has changed since";
 
 /// Why a plan could not be made or a session not be opened. Nothing was changed.
@@ -716,7 +660,7 @@ pub enum PlanFailure {
 
 impl PlanFailure {
     /// True if the same may succeed later.
-    fn is_transient(&self) -> bool {
+    pub(crate) fn is_transient(&self) -> bool {
         use stanch_types::CallErrorKind::{Credentials, Server, Throttled, Unanswered, Unreadable};
         let error = match self {
             Self::Session(error) => error,
@@ -738,24 +682,19 @@ pub(crate) fn refused(reason: String) -> Event {
     })
 }
 
-pub(crate) fn undo_planned(plan: &Plan, reason: String, requester: &str) -> Event {
-    Event::UndoPlanned(UndoPlanned {
-        plan: json!(plan),
-        plan_hash: plan.hash(),
-        reason,
-        requester: requester.to_owned(),
-        decision: None,
-    })
-}
-
-fn recorded(plan: &Plan) -> Planned {
+fn recorded(plan: &Plan, requester: Option<&str>) -> Planned {
     Planned {
         plan: json!(plan),
         plan_hash: plan.hash(),
         observed: plan.state.clone(),
         compliant: plan.compliant,
-        requester: None,
+        requester: requester.map(str::to_owned),
     }
+}
+
+/// Who asked for it to be done again, if it is.
+fn again(state: &State) -> Option<&str> {
+    state.plan.as_ref()?.requester.as_deref()
 }
 
 fn verified(now: &Observed<'_>) -> Event {
@@ -766,7 +705,7 @@ fn verified(now: &Observed<'_>) -> Event {
 }
 
 /// What the steps of a run answered: `{step: {Output: value}}`.
-fn answers(run: &Run) -> Map<String, Value> {
+pub(crate) fn answers(run: &Run) -> Map<String, Value> {
     let done = run
         .steps
         .iter()
@@ -777,7 +716,7 @@ fn answers(run: &Run) -> Map<String, Value> {
 
 /// The steps of `plan` that need not be sent again; `None` if the journal and the resource do not
 /// agree on how far the run got. `fresh` is what would be planned now.
-fn remaining(plan: &Plan, fresh: &Plan, run: &Run, unchanged: bool) -> Option<Vec<u32>> {
+pub(crate) fn remaining(plan: &Plan, fresh: &Plan, run: &Run, unchanged: bool) -> Option<Vec<u32>> {
     let wanted = |index: u32| {
         let step = plan.steps.get(index as usize);
         step.is_some_and(|step| fresh.steps.iter().any(|other| other.action == step.action))

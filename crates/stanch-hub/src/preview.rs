@@ -122,6 +122,11 @@ impl Hub {
             .decide(&case)
             .await
             .map_err(|error| error.to_string())?;
+        let ceiling = self
+            .ceiling(received)
+            .await
+            .map_err(|error| chain(&error))?;
+        let answer = ceiling.over(answer, received.route);
         Ok((plan, Some(answer)))
     }
 }

@@ -1,13 +1,11 @@
 //! What people ask of a remediation that is in the ledger: approve, reject, roll back.
 
-use serde::Serialize;
-use serde_json::Value;
-use stanch_catalog::Plan;
 use stanch_ledger::{Event, LedgerError, RemediationId, State, Status};
 
 use crate::{
     Hub,
-    pipeline::{PlanFailure, Work, undo_planned},
+    pipeline::{PlanFailure, Work},
+    undo::Drift,
 };
 
 /// A request that is refused. Nothing was changed.
@@ -41,6 +39,9 @@ pub enum RequestError {
     /// The way back cannot be planned.
     #[error("the way back cannot be planned")]
     Plan(#[from] PlanFailure),
+    /// The guard, or the roll-out, does not let it be done again.
+    #[error("refused: {0}")]
+    Refused(String),
     /// Somebody else has changed the resource since.
     #[error("the resource has been changed by somebody else since; nothing was undone")]
     Drift(Box<Drift>),
@@ -56,35 +57,18 @@ impl RequestError {
                 Some("`stanch ledger show <remediation id>` tells what happened to it")
             }
             Self::OwnRequest(_) => Some("let somebody else approve it"),
-            Self::Drift(_) => Some("look at the three states; `--force` undoes it all the same"),
+            Self::Drift(_) => Some(
+                "look at the three states; `--force` asks for an approval to overwrite what is there",
+            ),
+            Self::Refused(_) => {
+                Some("`stanch rollout status` and the guard's policy say what may run")
+            }
             Self::Gone(_) => {
                 Some("put back the catalog file of that time, or change the resource by hand")
             }
             Self::Plan(_) => None,
         }
     }
-}
-
-/// The three states of a resource that somebody else has changed.
-#[derive(Debug, Serialize)]
-pub struct Drift {
-    /// Before the remediation.
-    pub before: Value,
-    /// After it.
-    pub after: Value,
-    /// Now.
-    pub now: Value,
-}
-
-/// What a rollback came to.
-#[derive(Debug, Serialize)]
-pub struct Rollback {
-    /// The requests.
-    pub plan: Plan,
-    /// Where the remediation stands now; absent in a dry run.
-    pub status: Option<Status>,
-    /// What went wrong.
-    pub error: Option<String>,
 }
 
 impl Hub {
@@ -96,7 +80,7 @@ impl Hub {
     pub async fn approve(&self, id: RemediationId, by: &str) -> Result<State, RequestError> {
         let work = Work::open(self, id).await?;
         let plan_hash = self.awaited(id, &work.state().await)?;
-        if work.state().await.received.requester == by {
+        if work.state().await.requester() == by {
             return Err(RequestError::OwnRequest(by.to_owned()));
         }
         work.write([Event::Approved {
@@ -139,75 +123,5 @@ impl Hub {
                 status: state.status,
             }),
         }
-    }
-
-    /// Takes a change back, as asked for by `by`; with `dry_run` only plans it. On drift it stops,
-    /// unless `force` is given.
-    ///
-    /// # Errors
-    /// There is nothing to take back, it cannot be planned, or somebody else has changed the resource.
-    pub async fn rollback(
-        &self,
-        id: RemediationId,
-        by: &str,
-        dry_run: bool,
-        force: bool,
-    ) -> Result<Rollback, RequestError> {
-        let mut work = Work::open(self, id).await?;
-        let state = work.state().await;
-        let undoable = matches!(
-            state.status,
-            Status::Success | Status::Failed | Status::UndoFailed
-        );
-        let (Some(planned), true, true) = (&state.plan, undoable, state.run.is_some()) else {
-            return Err(RequestError::NothingToUndo {
-                id,
-                status: state.status,
-            });
-        };
-        let remediation = self
-            .remediation(&state.received)
-            .map_err(|_| RequestError::Gone(id))?;
-        let before =
-            serde_json::from_value(planned.plan.clone()).map_err(|_| RequestError::Gone(id))?;
-        let rollback = async {
-            let plan = work.plan_undo(&remediation, &before, &state).await?;
-            let after = state.verified.as_ref().map(|verified| &verified.observed);
-            if let Some(after) = after
-                && *after != plan.state
-                && !force
-            {
-                let (before, after) = (before.state.clone(), after.clone());
-                let drift = Drift {
-                    before,
-                    after,
-                    now: plan.state,
-                };
-                return Err(RequestError::Drift(Box::new(drift)));
-            }
-            if dry_run {
-                return Ok(Rollback {
-                    plan,
-                    status: None,
-                    error: None,
-                });
-            }
-            work.write([undo_planned(&plan, "a person asked for it".to_owned(), by)])
-                .await?;
-            let state = work.advance().await?;
-            Ok(Rollback {
-                plan,
-                status: Some(state.status),
-                error: state.error,
-            })
-        };
-        if dry_run {
-            return rollback.await;
-        }
-        let done = self
-            .locked(&state.received, async { Ok(rollback.await) })
-            .await??;
-        self.tell(id, &work.state().await).await?;
-        Ok(done)
     }
 }

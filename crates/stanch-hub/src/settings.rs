@@ -8,13 +8,17 @@ use std::{
 use serde_json::{Map, Value};
 use stanch_types::{AccountId, Region};
 
-use crate::schedule::Limits;
+use crate::{rollout::Rollout, schedule::Limits};
 
 /// The hub's settings.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// The member accounts. A finding of any other account is refused.
     pub accounts: BTreeMap<AccountId, Account>,
+    /// This process changes nothing, whatever else is ordered.
+    pub paused: bool,
+    /// How far the roll-out has come.
+    pub rollout: Rollout,
     /// What may run without being asked.
     pub automatic: Automatic,
     /// What the operator sets of the remediations' parameters, by their names.
@@ -41,6 +45,8 @@ pub struct Account {
     pub name: Option<String>,
     /// The regions to act in; `None` means any region of a finding.
     pub regions: Option<BTreeSet<Region>>,
+    /// The organizational unit that it is in, as a path: `root/prod/payments`.
+    pub ou: Option<String>,
     /// Findings of a test account are skipped.
     pub test: bool,
 }
@@ -88,6 +94,8 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             accounts: BTreeMap::new(),
+            paused: false,
+            rollout: Rollout::default(),
             automatic: Automatic::default(),
             parameters: BTreeMap::new(),
             budget: Budget::default(),

@@ -33,6 +33,9 @@ pub struct Message {
     /// Why it failed, was refused or waits.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// Somebody has to look at once: the resource is neither fixed nor as it was.
+    #[serde(default)]
+    pub urgent: bool,
 }
 
 /// A channel that could not be told.
@@ -60,15 +63,38 @@ impl Hub {
     /// Tells every channel where a remediation has come to, and the ledger whether they took it.
     pub(crate) async fn tell(&self, id: RemediationId, state: &State) -> Result<(), LedgerError> {
         let worth_telling = state.status.is_final() && state.status != Status::NothingToDo
-            || state.status == Status::AwaitingApproval;
+            || matches!(state.status, Status::AwaitingApproval | Status::Paused);
+        let fallen_back = self.fall_back(state).await?;
         if self.ports.notifiers.is_empty() || !worth_telling {
             return Ok(());
         }
         let record = self.ports.ledger.record(id).await?;
-        let message = Message::new(&record);
+        let mut message = Message::new(&record);
+        if let Some((_, reason)) = &state.paused {
+            message.error = Some(reason.clone());
+        }
+        self.deliver(id, &message, &record).await?;
+        if let Some(reason) = fallen_back {
+            let message = Message {
+                status: "RolloutBack".to_owned(),
+                error: Some(reason),
+                urgent: true,
+                ..message
+            };
+            self.deliver(id, &message, &record).await?;
+        }
+        Ok(())
+    }
+
+    async fn deliver(
+        &self,
+        id: RemediationId,
+        message: &Message,
+        record: &Record,
+    ) -> Result<(), LedgerError> {
         let mut told = Vec::new();
         for notifier in &self.ports.notifiers {
-            let result = notifier.tell(&message, &record).await;
+            let result = notifier.tell(message, record).await;
             told.push(Event::Notified {
                 channel: notifier.channel().to_owned(),
                 ok: result.is_ok(),
@@ -98,6 +124,7 @@ impl Message {
             finding: record.title.clone(),
             severity: record.severity.clone(),
             error: record.error_message.clone(),
+            urgent: record.status == Status::UndoFailed,
         }
     }
 }

@@ -25,7 +25,7 @@ pub enum Reach {
     Control(String),
     /// A region.
     Region(Region),
-    /// An organizational unit with all below it, as a path: `/prod/payments`.
+    /// An organizational unit with all below it, as a path: `root/prod/payments`.
     Unit(String),
 }
 

@@ -82,6 +82,9 @@ pub enum Event {
     UndoFailed {
         /// Why.
         error: String,
+        /// What was read afterwards.
+        #[serde(default, skip_serializing_if = "Value::is_null")]
+        observed: Value,
     },
     /// The remediation ended.
     Finished {

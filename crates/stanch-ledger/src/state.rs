@@ -212,7 +212,7 @@ pub struct Undo {
     pub from: Status,
     /// `None` until an executor takes it up.
     pub run: Option<Run>,
-    /// What was read when it was done.
+    /// What was read when it was done, or had failed.
     pub observed: Value,
 }
 
@@ -585,12 +585,15 @@ impl State {
                 self.status = Undone;
             }
 
-            Event::UndoFailed { error } => {
+            Event::UndoFailed { error, observed } => {
                 if status != Undoing {
                     return illegal("no undo is planned");
                 }
                 if self.in_flight() {
                     return illegal("a request is in flight");
+                }
+                if let Some(undo) = &mut self.undo {
+                    undo.observed.clone_from(observed);
                 }
                 self.status = UndoFailed;
                 self.error = Some(error.clone());

@@ -35,6 +35,13 @@ pub use script::FakeApi;
 pub use stand_in::{Effect, Rounded, StandIn, stand_in, stand_ins};
 pub use tap::{Aim, Fault, Gate, Tap, Tapped};
 
+/// Path and text of a remediation that changes a bucket in two requests (`Test.2`), for tests of what
+/// happens in between.
+pub const TWO_STEPS: (&str, &str) = (
+    "data/two-steps.yaml",
+    include_str!("../data/two-steps.yaml"),
+);
+
 /// True unless the name of the operation says that it only reads.
 #[must_use]
 pub fn is_write(call: &stanch_types::Call) -> bool {

@@ -83,18 +83,23 @@ pub enum Command {
         #[arg(long, default_value = "rejected on the command line")]
         reason: String,
     },
-    /// Put back what a remediation has changed
-    Rollback {
-        id: RemediationId,
-        /// Show the requests, and change nothing
-        #[arg(long)]
-        dry_run: bool,
-        /// Undo it although somebody else has changed the resource since
-        #[arg(long)]
-        force: bool,
+    /// Put back what a remediation has changed; what was put back is done again
+    Rollback(Rollback),
+    /// Stop all changes, at once
+    Pause(Pause),
+    /// Let changes go on where they were paused
+    Resume {
+        #[command(flatten)]
+        reach: Reach,
+        /// Why, for the record
+        #[arg(long, default_value = "resumed on the command line")]
+        reason: String,
         #[command(flatten)]
         person: Person,
     },
+    /// From plans only to automatic fixes: who is in which ring
+    #[command(subcommand)]
+    Rollout(Rollout),
     /// The record of every remediation
     #[command(subcommand)]
     Ledger(Ledger),
@@ -125,6 +130,96 @@ pub enum Command {
 pub struct Finding {
     /// A file with a finding or event of any format; `-` for standard input
     pub file: PathBuf,
+    #[command(flatten)]
+    pub person: Person,
+}
+
+#[derive(Debug, Args)]
+pub struct Rollback {
+    /// The remediation; without it, all that the options below mean, the newest first
+    #[arg(required_unless_present_any = ["account", "control", "since"])]
+    pub id: Option<RemediationId>,
+    /// All successful changes in this account
+    #[arg(long, conflicts_with = "id")]
+    pub account: Option<AccountId>,
+    /// All successful changes for this control, or by this remediation
+    #[arg(long, conflicts_with = "id")]
+    pub control: Option<String>,
+    /// All successful changes since: `2026-01-31T12:00:00Z`, or how long ago: `2h`
+    #[arg(long, value_name = "WHEN", conflicts_with = "id")]
+    pub since: Option<String>,
+    /// Show the requests, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Take back more than one: without this, they are only shown
+    #[arg(long, conflicts_with_all = ["id", "dry_run"])]
+    pub yes: bool,
+    /// Ask for an approval to overwrite what somebody else has changed since
+    #[arg(long)]
+    pub force: bool,
+    #[command(flatten)]
+    pub person: Person,
+}
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct Pause {
+    #[command(subcommand)]
+    pub command: Option<PauseCommand>,
+    #[command(flatten)]
+    pub reach: Reach,
+    /// Why: whoever meets the pause is told
+    #[arg(long, default_value = "paused on the command line")]
+    pub reason: String,
+    #[command(flatten)]
+    pub person: Person,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum PauseCommand {
+    /// List what is paused, by whom and why
+    List {
+        /// All that was ever ordered, and whether the record of it holds
+        #[arg(long)]
+        all: bool,
+    },
+}
+
+/// Everything, if nothing narrower is named.
+#[derive(Debug, Args)]
+#[group(multiple = false)]
+pub struct Reach {
+    /// Only in this account
+    #[arg(long)]
+    pub account: Option<AccountId>,
+    /// Only for this control (`S3.8`) or remediation
+    #[arg(long)]
+    pub control: Option<String>,
+    /// Only in this region
+    #[arg(long)]
+    pub region: Option<Region>,
+    /// Only in the accounts of this organizational unit and below: `root/prod`
+    #[arg(long, value_name = "PATH")]
+    pub ou: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Rollout {
+    /// Show every account's ring, and what else was moved
+    Status,
+    /// Move to the next ring
+    Advance(Shift),
+    /// Move to the ring before
+    Back(Shift),
+}
+
+#[derive(Debug, Args)]
+pub struct Shift {
+    #[command(flatten)]
+    pub reach: Reach,
+    /// Why, for the record
+    #[arg(long, default_value = "moved on the command line")]
+    pub reason: String,
     #[command(flatten)]
     pub person: Person,
 }

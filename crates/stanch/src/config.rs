@@ -12,7 +12,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
-use stanch_hub::{Account, Automatic, Budget, Limits, Settings};
+use stanch_hub::{Account, Automatic, Budget, Limits, Ring, Rollout, Settings};
 use stanch_types::{AccountId, Region, Secret};
 
 /// The file that is read when no other is named.
@@ -30,12 +30,17 @@ pub struct Config {
     pub catalog_dirs: Vec<PathBuf>,
     /// Who asks, where the command line does not say; your user name if absent.
     pub requester: Option<String>,
+    /// Nothing is changed. As `STANCH_PAUSE=1` it stops one process at its start.
+    #[serde(deserialize_with = "switch")]
+    pub pause: bool,
     /// How AWS is reached.
     pub aws: Aws,
     /// The member accounts.
     pub accounts: BTreeMap<AccountId, Member>,
     /// What runs without being asked.
     pub automatic: AutomaticSection,
+    /// From plans only to automatic fixes, ring by ring.
+    pub rollout: RolloutSection,
     /// How often a remediation may try one resource.
     pub budget: BudgetSection,
     /// How much may run at once.
@@ -80,6 +85,8 @@ pub struct Member {
     pub role: Option<String>,
     /// The regions to act in; all if absent.
     pub regions: Option<BTreeSet<Region>>,
+    /// The path of its organizational unit: `root/prod/payments`.
+    pub ou: Option<String>,
     /// Findings of a test account are skipped.
     #[serde(default)]
     pub test: bool,
@@ -93,6 +100,34 @@ pub struct AutomaticSection {
     pub safe: bool,
     /// These of class `guarded`, by name.
     pub guarded: BTreeSet<String>,
+}
+
+/// From plans only to automatic fixes, ring by ring.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RolloutSection {
+    /// In order; every account begins in the first. Without rings nothing is limited.
+    pub rings: Vec<Ring>,
+    /// The share of failed changes, from 0 to 1, that sends an account one ring back.
+    pub failure_rate: f64,
+    /// Over which time they are counted.
+    #[serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")]
+    pub window: Duration,
+    /// Fewer changes than this say nothing.
+    pub minimum: u32,
+}
+
+/// `1` and everything else that is not clearly a no is a yes: what stops must not fail to.
+fn switch<'de, D: serde::Deserializer<'de>>(from: D) -> Result<bool, D::Error> {
+    Ok(match Value::deserialize(from)? {
+        Value::Null | Value::Bool(false) => false,
+        Value::Number(number) => number.as_f64() != Some(0.0),
+        Value::String(text) => !matches!(
+            text.trim().to_ascii_lowercase().as_str(),
+            "" | "0" | "no" | "off" | "false"
+        ),
+        _ => true,
+    })
 }
 
 /// How often a remediation may try one resource.
@@ -218,6 +253,7 @@ fn defaults() -> Value {
         "ledger": "stanch.db",
         "logs": null,
         "catalog_dirs": [],
+        "pause": false,
         "requester": null,
         "aws": {
             "endpoint_url": null,
@@ -227,6 +263,12 @@ fn defaults() -> Value {
         },
         "accounts": {},
         "automatic": { "safe": settings.automatic.safe, "guarded": [] },
+        "rollout": {
+            "rings": [],
+            "failure_rate": settings.rollout.failure_rate,
+            "window": "1h",
+            "minimum": settings.rollout.minimum,
+        },
         "budget": { "attempts": settings.budget.attempts, "period": "24h", "cool_down": "5m" },
         "limits": {
             "workers": settings.workers,
@@ -578,11 +620,19 @@ impl Config {
                     let account = Account {
                         name: member.name.clone(),
                         regions: member.regions.clone(),
+                        ou: member.ou.clone(),
                         test: member.test,
                     };
                     (id.clone(), account)
                 })
                 .collect(),
+            paused: self.pause,
+            rollout: Rollout {
+                rings: self.rollout.rings.clone(),
+                failure_rate: self.rollout.failure_rate,
+                window: self.rollout.window,
+                minimum: self.rollout.minimum,
+            },
             automatic: Automatic {
                 safe: self.automatic.safe,
                 guarded: self.automatic.guarded.clone(),

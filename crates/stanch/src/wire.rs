@@ -14,7 +14,7 @@ use stanch_aws::{
 };
 use stanch_catalog::{Catalog, FileDiagnostic};
 use stanch_hub::{ClassGuard, Hub, Notifier, Ports, Settings};
-use stanch_ledger::{Ledger, SqliteLedger};
+use stanch_ledger::{Directives, Ledger, SqliteLedger};
 use stanch_models::{Models, Service};
 use stanch_runbook::Ids;
 use stanch_syntax::Severity;
@@ -206,12 +206,17 @@ impl Wire {
     }
 
     /// The ledger, made if there is none.
-    pub fn ledger(&self) -> Result<Arc<dyn Ledger>, Failure> {
+    pub fn ledger(&self) -> Result<Arc<SqliteLedger>, Failure> {
         Ok(Arc::new(SqliteLedger::open(&self.resolved.config.ledger)?))
     }
 
     /// The ledger, for reading.
     pub fn ledger_to_read(&self) -> Result<Arc<dyn Ledger>, Failure> {
+        Ok(self.file_to_read()?)
+    }
+
+    /// The ledger's file, for reading.
+    pub fn file_to_read(&self) -> Result<Arc<SqliteLedger>, Failure> {
         self.existing_ledger()?;
         Ok(Arc::new(SqliteLedger::open_read_only(
             &self.resolved.config.ledger,
@@ -231,26 +236,27 @@ impl Wire {
     }
 
     /// The hub on `ledger`, with the configured channels and `more`.
-    pub fn hub(
+    pub fn hub<L: Ledger + Directives + 'static>(
         &self,
-        ledger: Arc<dyn Ledger>,
+        ledger: Arc<L>,
         settings: Settings,
         mut more: Vec<Arc<dyn Notifier>>,
     ) -> Result<Arc<Hub>, Failure> {
-        more.extend(self.notifiers(&ledger));
+        more.extend(self.notifiers(&(Arc::clone(&ledger) as Arc<dyn Ledger>)));
         self.hub_of(self.catalog()?, ledger, settings, more)
     }
 
     /// The hub of a catalog, which tells `notifiers`.
-    pub fn hub_of(
+    pub fn hub_of<L: Ledger + Directives + 'static>(
         &self,
         catalog: Arc<Catalog>,
-        ledger: Arc<dyn Ledger>,
+        ledger: Arc<L>,
         settings: Settings,
         notifiers: Vec<Arc<dyn Notifier>>,
     ) -> Result<Arc<Hub>, Failure> {
         let ports = Ports {
             sessions: Arc::new(self.sessions()?),
+            directives: Arc::clone(&ledger) as Arc<dyn Directives>,
             ledger,
             clock: Arc::clone(&self.clock),
             ids: Arc::new(RandomIds),

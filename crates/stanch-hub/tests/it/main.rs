@@ -8,4 +8,11 @@
 
 mod crash;
 mod flow;
+#[cfg(test)]
+mod rollout;
+#[cfg(test)]
+mod stop;
+#[cfg(test)]
+mod undo;
+#[cfg(test)]
 mod world;

@@ -7,8 +7,8 @@ use std::sync::{
 
 use serde_json::{Value, json};
 use stanch_catalog::Catalog;
-use stanch_hub::{Account, ClassGuard, Hub, Ports, Settings, Source};
-use stanch_ledger::{Ledger, MemoryLedger, RemediationId, State};
+use stanch_hub::{Account, ClassGuard, Hub, Notifier, Ports, Settings, Source};
+use stanch_ledger::{Directives, Ledger, MemoryLedger, RemediationId, State};
 use stanch_models::Models;
 use stanch_runbook::Ids;
 use stanch_testkit::{FakeAws, FakeClock, Misconfiguration, Tap};
@@ -28,9 +28,11 @@ pub struct World {
     pub aws: FakeAws,
     pub tap: Tap,
     pub ledger: Arc<dyn Ledger>,
+    pub directives: Arc<dyn Directives>,
     pub clock: Arc<FakeClock>,
     pub settings: Settings,
     pub catalog: Arc<Catalog>,
+    pub notifiers: Vec<Arc<dyn Notifier>>,
     models: Arc<Models>,
 }
 
@@ -46,6 +48,7 @@ impl World {
     /// One member account; what is `guarded` and fixes S3 runs on its own.
     pub fn new() -> Self {
         let aws = FakeAws::new(&[account()]);
+        let ledger = Arc::new(MemoryLedger::default());
         let mut settings = Settings::default();
         settings.accounts.insert(account(), Account::default());
         settings
@@ -55,10 +58,16 @@ impl World {
         Self {
             tap: Tap::new(Arc::new(aws.clone())),
             aws,
-            ledger: Arc::new(MemoryLedger::default()),
+            directives: Arc::clone(&ledger) as Arc<dyn Directives>,
+            ledger,
             clock: Arc::new(FakeClock::default()),
             settings,
-            catalog: Arc::new(Catalog::embedded()),
+            catalog: {
+                let mut catalog = Catalog::embedded();
+                assert_eq!(catalog.extend([stanch_testkit::TWO_STEPS]), []);
+                Arc::new(catalog)
+            },
+            notifiers: Vec::new(),
             models: Arc::new(Models::embedded().unwrap()),
         }
     }
@@ -68,10 +77,11 @@ impl World {
         let ports = Ports {
             sessions: Arc::new(self.tap.clone()),
             ledger: Arc::clone(&self.ledger),
+            directives: Arc::clone(&self.directives),
             clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
             ids: Arc::new(Counter::default()),
             guard: Arc::new(ClassGuard::new(self.settings.automatic.clone())),
-            notifiers: Vec::new(),
+            notifiers: self.notifiers.clone(),
         };
         let (catalog, models) = (Arc::clone(&self.catalog), Arc::clone(&self.models));
         Arc::new(Hub::new(ports, self.settings.clone(), catalog, models))
@@ -97,6 +107,13 @@ impl World {
         let call = Call::new("s3", "GetPublicAccessBlock", json!({"Bucket": bucket}));
         let reply = api.call(&call).await.ok()?;
         Some(reply.output["PublicAccessBlockConfiguration"].clone())
+    }
+
+    /// A bucket that takes two requests to fix.
+    pub fn in_two_steps(&self, bucket: &str) -> Misconfiguration {
+        let mut finding = self.finding(bucket);
+        finding.control = "Test.2".parse().unwrap();
+        finding
     }
 
     pub fn finding(&self, bucket: &str) -> Misconfiguration {

@@ -222,6 +222,7 @@ fn a_failed_change_is_taken_back() {
     assert!(!state.run.unwrap().may_have_changed());
     let failed = Event::UndoFailed {
         error: "drift".to_owned(),
+        observed: json!(null),
     };
     let stuck = [success(), vec![undo_planned(), failed]].concat();
     reaches(Status::UndoFailed, &stuck);
@@ -401,7 +402,7 @@ pub fn any_event() -> impl Strategy<Value = Event> {
         1 => Just(Event::UndoVoided { reason: "drift".to_owned() }),
         3 => (1..4u32).prop_map(|attempt| Event::UndoStarted(started(attempt))),
         1 => Just(Event::Undone { observed: json!(null) }),
-        1 => Just(Event::UndoFailed { error: "drift".to_owned() }),
+        1 => Just(Event::UndoFailed { error: "drift".to_owned(), observed: json!(null) }),
         1 => any::<bool>().prop_map(|ok| Event::Notified { channel: "c".to_owned(), ok, error: None }),
     ]
 }

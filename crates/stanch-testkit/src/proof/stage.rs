@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 use stanch_catalog::{Catalog, Example, Plan, PolicyError, Remediation};
 use stanch_hub::{Account, ClassGuard, Hub, Ports, Preview, RequestError, Settings, Source, Taken};
-use stanch_ledger::{Ledger, LedgerError, MemoryLedger, RemediationId, State, Status};
+use stanch_ledger::{Directives, Ledger, LedgerError, MemoryLedger, RemediationId, State, Status};
 use stanch_models::Models;
 use stanch_runbook::Ids;
 use stanch_types::{AccountId, Api, Clock, Region};
@@ -251,6 +251,7 @@ impl Stage<'_> {
         let ports = Ports {
             sessions: Arc::new(self.tap.clone()),
             ledger: Arc::clone(&self.ledger) as Arc<dyn Ledger>,
+            directives: Arc::clone(&self.ledger) as Arc<dyn Directives>,
             clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
             ids: Arc::new(CountingIds::default()),
             guard: Arc::new(ClassGuard::new(settings.automatic.clone())),

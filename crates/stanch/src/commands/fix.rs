@@ -1,4 +1,4 @@
-//! `stanch plan`, `remediate`, `approve`, `reject` and `rollback`.
+//! `stanch plan`, `remediate`, `approve` and `reject`.
 
 use std::{
     io::{self, IsTerminal as _, Write as _},
@@ -8,7 +8,7 @@ use std::{
 
 use serde_json::{Value, json};
 use stanch_catalog::{Plan, PlannedAction};
-use stanch_hub::{Buried, Drift, Hub, Previewed, RequestError, Rollback, Skipped, Source, Taken};
+use stanch_hub::{Buried, Hub, Previewed, Skipped, Source, Taken};
 use stanch_ledger::{MemoryLedger, Received, RemediationId, State, Status, Verdict};
 
 use crate::{
@@ -24,11 +24,14 @@ use crate::{
 pub async fn plan(wire: &Wire, finding: Finding) -> Result<Exit, Failure> {
     let (name, bytes) = read_event(&finding.file)?;
     let source = Source::person(name, wire.person(finding.person.name)?);
-    let hub = wire.hub(
-        Arc::new(MemoryLedger::new()),
-        wire.resolved.config.settings(),
-        Vec::new(),
-    )?;
+    let settings = wire.resolved.config.settings();
+    let hub = match wire.existing_ledger() {
+        // What an account may do depends on the ring that it was moved to.
+        Ok(_) if !settings.rollout.rings.is_empty() => {
+            wire.hub(wire.file_to_read()?, settings, Vec::new())?
+        }
+        _ => wire.hub(Arc::new(MemoryLedger::new()), settings, Vec::new())?,
+    };
     let preview = hub.preview(&source, &bytes).await;
     let mut exit = if preview.unreadable.is_empty() {
         Exit::Done
@@ -131,7 +134,7 @@ fn heading(received: &Received, hub: &Hub) -> String {
 }
 
 /// What the resource is now, and what becomes of it as far as the requests tell.
-fn changes(plan: &Plan, color: Color) -> String {
+pub fn changes(plan: &Plan, color: Color) -> String {
     let mut after = plan.state.clone();
     for call in plan.writes() {
         overlay(&mut after, &call.params);
@@ -172,7 +175,7 @@ fn overlay(state: &mut Value, request: &Value) {
     }
 }
 
-fn requests(plan: &Plan, color: Color) -> String {
+pub fn requests(plan: &Plan, color: Color) -> String {
     let mut lines = vec!["  requests".to_owned()];
     for (index, step) in plan.steps.iter().enumerate() {
         let number = index + 1;
@@ -309,7 +312,7 @@ async fn progress(
             _ = tick.tick(), if terminal => {
                 while let Some(id) = ids.get(settled) {
                     let status = hub.ledger().record(*id).await?.status;
-                    if !status.is_final() && !matches!(status, Status::AwaitingApproval | Status::Deferred) {
+                    if !status.is_final() && !matches!(status, Status::AwaitingApproval | Status::Deferred | Status::Paused) {
                         break;
                     }
                     settled += 1;
@@ -327,7 +330,7 @@ pub fn ended(status: Status, state: &State) -> Exit {
         // Taken back because someone asked is done; because it had failed, is not.
         Status::Undone if state.error.is_none() => Exit::Done,
         Status::Refused => Exit::Refused,
-        Status::AwaitingApproval | Status::Deferred => Exit::Waiting,
+        Status::AwaitingApproval | Status::Deferred | Status::Paused => Exit::Waiting,
         _ => Exit::Failed,
     }
 }
@@ -345,7 +348,7 @@ async fn as_json(hub: &Hub, id: RemediationId, state: &State) -> Result<Value, F
     }))
 }
 
-fn word(status: Status, color: Color) -> String {
+pub fn word(status: Status, color: Color) -> String {
     match status {
         Status::Success => color.green("fixed"),
         Status::NothingToDo => color.green("nothing to do"),
@@ -354,6 +357,7 @@ fn word(status: Status, color: Color) -> String {
         Status::Skipped => "skipped".to_owned(),
         Status::AwaitingApproval => color.yellow("waiting for an approval"),
         Status::Deferred => color.yellow("waiting"),
+        Status::Paused => color.yellow("stopped while changes are paused"),
         Status::Failed => color.red("failed"),
         Status::UndoFailed => color.red("neither fixed nor put back"),
         _ => color.yellow("unfinished"),
@@ -424,7 +428,7 @@ async fn show(wire: &Wire, hub: &Hub, id: RemediationId, state: &State) -> Resul
     Ok(exit)
 }
 
-fn hub_of_requests(wire: &Wire) -> Result<Arc<Hub>, Failure> {
+pub fn hub_of_requests(wire: &Wire) -> Result<Arc<Hub>, Failure> {
     wire.existing_ledger()?;
     wire.hub(wire.ledger()?, wire.resolved.config.settings(), Vec::new())
 }
@@ -448,82 +452,4 @@ pub async fn reject(
     show(wire, &hub, id, &state).await?;
     // It was asked for and done.
     Ok(Exit::Done)
-}
-
-/// Takes a change back.
-pub async fn rollback(
-    wire: &Wire,
-    id: RemediationId,
-    dry_run: bool,
-    force: bool,
-    person: Person,
-) -> Result<Exit, Failure> {
-    let hub = hub_of_requests(wire)?;
-    let color = Color::out();
-    let Rollback {
-        plan,
-        status,
-        error,
-    } = match hub
-        .rollback(id, &wire.person(person.name)?, dry_run, force)
-        .await
-    {
-        Ok(rollback) => rollback,
-        Err(RequestError::Drift(drift)) => {
-            drifted(wire, &drift)?;
-            return Err(RequestError::Drift(drift).into());
-        }
-        Err(error) => return Err(error.into()),
-    };
-    let exit = match status {
-        None | Some(Status::Undone) => Exit::Done,
-        Some(_) => Exit::Failed,
-    };
-    if wire.json {
-        print_json(&json!({ "plan": plan, "status": status, "error": error }))?;
-        return Ok(exit);
-    }
-    let mut lines = vec![format!(
-        "{} on {}",
-        color.bold(&plan.remediation),
-        plan.resource.id
-    )];
-    match (status, error) {
-        (None, _) => lines.extend([changes(&plan, color), requests(&plan, color)]),
-        (Some(Status::Undone), _) => lines.push(format!(
-            "  {}: it is as it was before the change",
-            color.yellow("undone")
-        )),
-        (Some(status), error) => {
-            lines.push(format!(
-                "  {}: {}",
-                word(status, color),
-                error.unwrap_or_default()
-            ));
-        }
-    }
-    print(lines.join("\n"))?;
-    Ok(exit)
-}
-
-fn drifted(wire: &Wire, drift: &Drift) -> Result<(), Failure> {
-    if wire.json {
-        return print_json(&json!({ "drift": drift }));
-    }
-    let color = Color::out();
-    let since = |before, after| {
-        Diff {
-            before,
-            after,
-            indent: "    ",
-            color,
-        }
-        .to_string()
-    };
-    print(format!(
-        "before the remediation\n{}\nby the remediation\n{}\nby somebody else since\n{}",
-        state_lines(&drift.before, "    "),
-        since(&drift.before, &drift.after),
-        since(&drift.after, &drift.now),
-    ))
 }

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use stanch_catalog::{Example, Remediation};
 
+use stanch_ledger::Ledger;
+
 use crate::{
     cli,
     output::{Color, Exit, Failure, Table, print, print_json, say},
@@ -54,7 +56,7 @@ pub async fn run(wire: &Wire, options: cli::Gameday) -> Result<Exit, Failure> {
         return Ok(Exit::Done);
     }
     let ledger = wire.ledger()?;
-    let told = wire.notifiers(&ledger);
+    let told = wire.notifiers(&(Arc::clone(&ledger) as Arc<dyn Ledger>));
     let hub = wire.hub_of(catalog, ledger, settings, told)?;
     let sandbox = Sandbox::open(wire, hub, account, &region)?;
     let mut played = Vec::new();

@@ -126,7 +126,7 @@ fn status_named(text: &str) -> Result<Status, Failure> {
 }
 
 /// A date (UTC), a time, or how long ago.
-fn moment(text: &str, now: Timestamp) -> Result<Timestamp, Failure> {
+pub fn moment(text: &str, now: Timestamp) -> Result<Timestamp, Failure> {
     let date = || {
         text.parse::<civil::Date>()
             .ok()?
@@ -249,7 +249,7 @@ fn detail(event: &Event) -> String {
         Event::Resumed => String::new(),
         Event::UndoPlanned(undo) => format!("{} ({})", undo.reason, undo.requester),
         Event::Undone { .. } => String::new(),
-        Event::UndoFailed { error } => error.clone(),
+        Event::UndoFailed { error, .. } => error.clone(),
         Event::Finished {
             status,
             error,

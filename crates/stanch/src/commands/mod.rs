@@ -3,11 +3,13 @@
 mod api;
 mod catalog;
 mod config;
+mod control;
 mod dead_letter;
 mod fix;
 mod gameday;
 mod ledger;
 mod runbook;
+mod undo;
 
 use std::{
     fs::File,
@@ -56,12 +58,14 @@ pub fn run(Cli { global, command }: Cli) -> Result<Exit, Failure> {
             } => fix::remediate(&wire, finding).await,
             Command::Approve { id, person } => fix::approve(&wire, id, person).await,
             Command::Reject { id, person, reason } => fix::reject(&wire, id, person, &reason).await,
-            Command::Rollback {
-                id,
-                dry_run,
-                force,
+            Command::Rollback(options) => undo::rollback(&wire, options).await,
+            Command::Pause(options) => control::pause(&wire, options).await,
+            Command::Resume {
+                reach,
+                reason,
                 person,
-            } => fix::rollback(&wire, id, dry_run, force, person).await,
+            } => control::resume(&wire, reach, &reason, person).await,
+            Command::Rollout(command) => control::rollout(&wire, command).await,
             Command::Ledger(command) => ledger::run(&wire, command).await,
             Command::Deadletter(command) => dead_letter::run(&wire, command).await,
             Command::Catalog(command) => catalog::run(&wire, command).await,

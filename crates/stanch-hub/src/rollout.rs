@@ -1,0 +1,328 @@
+//! Gradual roll-out: a ceiling above the guard's verdict, from ring to ring, and back by itself when
+//! too much fails.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use stanch_ledger::{
+    Directive, LedgerError, Query, Reach, Received, Record, Route, Standing, State, Status, Verdict,
+};
+use stanch_types::AccountId;
+
+use crate::{
+    Hub,
+    guard::Answer,
+    pipeline::HUB,
+    settings::Settings,
+    switch::{DirectiveError, Place},
+};
+
+/// The most that may happen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mode {
+    /// Plans are made and recorded; nothing is changed.
+    Observe,
+    /// A person asks for each change, or approves it.
+    Manual,
+    /// What the guard allows.
+    Automatic,
+}
+
+/// A stage of the roll-out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ring {
+    /// Its name.
+    pub name: String,
+    /// The most that may happen to those in it.
+    pub mode: Mode,
+}
+
+/// The rings, and when an account goes back.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rollout {
+    /// In order. An account begins in the first; a control and an organizational unit, which only
+    /// lower the ceiling, in the last. Without rings there is no ceiling.
+    pub rings: Vec<Ring>,
+    /// The share of failed changes, from 0 to 1, that sends an account one ring back.
+    pub failure_rate: f64,
+    /// Over which time changes are counted.
+    pub window: Duration,
+    /// Fewer changes than this say nothing.
+    pub minimum: u32,
+}
+
+impl Default for Rollout {
+    fn default() -> Self {
+        Self {
+            rings: Vec::new(),
+            failure_rate: 0.2,
+            window: Duration::from_hours(1),
+            minimum: 5,
+        }
+    }
+}
+
+/// A ceiling with its ground.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Ceiling {
+    /// The most that may happen.
+    pub mode: Mode,
+    /// Why, in one sentence.
+    pub reason: String,
+}
+
+impl Ceiling {
+    const NONE: Self = Self {
+        mode: Mode::Automatic,
+        reason: String::new(),
+    };
+
+    /// The guard's answer, as far as the ceiling lets it.
+    pub(crate) fn over(&self, mut answer: Answer, route: Route) -> Answer {
+        let verdict = match (self.mode, answer.verdict, route) {
+            (Mode::Observe, Verdict::Run | Verdict::NeedsApproval, _) => Verdict::Refuse,
+            (Mode::Manual, Verdict::Run, Route::Automatic) => Verdict::NeedsApproval,
+            _ => return answer,
+        };
+        answer.verdict = verdict;
+        answer.reasons.push(self.reason.clone());
+        answer
+    }
+}
+
+impl Rollout {
+    /// Where someone is: the ring's place and the ring; none if the ring is not configured any more.
+    fn ring<'r>(&'r self, reach: &Reach, standing: &Standing) -> Option<(usize, &'r Ring)> {
+        let index = match (standing.rings.get(reach), reach) {
+            (Some((name, _)), _) => self.rings.iter().position(|ring| ring.name == *name)?,
+            (None, Reach::Account(_)) => 0,
+            (None, _) => self.rings.len().checked_sub(1)?,
+        };
+        Some((index, self.rings.get(index)?))
+    }
+
+    /// The lowest ceiling of all that a place is within.
+    pub(crate) fn ceiling(&self, place: &Place, standing: &Standing) -> Ceiling {
+        if self.rings.is_empty() {
+            return Ceiling::NONE;
+        }
+        let own = Reach::Account(place.account.clone());
+        let moved = standing.rings.keys().filter(|reach| **reach != own);
+        let within = moved.filter(|reach| place.is_within(reach));
+        let mut lowest = Ceiling::NONE;
+        for reach in within.chain([&own]) {
+            let (mode, reason) = match self.ring(reach, standing) {
+                Some((
+                    _,
+                    Ring {
+                        name,
+                        mode: Mode::Observe,
+                    },
+                )) => (
+                    Mode::Observe,
+                    format!("plan only: {reach} is in ring `{name}`"),
+                ),
+                Some((_, Ring { name, mode })) => (
+                    *mode,
+                    format!("{reach} is in ring `{name}`, where nothing runs on its own"),
+                ),
+                // What nobody knows how to place stays where least can happen.
+                None => (
+                    Mode::Observe,
+                    format!("plan only: {reach} is in a ring that is not configured"),
+                ),
+            };
+            if mode < lowest.mode {
+                lowest = Ceiling { mode, reason };
+            }
+        }
+        lowest
+    }
+}
+
+/// Where an account, a control or an organizational unit stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Placed {
+    /// Who.
+    pub reach: Reach,
+    /// The ring.
+    pub ring: String,
+    /// The most that may happen.
+    pub mode: Mode,
+    /// Who moved it there, and why; none if nobody did.
+    pub moved: Option<stanch_ledger::Given>,
+}
+
+/// Forward or back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Move {
+    /// To the next ring.
+    Advance,
+    /// To the ring before.
+    Back,
+}
+
+impl Hub {
+    /// The ceiling over a finding.
+    pub(crate) async fn ceiling(&self, received: &Received) -> Result<Ceiling, LedgerError> {
+        let rollout = &self.settings.rollout;
+        if rollout.rings.is_empty() {
+            return Ok(Ceiling::NONE);
+        }
+        let standing = self.standing().await?;
+        Ok(rollout.ceiling(&Place::of(received, &self.settings), &standing))
+    }
+
+    /// Moves one ring on or back.
+    ///
+    /// # Errors
+    /// There is no such ring, or it could not be recorded.
+    pub async fn roll(
+        &self,
+        reach: Reach,
+        to: Move,
+        by: &str,
+        reason: &str,
+    ) -> Result<Placed, DirectiveError> {
+        let rollout = &self.settings.rollout;
+        let given = self
+            .direct(by, reason, |standing| {
+                if rollout.rings.is_empty() {
+                    return Err(DirectiveError::NoRings);
+                }
+                let at_the_end = |end| DirectiveError::AtTheEnd {
+                    reach: reach.clone(),
+                    end,
+                    ring: rollout
+                        .ring(&reach, standing)
+                        .map(|(_, ring)| ring.name.clone())
+                        .unwrap_or_default(),
+                };
+                let index = match (rollout.ring(&reach, standing), to) {
+                    // From a ring that is no more, both ways lead to the first.
+                    (None, _) => 0,
+                    (Some((index, _)), Move::Advance) => index + 1,
+                    (Some((index, _)), Move::Back) => {
+                        index.checked_sub(1).ok_or_else(|| at_the_end("first"))?
+                    }
+                };
+                let ring = rollout.rings.get(index).ok_or_else(|| at_the_end("last"))?;
+                Ok(Directive::Move {
+                    reach: reach.clone(),
+                    ring: ring.name.clone(),
+                })
+            })
+            .await?;
+        let Directive::Move { ring, .. } = &given.directive else {
+            return Err(DirectiveError::NoRings);
+        };
+        let mode = rollout.rings.iter().find(|known| known.name == *ring);
+        Ok(Placed {
+            reach,
+            ring: ring.clone(),
+            mode: mode.map_or(Mode::Observe, |ring| ring.mode),
+            moved: Some(given),
+        })
+    }
+
+    /// Where every account is, and everything else that was moved.
+    ///
+    /// # Errors
+    /// The directives cannot be read.
+    pub async fn rollout(&self) -> Result<Vec<Placed>, LedgerError> {
+        let standing = self.standing().await?;
+        let Settings {
+            accounts, rollout, ..
+        } = &self.settings;
+        let accounts = accounts.keys().cloned().map(Reach::Account);
+        let mut reaches: Vec<Reach> = accounts.collect();
+        let moved = standing
+            .rings
+            .keys()
+            .filter(|reach| !reaches.contains(reach));
+        reaches.extend(moved.cloned().collect::<Vec<_>>());
+        if rollout.rings.is_empty() {
+            return Ok(Vec::new());
+        }
+        let placed = reaches.into_iter().map(|reach| {
+            let ring = rollout.ring(&reach, &standing).map(|(_, ring)| ring);
+            let moved = standing.rings.get(&reach);
+            Placed {
+                ring: match (ring, moved) {
+                    (Some(ring), _) => ring.name.clone(),
+                    (None, moved) => moved.map(|(name, _)| name.clone()).unwrap_or_default(),
+                },
+                mode: ring.map_or(Mode::Observe, |ring| ring.mode),
+                moved: moved.map(|(_, given)| given.clone()),
+                reach,
+            }
+        });
+        Ok(placed.collect())
+    }
+
+    /// After a change has failed: sends its account one ring back if too many have. Says so, if it
+    /// does.
+    pub(crate) async fn fall_back(&self, state: &State) -> Result<Option<String>, LedgerError> {
+        let rollout = &self.settings.rollout;
+        if rollout.rings.is_empty()
+            || !has_failed(state.status, state.error.is_some())
+            || state.run.is_none()
+        {
+            return Ok(None);
+        }
+        let account = &state.received.account;
+        let reach = Reach::Account(account.clone());
+        let standing = self.standing().await?;
+        let now = self.ports.clock.now();
+        let begin = now.saturating_sub(rollout.window).unwrap_or(now);
+        // What happened in the ring before says nothing about this one.
+        let moved = standing.rings.get(&reach).map(|(_, given)| given.at);
+        let (ended, failed) = self
+            .outcomes(account, moved.map_or(begin, |at| at.max(begin)))
+            .await?;
+        let rate = f64::from(failed) / f64::from(ended.max(1));
+        if ended < rollout.minimum.max(1) || rate < rollout.failure_rate {
+            return Ok(None);
+        }
+        let reason = format!("{failed} of {ended} changes failed since {begin:.0}");
+        match self.roll(reach.clone(), Move::Back, HUB, &reason).await {
+            Ok(placed) => Ok(Some(format!(
+                "{reach} went back to ring `{}`: {reason}",
+                placed.ring
+            ))),
+            Err(DirectiveError::Ledger(error)) => Err(error),
+            // It is in the first ring already.
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// How many changes of an account ended since, and how many of them failed.
+    async fn outcomes(
+        &self,
+        account: &AccountId,
+        since: jiff::Timestamp,
+    ) -> Result<(u32, u32), LedgerError> {
+        let query = Query::account(account.clone())
+            .between(Some(since), None)
+            .limit(Query::MAX_LIMIT);
+        let page = self.ports.ledger.query(&query).await?;
+        let changed = |record: &&Record| record.started_at.is_some() && record.status.is_final();
+        let (mut ended, mut failed) = (0, 0);
+        for record in page.records.iter().filter(changed) {
+            ended += 1;
+            failed += u32::from(has_failed(record.status, record.error_message.is_some()));
+        }
+        Ok((ended, failed))
+    }
+}
+
+/// Undone with an error means: because it had failed; without, because someone asked.
+const fn has_failed(status: Status, error: bool) -> bool {
+    match status {
+        Status::Failed | Status::UndoFailed => true,
+        Status::Undone => error,
+        _ => false,
+    }
+}

@@ -1,0 +1,229 @@
+//! The kill switch: asked before every change, and never remembered. What cannot be read is a stop.
+
+use std::sync::Arc;
+
+use stanch_ledger::{Directive, Directives, Given, LedgerError, Reach, Received, Standing};
+use stanch_types::{AccountId, Region, chain};
+
+use crate::{Hub, settings::Settings};
+
+/// What a directive may reach: where and by what a change is made.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    pub account: AccountId,
+    region: Region,
+    control: String,
+    remediation: String,
+    unit: Option<String>,
+}
+
+impl Place {
+    pub(crate) fn of(received: &Received, settings: &Settings) -> Self {
+        let account = settings.accounts.get(&received.account);
+        Self {
+            account: received.account.clone(),
+            region: received.region.clone(),
+            control: received.control.clone(),
+            remediation: received.remediation.clone(),
+            unit: account.and_then(|account| account.ou.clone()),
+        }
+    }
+
+    pub(crate) fn is_within(&self, reach: &Reach) -> bool {
+        match reach {
+            Reach::All => true,
+            Reach::Account(account) => self.account == *account,
+            Reach::Region(region) => self.region == *region,
+            Reach::Control(control) => {
+                self.control.eq_ignore_ascii_case(control) || self.remediation == *control
+            }
+            Reach::Unit(unit) => self.unit.as_deref().is_some_and(|own| {
+                let below = own.trim_matches('/').strip_prefix(unit.trim_matches('/'));
+                below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            }),
+        }
+    }
+}
+
+/// The switch as it stands before the changes of one remediation.
+#[derive(Clone)]
+pub(crate) struct Switch {
+    directives: Arc<dyn Directives>,
+    /// This very process must not change anything.
+    off: bool,
+    place: Place,
+}
+
+impl Switch {
+    /// Why nothing may be changed now; none if it may.
+    pub(crate) async fn stops(&self) -> Option<String> {
+        if self.off {
+            return Some("changes are paused by `pause` of the configuration".to_owned());
+        }
+        match self.directives.directives().await {
+            Ok(given) => stopped(&Standing::of(&given), &self.place),
+            Err(error) => Some(format!("the kill switch cannot be read: {}", chain(&error))),
+        }
+    }
+}
+
+fn stopped(standing: &Standing, place: &Place) -> Option<String> {
+    let mut pauses = standing.pauses.iter();
+    let (reach, Given { by, reason, .. }) = pauses.find(|(reach, _)| place.is_within(reach))?;
+    Some(format!("changes are paused for {reach} by {by}: {reason}"))
+}
+
+/// A directive that was not given.
+#[derive(Debug, thiserror::Error)]
+pub enum DirectiveError {
+    /// The store.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// There is no such pause.
+    #[error("{0} is not paused")]
+    NotPaused(Reach),
+    /// Somebody keeps giving directives at the same moment.
+    #[error("other directives were given at the same moment, again and again")]
+    Crowded,
+    /// The roll-out has no rings.
+    #[error("no rings are configured")]
+    NoRings,
+    /// There is no ring further on, or further back.
+    #[error("{reach} is in the {end} ring, `{ring}`")]
+    AtTheEnd {
+        /// Who.
+        reach: Reach,
+        /// `first` or `last`.
+        end: &'static str,
+        /// The ring.
+        ring: String,
+    },
+}
+
+impl DirectiveError {
+    /// What to do about it.
+    #[must_use]
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Ledger(error) => error.hint(),
+            Self::NotPaused(_) => Some("`stanch pause list` shows what is paused"),
+            Self::Crowded => Some("try again"),
+            Self::NoRings => Some("name them as `rollout.rings` in the configuration"),
+            Self::AtTheEnd { .. } => Some("`stanch rollout status` shows who is where"),
+        }
+    }
+}
+
+/// How often another's directive may come first.
+const TRIES: u32 = 16;
+
+impl Hub {
+    /// The switch as changes of this finding see it.
+    pub(crate) fn switch(&self, received: &Received) -> Switch {
+        Switch {
+            directives: Arc::clone(&self.ports.directives),
+            off: self.settings.paused,
+            place: Place::of(received, &self.settings),
+        }
+    }
+
+    /// Stops all changes within `reach`, from the next request on.
+    ///
+    /// # Errors
+    /// It could not be recorded: nothing is paused.
+    pub async fn pause(
+        &self,
+        reach: Reach,
+        by: &str,
+        reason: &str,
+    ) -> Result<Given, DirectiveError> {
+        self.direct(by, reason, |_| {
+            Ok(Directive::Pause {
+                reach: reach.clone(),
+            })
+        })
+        .await
+    }
+
+    /// Ends a pause. What it stopped looks again, and goes on.
+    ///
+    /// # Errors
+    /// There is no such pause, or it could not be recorded.
+    pub async fn resume(
+        &self,
+        reach: Reach,
+        by: &str,
+        reason: &str,
+    ) -> Result<Given, DirectiveError> {
+        self.direct(by, reason, |standing| {
+            if standing.pauses.contains_key(&reach) {
+                Ok(Directive::Resume {
+                    reach: reach.clone(),
+                })
+            } else {
+                Err(DirectiveError::NotPaused(reach.clone()))
+            }
+        })
+        .await
+    }
+
+    /// What all directives come to.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    pub async fn standing(&self) -> Result<Standing, LedgerError> {
+        Ok(Standing::of(&self.ports.directives.directives().await?))
+    }
+
+    /// Gives the directive that `choose` makes of what stands.
+    pub(crate) async fn direct(
+        &self,
+        by: &str,
+        reason: &str,
+        choose: impl Fn(&Standing) -> Result<Directive, DirectiveError>,
+    ) -> Result<Given, DirectiveError> {
+        for _ in 0..TRIES {
+            let before = self.ports.directives.directives().await?;
+            let directive = choose(&Standing::of(&before))?;
+            let now = self.ports.clock.now();
+            let given = Given::after(before.last(), directive, by, reason, now);
+            if self.ports.directives.give(given.clone()).await? {
+                return Ok(given);
+            }
+        }
+        Err(DirectiveError::Crowded)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reach_covers_what_lies_within() {
+        let place = |unit: Option<&str>| Place {
+            account: "222222222222".parse().unwrap(),
+            region: "eu-central-1".parse().unwrap(),
+            control: "S3.8".to_owned(),
+            remediation: "S3BlockPublicAccess".to_owned(),
+            unit: unit.map(str::to_owned),
+        };
+        let check = |reach: Reach, unit: Option<&str>, within: bool| {
+            assert_eq!(place(unit).is_within(&reach), within, "{reach} {unit:?}");
+        };
+        check(Reach::All, None, true);
+        check(Reach::Account("222222222222".parse().unwrap()), None, true);
+        check(Reach::Account("333333333333".parse().unwrap()), None, false);
+        check(Reach::Region("eu-central-1".parse().unwrap()), None, true);
+        check(Reach::Region("eu-west-1".parse().unwrap()), None, false);
+        check(Reach::Control("s3.8".to_owned()), None, true);
+        check(Reach::Control("S3BlockPublicAccess".to_owned()), None, true);
+        check(Reach::Control("S3.80".to_owned()), None, false);
+        let unit = |unit: &str| Reach::Unit(unit.to_owned());
+        check(unit("/prod"), Some("/prod/payments"), true);
+        check(unit("/prod/"), Some("/prod"), true);
+        check(unit("/prod"), Some("/production"), false);
+        check(unit("/prod/payments"), Some("/prod"), false);
+        check(unit("/prod"), None, false);
+    }
+}

@@ -1,0 +1,503 @@
+//! The way back: by itself after a failure, or because someone asked; and forward again.
+//!
+//! *Invariant:* an undo starts from the state that it was planned from. What others have changed since
+//! is theirs: it is shown, and overwritten only with `force` and an approval.
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::{Map, Value};
+use stanch_catalog::{Plan, Remediation};
+use stanch_ledger::{
+    Decided, Event, LedgerError, Phase, Query, Received, Record, RemediationId, Route, State,
+    Status, UndoPlanned, Verdict,
+};
+use stanch_types::{AccountId, chain};
+
+use crate::{
+    Hub,
+    execute::Ran,
+    guard::{Answer, Case},
+    pipeline::{GONE, HUB, PlanFailure, Turn, Work, answers, remaining},
+    requests::RequestError,
+};
+
+/// The three states of a resource that somebody else has changed.
+#[derive(Debug, Serialize)]
+pub struct Drift {
+    /// Before the remediation.
+    pub before: Value,
+    /// After it.
+    pub after: Value,
+    /// Now.
+    pub now: Value,
+}
+
+/// What a rollback came to.
+#[derive(Debug, Serialize)]
+pub struct Rollback {
+    /// The requests.
+    pub plan: Plan,
+    /// What the guard says about them.
+    pub verdict: Verdict,
+    /// Why.
+    pub reasons: Vec<String>,
+    /// Where the remediation stands now; absent in a dry run.
+    pub status: Option<Status>,
+    /// What went wrong.
+    pub error: Option<String>,
+}
+
+/// Which changes are to be taken back.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Selection {
+    /// Of this account.
+    pub account: Option<AccountId>,
+    /// Of this control as findings name it, or of this remediation.
+    pub control: Option<String>,
+    /// Made since.
+    pub since: Option<Timestamp>,
+}
+
+impl Selection {
+    fn has(&self, record: &Record) -> bool {
+        let control = self.control.as_ref().is_none_or(|control| {
+            record.control.eq_ignore_ascii_case(control) || record.remediation_action == *control
+        });
+        let since = self
+            .since
+            .is_none_or(|since| record.started_at.is_some_and(|at| at >= since));
+        control && since
+    }
+}
+
+/// Why an undo does not go on.
+enum Halt {
+    /// AWS does not answer for now.
+    Later,
+    /// Changes are paused.
+    Paused(String),
+    /// What it was planned from is no more.
+    Stale(String),
+    /// It failed; and what was seen of the resource last.
+    Failed(String, Value),
+}
+
+impl From<PlanFailure> for Halt {
+    fn from(failure: PlanFailure) -> Self {
+        if failure.is_transient() {
+            Self::Later
+        } else {
+            Self::failed(chain(&failure))
+        }
+    }
+}
+
+impl Halt {
+    const fn failed(error: String) -> Self {
+        Self::Failed(error, Value::Null)
+    }
+}
+
+impl Work<'_> {
+    /// Plans the way back to what `plan` had seen; the next turn takes it.
+    pub(crate) async fn restore(
+        &mut self,
+        remediation: &Remediation,
+        plan: &Plan,
+        reason: String,
+    ) -> Result<Turn, LedgerError> {
+        let state = self.state().await;
+        let planned = match self.plan_undo(remediation, plan, &state).await {
+            Ok(undo) => undo,
+            Err(error) if error.is_transient() => return Ok(Turn::Later),
+            Err(error) => {
+                let error = format!("{reason}; and it cannot be put back: {}", chain(&error));
+                return self.fail(error).await;
+            }
+        };
+        self.looked = true;
+        self.write([undo_planned(&planned, reason, HUB, None)])
+            .await
+    }
+
+    /// The requests that take `plan` back.
+    async fn plan_undo(
+        &self,
+        remediation: &Remediation,
+        plan: &Plan,
+        state: &State,
+    ) -> Result<Plan, PlanFailure> {
+        let api = self.hub.reading(remediation, &state.received).await?;
+        let outputs = Value::Object(state.run.as_ref().map(answers).unwrap_or_default());
+        Ok(self
+            .look(remediation, plan, &*api)
+            .await?
+            .undo(plan, &outputs)?)
+    }
+
+    /// Takes the change back, or goes on with that after a crash.
+    pub(crate) async fn undo(&mut self, state: &State) -> Result<Turn, LedgerError> {
+        if let Some(reason) = self.hub.switch(&state.received).stops().await {
+            return self.write([Event::Paused { reason }]).await;
+        }
+        match self.try_undo(state).await? {
+            Ok(observed) => self.write([Event::Undone { observed }]).await,
+            Err(Halt::Later) => Ok(Turn::Later),
+            Err(Halt::Paused(reason)) => self.write([Event::Paused { reason }]).await,
+            Err(Halt::Failed(error, observed)) => {
+                self.write([Event::UndoFailed { error, observed }]).await
+            }
+            Err(Halt::Stale(reason)) => match (&state.undo, self.parts(state)) {
+                // Nobody asked for it: the way back from what is there now is as good.
+                (Some(undo), Some((remediation, before, _))) if !undo.from.is_final() => {
+                    let reason = undo.planned.reason.clone();
+                    self.restore(&remediation, &before, reason).await
+                }
+                _ => self.write([Event::UndoVoided { reason }]).await,
+            },
+        }
+    }
+
+    /// What an undo is made of: the remediation, the plan to take back, and the plan that does.
+    fn parts(&self, state: &State) -> Option<(Arc<Remediation>, Plan, Plan)> {
+        let (undo, planned) = (state.undo.as_ref()?, state.plan.as_ref()?);
+        Some((
+            self.hub.remediation(&state.received).ok()?,
+            serde_json::from_value(planned.plan.clone()).ok()?,
+            serde_json::from_value(undo.planned.plan.clone()).ok()?,
+        ))
+    }
+
+    async fn try_undo(&mut self, state: &State) -> Result<Result<Value, Halt>, LedgerError> {
+        let (Some(undo), Some((remediation, before, plan))) = (&state.undo, self.parts(state))
+        else {
+            return Ok(Err(Halt::failed(GONE.to_owned())));
+        };
+        let api = match self.acting(&plan).await {
+            Ok(api) => api,
+            Err(error) => return Ok(Err(error.into())),
+        };
+        let mut attempt = 1;
+        let mut skip = Vec::new();
+        let mut outputs = Map::new();
+        if let Some(run) = &undo.run {
+            self.settle(run).await?;
+            let run = self
+                .state()
+                .await
+                .undo
+                .and_then(|undo| undo.run)
+                .unwrap_or_else(|| run.clone());
+            let now = match self.look(&remediation, &before, &*api).await {
+                Ok(now) => now,
+                Err(error) => return Ok(Err(PlanFailure::from(error).into())),
+            };
+            if now.state() == &before.state {
+                return Ok(Ok(now.state().clone()));
+            }
+            let observed = now.state().clone();
+            let unchanged = observed == plan.state;
+            let answered = Value::Object(state.run.as_ref().map(answers).unwrap_or_default());
+            let fresh = now.undo(&before, &answered).ok();
+            match fresh.and_then(|fresh| remaining(&plan, &fresh, &run, unchanged)) {
+                Some(known) => skip = known,
+                None => {
+                    let error = "it was interrupted, and how far it got cannot be told".to_owned();
+                    return Ok(Err(Halt::Failed(error, observed)));
+                }
+            }
+            outputs = answers(&run);
+            attempt = run.started.attempt + 1;
+        } else {
+            let now = self.hub.ports.clock.now();
+            if state
+                .approval
+                .as_ref()
+                .is_some_and(|asked| asked.expires <= now)
+            {
+                return Ok(Err(Halt::Stale("its approval has expired".to_owned())));
+            }
+            if !std::mem::take(&mut self.looked) {
+                match self.look(&remediation, &before, &*api).await {
+                    Ok(now) if *now.state() == plan.state => {}
+                    Ok(_) => {
+                        let reason = "the resource has changed since the undo was planned";
+                        return Ok(Err(Halt::Stale(reason.to_owned())));
+                    }
+                    Err(error) => return Ok(Err(PlanFailure::from(error).into())),
+                }
+            }
+        }
+        self.write([Event::UndoStarted(self.started(state, attempt))])
+            .await?;
+        let failure = match self
+            .run(state, &plan, &skip, outputs, Phase::Undo, &api)
+            .await?
+        {
+            Ran::Done => None,
+            Ran::Failed(error) => Some(error),
+            Ran::Paused(reason) => return Ok(Err(Halt::Paused(reason))),
+        };
+        let mut last = (String::new(), Value::Null);
+        for attempt in 0..plan.verify.attempts.max(1) {
+            if attempt > 0 {
+                self.hub
+                    .ports
+                    .clock
+                    .sleep(Duration::from_secs(plan.verify.every))
+                    .await;
+            }
+            match self.look(&remediation, &before, &*api).await {
+                Ok(now) if now.state() == &before.state => return Ok(Ok(now.state().clone())),
+                Ok(now) => {
+                    let error = "the state is not what it was before the change".to_owned();
+                    last = (error, now.state().clone());
+                }
+                Err(error) => last.0 = chain(&error),
+            }
+            if failure.is_some() {
+                break;
+            }
+        }
+        Ok(Err(Halt::Failed(failure.unwrap_or(last.0), last.1)))
+    }
+}
+
+/// What the hub's own undo, without a decision, and a person's, with one, look like in the ledger.
+fn undo_planned(plan: &Plan, reason: String, requester: &str, decision: Option<Decided>) -> Event {
+    Event::UndoPlanned(UndoPlanned {
+        plan: serde_json::json!(plan),
+        plan_hash: plan.hash(),
+        reason,
+        requester: requester.to_owned(),
+        decision,
+    })
+}
+
+/// The finding as if this person had brought it.
+pub(crate) fn asked_by(received: &Received, requester: &str) -> Received {
+    Received {
+        route: Route::Manual,
+        requester: requester.to_owned(),
+        ..received.clone()
+    }
+}
+
+impl Hub {
+    /// Takes a change back, as asked for by `by`; what was taken back is done again. With `dry_run` it
+    /// is only planned. On drift it stops; with `force` it asks for an approval to go on all the same.
+    ///
+    /// While changes are paused it is only recorded, and made when they go on.
+    ///
+    /// # Errors
+    /// There is nothing to take back, it cannot be planned, or somebody else has changed the resource.
+    pub async fn rollback(
+        &self,
+        id: RemediationId,
+        by: &str,
+        dry_run: bool,
+        force: bool,
+    ) -> Result<Rollback, RequestError> {
+        let mut work = Work::open(self, id).await?;
+        let received = work.state().await.received;
+        if dry_run {
+            return self.turn_back(&mut work, id, by, dry_run, force).await;
+        }
+        let turned = async {
+            let turned = self.turn_back(&mut work, id, by, dry_run, force).await;
+            Ok(turned)
+        };
+        let mut done = self.locked(&received, turned).await??;
+        let state = work.state().await;
+        done.error = state.error.clone();
+        self.tell(id, &state).await?;
+        Ok(done)
+    }
+
+    async fn turn_back(
+        &self,
+        work: &mut Work<'_>,
+        id: RemediationId,
+        by: &str,
+        dry_run: bool,
+        force: bool,
+    ) -> Result<Rollback, RequestError> {
+        // Another hub may have gone on with it until the lock was free.
+        work.reread().await?;
+        let state = work.state().await;
+        let stands = match &state.paused {
+            Some((stood, _)) => *stood,
+            None => state.status,
+        };
+        let nothing = RequestError::NothingToUndo {
+            id,
+            status: state.status,
+        };
+        let (Some(planned), Some(run)) = (&state.plan, &state.run) else {
+            return Err(nothing);
+        };
+        let again = stands == Status::Undone;
+        let undoable = matches!(
+            stands,
+            Status::Success | Status::Failed | Status::UndoFailed
+        ) || state.paused.is_some()
+            && matches!(stands, Status::Running | Status::Verifying);
+        if !(again || undoable && run.may_have_changed()) {
+            return Err(nothing);
+        }
+        let gone = || RequestError::Gone(id);
+        let remediation = self.remediation(&state.received).map_err(|_| gone())?;
+        let before: Plan = serde_json::from_value(planned.plan.clone()).map_err(|_| gone())?;
+        let plan = if again {
+            work.plan(&remediation, &state).await?
+        } else {
+            work.plan_undo(&remediation, &before, &state).await?
+        };
+        let drift = drift(&state, &before, &plan);
+        let drifted = drift.is_some();
+        if let Some(drift) = drift
+            && !force
+        {
+            return Err(RequestError::Drift(Box::new(drift)));
+        }
+        let answer = self
+            .judge(&state.received, by, &remediation, &plan, drifted)
+            .await;
+        let mut rollback = Rollback {
+            verdict: answer.verdict,
+            reasons: answer.reasons.clone(),
+            plan,
+            status: None,
+            error: None,
+        };
+        if dry_run {
+            return Ok(rollback);
+        }
+        if again {
+            work.settle_on(&state, rollback.plan.clone(), answer, Some(by))
+                .await?;
+        } else {
+            self.record_undo(work, &rollback.plan, answer, by).await?;
+        }
+        rollback.status = Some(work.advance().await?.status);
+        Ok(rollback)
+    }
+
+    async fn record_undo(
+        &self,
+        work: &mut Work<'_>,
+        plan: &Plan,
+        answer: Answer,
+        by: &str,
+    ) -> Result<(), LedgerError> {
+        let decided = Decided {
+            verdict: answer.verdict,
+            reasons: answer.reasons,
+            by: self.ports.guard.name(),
+        };
+        let refusal = decided.reasons.join("; ");
+        let reason = "a person asked for it".to_owned();
+        let mut events = vec![undo_planned(plan, reason, by, Some(decided))];
+        match answer.verdict {
+            Verdict::Run => work.looked = true,
+            Verdict::NeedsApproval => events.push(Event::ApprovalRequested {
+                plan_hash: plan.hash(),
+                expires: self.ports.clock.now() + self.settings.approval_expires_after,
+            }),
+            Verdict::Refuse | Verdict::Defer { .. } => {
+                events.push(Event::UndoVoided { reason: refusal });
+            }
+        }
+        work.write(events).await.map(drop)
+    }
+
+    /// What the guard says about a person's undo. Whatever it lets run over others' changes needs an
+    /// approval.
+    async fn judge(
+        &self,
+        received: &Received,
+        by: &str,
+        remediation: &Remediation,
+        plan: &Plan,
+        drifted: bool,
+    ) -> Answer {
+        let received = asked_by(received, by);
+        let case = Case {
+            received: &received,
+            remediation,
+            plan,
+            now: self.ports.clock.now(),
+        };
+        let mut answer = self
+            .ports
+            .guard
+            .decide(&case)
+            .await
+            .unwrap_or_else(|error| Answer {
+                verdict: Verdict::Refuse,
+                reasons: vec![error.to_string()],
+            });
+        if drifted && answer.verdict == Verdict::Run {
+            answer.verdict = Verdict::NeedsApproval;
+            let reason =
+                "somebody else has changed the resource since, and `--force` overwrites that";
+            answer.reasons.push(reason.to_owned());
+        }
+        answer
+    }
+
+    /// The changes that a selection means, the newest first.
+    ///
+    /// # Errors
+    /// The ledger cannot be read.
+    pub async fn undoable(&self, selection: &Selection) -> Result<Vec<Record>, LedgerError> {
+        let all = match &selection.account {
+            Some(account) => Query::account(account.clone()),
+            None => Query::all(),
+        };
+        let mut query = all.with_status(Status::Success).limit(Query::MAX_LIMIT);
+        let mut found = Vec::new();
+        loop {
+            let page = self.ports.ledger.query(&query).await?;
+            found.extend(
+                page.records
+                    .into_iter()
+                    .filter(|record| selection.has(record)),
+            );
+            match page.next {
+                Some(cursor) => query.cursor = Some(cursor),
+                None => break,
+            }
+        }
+        found.sort_by_key(|record| std::cmp::Reverse(record.started_at));
+        Ok(found)
+    }
+}
+
+/// What others have changed since the ledger's last reading, if they have. Without a reading nobody
+/// knows whose the state is.
+fn drift(state: &State, before: &Plan, plan: &Plan) -> Option<Drift> {
+    let verified = state.verified.as_ref().map(|verified| &verified.observed);
+    let undone = state.undo.as_ref().map(|undo| &undo.observed);
+    let known = match state.status {
+        Status::Undone | Status::UndoFailed => undone.filter(|seen| !seen.is_null()).or(verified),
+        _ => verified,
+    };
+    // Stopped half-way nothing was read yet: what is there is compared when it is taken up.
+    if state.paused.is_some()
+        || known == Some(&plan.state)
+        || plan.state == before.state && state.status != Status::Undone
+    {
+        return None;
+    }
+    Some(Drift {
+        before: match state.status {
+            Status::Undone => verified.cloned().unwrap_or_default(),
+            _ => before.state.clone(),
+        },
+        after: known.cloned().unwrap_or_default(),
+        now: plan.state.clone(),
+    })
+}
