@@ -135,6 +135,27 @@ impl Parameter {
 pub(crate) const WHOLE: (&str, &str) = (r"\A(?:", r")\z");
 
 impl Remediation {
+    /// Checks what a user sets of the parameters: that there are such, that they can be set, and that
+    /// they take these values.
+    ///
+    /// # Errors
+    /// The first that does not fit.
+    pub fn check_settings(&self, settings: &Map<String, Value>) -> Result<(), ParameterError> {
+        settings.iter().try_for_each(|(name, value)| {
+            let known = self.parameters.iter().find(|one| one.name == *name);
+            match known {
+                None => Err(ParameterError::Unknown {
+                    remediation: self.name.clone(),
+                    name: name.clone(),
+                }),
+                Some(parameter) if parameter.from.is_some() => {
+                    Err(ParameterError::NotSettable(name.clone()))
+                }
+                Some(parameter) => parameter.check(value),
+            }
+        })
+    }
+
     /// Parameters for `target`: what the finding tells, what the user set, what the control
     /// wants, and defaults, in this order.
     pub(crate) fn bind(
@@ -142,23 +163,12 @@ impl Remediation {
         scope: &Scope,
         target: &Target,
     ) -> Result<Map<String, Value>, ParameterError> {
-        if let Some(name) = target.settings.keys().find(|name| {
-            !self
-                .parameters
-                .iter()
-                .any(|parameter| parameter.name == **name)
-        }) {
-            return Err(ParameterError::Unknown {
-                remediation: self.name.clone(),
-                name: name.clone(),
-            });
-        }
+        self.check_settings(&target.settings)?;
         let mut bound = Map::new();
         for parameter in &self.parameters {
             let name = &parameter.name;
             let set = target.settings.get(name);
             let told = match &parameter.from {
-                Some(_) if set.is_some() => return Err(ParameterError::NotSettable(name.clone())),
                 Some(from) => from.evaluate(scope).map_err(|error| ParameterError::From {
                     name: name.clone(),
                     error,

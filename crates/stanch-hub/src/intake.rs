@@ -1,11 +1,14 @@
 //! From bytes that somebody delivered to remediations that are admitted: what this has acknowledged
 //! is in the ledger, and survives.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 use serde_json::json;
 use stanch_catalog::Target;
 use stanch_ledger::{
-    Admission, Digest, IdempotencyKey, LedgerError, Letter, Received, RemediationId, Route, Status,
+    Admission, Digest, IdempotencyKey, LedgerError, Letter, Received, RemediationId, Route, State,
+    Status,
 };
 use stanch_types::{Finding, Incoming, Resource, chain, event};
 
@@ -140,7 +143,7 @@ impl Hub {
         route: &event::Route,
         taken: &mut Taken,
     ) -> Result<(), LedgerError> {
-        let received = self.received(source, finding, resource, route);
+        let received = Arc::new(self.received(source, finding, resource, route));
         let mut retry = 0;
         let admission = loop {
             let generation = match retry {
@@ -155,16 +158,19 @@ impl Hub {
                 &generation,
             );
             let now = self.ports.clock.now();
-            match self.ports.ledger.admit(key, received.clone(), now).await? {
+            let admitted = Arc::clone(&received);
+            match self.ports.ledger.admit(key, admitted, now).await? {
                 Admission::Duplicate(id) if self.may_retry(id, retry).await? => retry += 1,
-                admission => break admission,
+                admission => break (admission, now),
             }
         };
         match admission {
-            Admission::Duplicate(id) => taken.duplicates.push(id),
-            Admission::New(id) => {
+            (Admission::Duplicate(id), _) => taken.duplicates.push(id),
+            (Admission::New(id), at) => {
                 taken.admitted.push(id);
-                self.scheduler.submit(job(id, &received)).await;
+                let job = job(id, &received);
+                self.fresh.put(id, State::admitted(received, at));
+                self.scheduler.submit(job).await;
             }
         }
         Ok(())

@@ -32,6 +32,22 @@ impl Journal {
         })
     }
 
+    /// The journal of a remediation that was admitted just now.
+    pub const fn admitted(
+        ledger: Arc<dyn Ledger>,
+        clock: Arc<dyn Clock>,
+        id: RemediationId,
+        state: State,
+    ) -> Self {
+        Self {
+            ledger,
+            clock,
+            id,
+            state,
+            events: 1,
+        }
+    }
+
     /// What it has come to.
     pub const fn state(&self) -> &State {
         &self.state

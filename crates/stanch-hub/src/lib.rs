@@ -4,6 +4,7 @@
 //! what a crash left. All IO goes through [`Ports`].
 
 mod execute;
+mod fresh;
 mod guard;
 mod intake;
 mod journal;
@@ -45,6 +46,7 @@ pub use switch::DirectiveError;
 pub use tell::{Message, NotTold, Notifier};
 pub use undo::{Drift, Rollback, Selection};
 
+use fresh::Fresh;
 use pipeline::Work;
 
 /// Everything that the hub reaches the outside through.
@@ -79,6 +81,7 @@ pub struct Hub {
     scheduler: Arc<Scheduler>,
     /// This hub among those that share a ledger.
     owner: String,
+    fresh: Fresh,
     /// The session policies of looking, by remediation.
     read_policies: Mutex<HashMap<String, String>>,
 }
@@ -101,6 +104,7 @@ impl Hub {
             catalog,
             models,
             owner,
+            fresh: Fresh::default(),
             read_policies: Mutex::default(),
         }
     }

@@ -96,8 +96,11 @@ pub(crate) struct Work<'h> {
 impl<'h> Work<'h> {
     pub(crate) async fn open(hub: &'h Hub, id: RemediationId) -> Result<Self, LedgerError> {
         let ports = &hub.ports;
-        let journal =
-            Journal::open(Arc::clone(&ports.ledger), Arc::clone(&ports.clock), id).await?;
+        let (ledger, clock) = (Arc::clone(&ports.ledger), Arc::clone(&ports.clock));
+        let journal = match hub.fresh.take(id) {
+            Some(state) => Journal::admitted(ledger, clock, id, state),
+            None => Journal::open(ledger, clock, id).await?,
+        };
         Ok(Self {
             hub,
             journal: Arc::new(Mutex::new(journal)),
@@ -275,7 +278,7 @@ impl<'h> Work<'h> {
             resource_id,
             remediation,
             ..
-        } = &state.received;
+        } = &*state.received;
         let query = Query::resource(resource_id).with_status(Status::AwaitingApproval);
         let page = self.hub.ports.ledger.query(&query).await?;
         let same = page.records.into_iter().find(|record| {
@@ -610,7 +613,7 @@ impl<'h> Work<'h> {
     pub(crate) fn started(&self, state: &State, attempt: u32) -> Started {
         let Received {
             account, region, ..
-        } = &state.received;
+        } = &*state.received;
         let scope = self.scope(account, region, Access::Read(String::new()));
         Started {
             executor: "native".to_owned(),

@@ -70,14 +70,18 @@ async fn main() {
     for (name, query) in [
         (
             "by_account",
-            (|n| Query::account(received(n).account)) as fn(u64) -> Query,
+            (|n| Query::account(received(n).account.clone())) as fn(u64) -> Query,
         ),
         ("by_account_and_time", |n| {
-            Query::account(received(n).account)
+            Query::account(received(n).account.clone())
                 .between(Some(noon_and(n)), Some(noon_and(n + 60_000)))
         }),
-        ("by_resource", |n| Query::resource(received(n).resource_id)),
-        ("by_finding", |n| Query::finding(received(n).finding_id)),
+        ("by_resource", |n| {
+            Query::resource(received(n).resource_id.clone())
+        }),
+        ("by_finding", |n| {
+            Query::finding(received(n).finding_id.clone())
+        }),
     ] {
         let mut times = Vec::new();
         for n in 0..2_000 {

@@ -1,6 +1,6 @@
 //! The port: where remediations are kept.
 
-use std::{collections::BTreeMap, io, time::Duration};
+use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -23,7 +23,7 @@ pub trait Ledger: Send + Sync {
     async fn admit(
         &self,
         key: IdempotencyKey,
-        received: Received,
+        received: Arc<Received>,
         at: Timestamp,
     ) -> Result<Admission, LedgerError>;
 

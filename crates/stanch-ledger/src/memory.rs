@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     io::Write,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -109,13 +109,19 @@ impl Ledger for MemoryLedger {
     async fn admit(
         &self,
         key: IdempotencyKey,
-        received: Received,
+        received: Arc<Received>,
         at: Timestamp,
     ) -> Result<Admission, LedgerError> {
         let id = key.remediation_id();
         let at = to_millisecond(at);
-        let state = State::admitted(received.clone(), at);
-        let first = entry(id, 0, at, Digest::ZERO, Event::Received(received.into()))?;
+        let state = State::admitted(Arc::clone(&received), at);
+        let first = entry(
+            id,
+            0,
+            at,
+            Digest::ZERO,
+            Event::Received(Received::clone(&received).into()),
+        )?;
         let mut inner = self.inner();
         if inner.by_id.contains_key(&id) {
             return Ok(Admission::Duplicate(id));

@@ -1,6 +1,6 @@
 //! What a remediation has come to: a fold over its events.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -83,6 +83,12 @@ impl Status {
                 | Self::Undone
                 | Self::UndoFailed
         )
+    }
+
+    /// Waits for a person or a time.
+    #[must_use]
+    pub const fn waits(self) -> bool {
+        matches!(self, Self::AwaitingApproval | Self::Deferred)
     }
 
     /// The name as it is written everywhere.
@@ -222,11 +228,11 @@ pub struct State {
     /// Where it stands.
     pub status: Status,
     /// The finding.
-    pub received: Received,
+    pub received: Arc<Received>,
     /// When it was admitted.
     pub at: Timestamp,
     /// The last plan.
-    pub plan: Option<Planned>,
+    pub plan: Option<Arc<Planned>>,
     /// The guard's last decision on that plan.
     pub decision: Option<Decision>,
     /// The approval that was asked for, unless it was voided.
@@ -252,7 +258,7 @@ pub struct State {
 impl State {
     /// The state after the first event.
     #[must_use]
-    pub fn admitted(received: Received, at: Timestamp) -> Self {
+    pub fn admitted(received: Arc<Received>, at: Timestamp) -> Self {
         Self {
             status: Status::Received,
             received,
@@ -274,7 +280,7 @@ impl State {
     /// [`State::admitted`] by an event.
     pub(crate) fn first(event: &Event, at: Timestamp) -> Result<Self, IllegalTransition> {
         match event {
-            Event::Received(received) => Ok(Self::admitted(Received::clone(received), at)),
+            Event::Received(received) => Ok(Self::admitted(Received::clone(received).into(), at)),
             _ => Err(IllegalTransition {
                 status: Status::Received,
                 event: event.name(),
@@ -606,7 +612,7 @@ impl State {
 
     fn plan_anew(&mut self, planned: &Planned) {
         self.status = Status::Planned;
-        self.plan = Some(planned.clone());
+        self.plan = Some(planned.clone().into());
         self.decision = None;
         self.deferred_until = None;
     }

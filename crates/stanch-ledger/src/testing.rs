@@ -38,15 +38,15 @@ pub fn key(n: u64) -> IdempotencyKey {
         resource_id,
         remediation,
         ..
-    } = received(n);
-    IdempotencyKey::new(&account, &region, &resource_id, &remediation, "1")
+    } = &*received(n);
+    IdempotencyKey::new(account, region, resource_id, remediation, "1")
 }
 
 /// The `n`-th finding: ten accounts, a bucket each.
 #[must_use]
-pub fn received(n: u64) -> Received {
+pub fn received(n: u64) -> Arc<Received> {
     let arn = format!("arn:aws:s3:::bucket-{n}");
-    Received {
+    let received = Received {
         finding_id: format!(
             "arn:aws:securityhub:eu-central-1:{:012}:security-control/S3.8/finding/{n}",
             n % 10
@@ -64,7 +64,8 @@ pub fn received(n: u64) -> Received {
         problem: None,
         route: Route::Automatic,
         requester: "arn:aws:events:eu-central-1:000000000000:rule/stanch".to_owned(),
-    }
+    };
+    received.into()
 }
 
 /// A plan of one request.
@@ -230,7 +231,10 @@ async fn admits_a_key_once(ledger: Arc<dyn Ledger>) {
     assert_eq!(new, 1);
     let entries = ledger.entries(key(7).remediation_id()).await.unwrap();
     assert_eq!(entries.len(), 1);
-    assert_eq!(entries[0].event, Event::Received(received(7).into()));
+    assert_eq!(
+        entries[0].event,
+        Event::Received((*received(7)).clone().into())
+    );
 }
 
 async fn one_of_many_appends_wins(ledger: Arc<dyn Ledger>) {
@@ -276,7 +280,7 @@ async fn appends_all_or_nothing(ledger: &dyn Ledger) {
     events.push(planned(false));
     let error = ledger.append(id, 1, events, NOON).await.unwrap_err();
     assert!(matches!(error, LedgerError::Illegal { .. }), "{error}");
-    let again = Event::Received(received(1).into());
+    let again = Event::Received((*received(1)).clone().into());
     assert!(ledger.append(id, 1, vec![again], NOON).await.is_err());
     assert_eq!(ledger.entries(id).await.unwrap().len(), 1);
     let head = ledger.append(id, 1, Vec::new(), noon_and(9)).await.unwrap();
@@ -353,7 +357,7 @@ async fn answers_queries(ledger: &dyn Ledger) {
     let ids = |numbers: &[u64]| -> Vec<RemediationId> {
         numbers.iter().map(|n| key(*n).remediation_id()).collect()
     };
-    let three = received(3).account;
+    let three = received(3).account.clone();
     assert_eq!(
         ask(Query::account(three.clone())).await,
         ids(&[53, 43, 33, 23, 13, 3])
@@ -372,7 +376,7 @@ async fn answers_queries(ledger: &dyn Ledger) {
         ids(&[42])
     );
     assert_eq!(
-        ask(Query::finding(received(17).finding_id)).await,
+        ask(Query::finding(&received(17).finding_id)).await,
         ids(&[17])
     );
     assert_eq!(ask(Query::resource("bucket")).await, ids(&[]));

@@ -37,6 +37,8 @@ pub struct Config {
     pub aws: Aws,
     /// The member accounts.
     pub accounts: BTreeMap<AccountId, Member>,
+    /// Parameters of remediations, by the remediation's name.
+    pub parameters: BTreeMap<String, Map<String, Value>>,
     /// What runs without being asked.
     pub automatic: AutomaticSection,
     /// From plans only to automatic fixes, ring by ring.
@@ -262,6 +264,7 @@ fn defaults() -> Value {
             "call_timeout": "30s",
         },
         "accounts": {},
+        "parameters": {},
         "automatic": { "safe": settings.automatic.safe, "guarded": [] },
         "rollout": {
             "rings": [],
@@ -637,6 +640,7 @@ impl Config {
                 safe: self.automatic.safe,
                 guarded: self.automatic.guarded.clone(),
             },
+            parameters: self.parameters.clone(),
             budget: Budget {
                 attempts: self.budget.attempts,
                 period: self.budget.period,

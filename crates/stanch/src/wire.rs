@@ -8,6 +8,7 @@ use std::{
     sync::Arc,
 };
 
+use serde_json::{Map, Value};
 use stanch_aws::{
     Client, Environment, MemberRole, MemberSessions, SessionsSetup, Setup, SystemClock,
     SystemRandom,
@@ -242,8 +243,12 @@ impl Wire {
         settings: Settings,
         mut more: Vec<Arc<dyn Notifier>>,
     ) -> Result<Arc<Hub>, Failure> {
+        let catalog = self.catalog()?;
+        if let Some(problem) = self.parameter_problems(&catalog).into_iter().next() {
+            return Err(Failure::usage(problem).hint("`stanch config check` lists all problems"));
+        }
         more.extend(self.notifiers(&(Arc::clone(&ledger) as Arc<dyn Ledger>)));
-        self.hub_of(self.catalog()?, ledger, settings, more)
+        self.hub_of(catalog, ledger, settings, more)
     }
 
     /// The hub of a catalog, which tells `notifiers`.
@@ -264,6 +269,25 @@ impl Wire {
             notifiers,
         };
         Ok(Arc::new(Hub::new(ports, settings, catalog, self.models()?)))
+    }
+
+    /// What is wrong with the parameters that the configuration sets.
+    pub fn parameter_problems(&self, catalog: &Catalog) -> Vec<String> {
+        let check = |(name, settings): (&String, &Map<String, Value>)| {
+            let Some(remediation) = catalog.get(name) else {
+                return Some(format!(
+                    "`parameters` names `{name}`, which is no remediation"
+                ));
+            };
+            let error = remediation.check_settings(settings).err()?;
+            Some(format!("`parameters.{name}`: {error}"))
+        };
+        self.resolved
+            .config
+            .parameters
+            .iter()
+            .filter_map(check)
+            .collect()
     }
 
     /// The configured channels.

@@ -64,7 +64,7 @@ impl Ledger for Dying {
     async fn admit(
         &self,
         key: IdempotencyKey,
-        received: Received,
+        received: Arc<Received>,
         at: Timestamp,
     ) -> Result<Admission, LedgerError> {
         self.ledger.admit(key, received, at).await

@@ -92,7 +92,7 @@ async fn the_lowest_ceiling_counts() {
     back(Reach::Unit("root".to_owned())).await;
     back(Reach::Unit("root".to_owned())).await;
     let mut later = world.finding("logs");
-    later.at = later.at + std::time::Duration::from_hours(1);
+    later.at += std::time::Duration::from_hours(1);
     let states = world.deliver(&world.hub(), &later).await;
     assert_eq!(states[0].1.status, Status::Skipped);
 }

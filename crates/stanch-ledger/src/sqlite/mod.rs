@@ -40,6 +40,9 @@ use crate::{
 /// Reads at the same time; also the most connections that are kept for them.
 const READERS: usize = 8;
 
+/// The most rows that are read where they are asked for.
+const FEW: u32 = 20;
+
 /// Keeps everything in one file, which several processes may use at once.
 ///
 /// A write whose future is dropped may still be carried out.
@@ -138,6 +141,18 @@ impl SqliteLedger {
         result.await.map_err(|_| closed())?
     }
 
+    /// Reads a few rows by their key, here and now: with a write-ahead log that never waits for the
+    /// writer, and handing it to another thread would cost more than reading.
+    fn look_up<T>(
+        &self,
+        work: impl FnOnce(&File) -> Result<T, LedgerError>,
+    ) -> Result<T, LedgerError> {
+        let file = self.shared.reader()?;
+        let result = work(&file);
+        self.shared.put_back(file);
+        result
+    }
+
     /// Reads in a thread where waiting for the disk holds nobody up.
     async fn read<T: Send + 'static>(
         &self,
@@ -215,10 +230,10 @@ impl Ledger for SqliteLedger {
     async fn admit(
         &self,
         key: IdempotencyKey,
-        received: Received,
+        received: Arc<Received>,
         at: Timestamp,
     ) -> Result<Admission, LedgerError> {
-        let first = Sealed::new(Event::Received(received.clone().into()))?;
+        let first = Sealed::new(Event::Received(Received::clone(&received).into()))?;
         let (id, at) = (key.remediation_id(), to_millisecond(at));
         self.write(move |writer| writer.admit(id, received, first, at))
             .await
@@ -241,15 +256,17 @@ impl Ledger for SqliteLedger {
     }
 
     async fn entries(&self, id: RemediationId) -> Result<Vec<Entry>, LedgerError> {
-        self.read(move |file| file.entries(id, file.number(id)?))
-            .await
+        self.look_up(|file| file.entries(id, file.number(id)?))
     }
 
     async fn record(&self, id: RemediationId) -> Result<Record, LedgerError> {
-        self.read(move |file| file.record(id)).await
+        self.look_up(|file| file.record(id))
     }
 
     async fn query(&self, query: &Query) -> Result<Page, LedgerError> {
+        if query.limit <= FEW {
+            return self.look_up(|file| file.query(query));
+        }
         let query = query.clone();
         self.read(move |file| file.query(&query)).await
     }
@@ -266,12 +283,9 @@ impl Ledger for SqliteLedger {
         remediation: &str,
         since: Timestamp,
     ) -> Result<Attempts, LedgerError> {
-        let (account, resource_id) = (account.clone(), resource_id.to_owned());
-        let remediation = remediation.to_owned();
-        self.read(move |file| {
-            file.attempts(account.as_str(), &resource_id, &remediation, Millis(since))
+        self.look_up(|file| {
+            file.attempts(account.as_str(), resource_id, remediation, Millis(since))
         })
-        .await
     }
 
     async fn lock(
@@ -312,7 +326,7 @@ impl Ledger for SqliteLedger {
     }
 
     async fn dead_letter(&self, id: Digest) -> Result<Option<DeadLetter>, LedgerError> {
-        self.read(move |file| file.dead_letter(id)).await
+        self.look_up(|file| file.dead_letter(id))
     }
 
     async fn remove_dead_letter(&self, id: Digest) -> Result<bool, LedgerError> {

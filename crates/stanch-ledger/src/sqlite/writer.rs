@@ -2,7 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::mpsc,
+    sync::{Arc, mpsc},
     time::Duration,
 };
 
@@ -169,7 +169,7 @@ impl Writer {
     pub(super) fn admit(
         &mut self,
         id: RemediationId,
-        received: Received,
+        received: Arc<Received>,
         first: Sealed,
         at: Timestamp,
     ) -> Result<Admission, LedgerError> {
@@ -345,7 +345,7 @@ impl Writer {
             let record = Record::project(id, &live.state, live.events, live.updated_at);
             self.update_row(live.n, &record)
                 .map_err(|error| self.file.error(error))?;
-            if record.status.is_final() {
+            if record.status.is_final() || record.status.waits() {
                 self.live.remove(&id);
             }
         }

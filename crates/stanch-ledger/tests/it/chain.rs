@@ -182,7 +182,7 @@ fn forged() -> Vec<Entry> {
     let id = key(0).remediation_id();
     let mut prev = Digest::ZERO;
     let events = [
-        Event::Received(received(0).into()),
+        Event::Received((*received(0)).clone().into()),
         finished(Status::Success),
     ];
     let entries = (0..).zip(events).map(|(seq, event)| {

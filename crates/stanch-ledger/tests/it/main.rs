@@ -4,6 +4,7 @@
 mod chain;
 #[cfg(test)]
 mod crash;
+#[cfg(test)]
 mod directives;
 #[cfg(test)]
 mod sqlite;

@@ -377,7 +377,7 @@ pub fn any_event() -> impl Strategy<Value = Event> {
         Just(StepOutcome::Unknown)
     ];
     prop_oneof![
-        1 => Just(Event::Received(received(1).into())),
+        1 => Just(Event::Received((*received(1)).clone().into())),
         3 => any::<bool>().prop_map(planned),
         3 => prop_oneof![
             4 => Just(Verdict::Run),
@@ -463,7 +463,7 @@ proptest! {
         runtime.block_on(async {
             ledger.admit(key(1), received(1), NOON).await.unwrap();
             let mut live = State::admitted(received(1), NOON);
-            let mut stored: Vec<(Event, Timestamp)> = vec![(Event::Received(received(1).into()), NOON)];
+            let mut stored: Vec<(Event, Timestamp)> = vec![(Event::Received((*received(1)).clone().into()), NOON)];
             for event in events {
                 let at = noon_and(stored.len() as u64);
                 let appended = ledger.append(id, stored.len() as u64, vec![event.clone()], at).await;

@@ -23,9 +23,9 @@ fn ask() -> impl Strategy<Value = Ask> {
         prop::sample::select(vec![
             Query::all(),
             Query::unfinished(),
-            Query::account(received(n).account),
-            Query::resource(received(n).resource_id),
-            Query::finding(received(n).finding_id),
+            Query::account(received(n).account.clone()),
+            Query::resource(received(n).resource_id.clone()),
+            Query::finding(received(n).finding_id.clone()),
         ])
     });
     let bound = || prop::option::of((0..200u64).prop_map(noon_and));

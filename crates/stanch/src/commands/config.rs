@@ -60,6 +60,7 @@ fn check(wire: &Wire) -> Result<Exit, Failure> {
             ));
         }
     }
+    problems.extend(wire.parameter_problems(&catalog));
     for (id, member) in &config.accounts {
         if member.external_id.is_none() {
             problems.push(format!(

@@ -123,3 +123,28 @@ fn check_looks_at_what_the_configuration_names() {
     );
     assert_snapshot!("config-check", here.run(&["config", "check"]));
 }
+
+#[test]
+fn a_parameter_that_does_not_fit_is_told_before_anything_runs() {
+    let check = |line: &str, text: &str| {
+        let here = Workplace::new();
+        here.put("stanch.toml", format!("[parameters.{line}\n"));
+        here.run(&["config", "check"]).exits(1).says(text);
+        here.run_with(&["remediate", "-"], b"{}")
+            .exits(2)
+            .says(text);
+    };
+    check("S3Nothing]", "`S3Nothing`, which is no remediation");
+    check(
+        "S3AbortUnfinishedUploads]\nDay = 3",
+        "has no parameter `Day`",
+    );
+    check(
+        "S3AbortUnfinishedUploads]\nDays = \"many\"",
+        "it must be a whole number",
+    );
+    check(
+        "S3AbortUnfinishedUploads]\nBucket = \"mine\"",
+        "comes from the finding",
+    );
+}
