@@ -214,7 +214,7 @@ fn named(needed: &Needed, params: &Value, account: &AccountId, region: &Region) 
         if told && !is_said(&kind.name) {
             continue;
         }
-        let arns = arns_of(&pieces(format, account, region), params);
+        let arns = arns_of(&pieces(format, account, region), params, told);
         if kind.required {
             required.extend(arns);
         } else {
@@ -229,7 +229,8 @@ fn named(needed: &Needed, params: &Value, account: &AccountId, region: &Region) 
     }
 }
 
-fn arns_of(pieces: &[Piece], params: &Value) -> Vec<String> {
+/// `told`: the request says of what type its `ResourceId` is.
+fn arns_of(pieces: &[Piece], params: &Value, told: bool) -> Vec<String> {
     let whole: Vec<String> = members(params)
         .flat_map(|(_, values)| values)
         .filter(|text| is_of(text, pieces))
@@ -243,7 +244,7 @@ fn arns_of(pieces: &[Piece], params: &Value) -> Vec<String> {
         let values: Vec<&str> = match piece {
             Piece::Text(text) => vec![text],
             Piece::Name(name) => members(params)
-                .filter(|(member, _)| same(member, name))
+                .filter(|(member, _)| same(member, name) || (told && *member == "ResourceId"))
                 .flat_map(|(_, values)| values)
                 // Of a key an alias does not tell the id.
                 .filter(|value| name != "KeyId" || !value.starts_with("alias/"))

@@ -33,7 +33,7 @@ pub struct Wrong {
 }
 
 /// All that is known to be wrong and matters to a remediation.
-pub static WRONG: [Wrong; 7] = [
+pub static WRONG: [Wrong; 10] = [
     Wrong {
         maker: Maker::MiniStack,
         service: "iam",
@@ -87,6 +87,27 @@ pub static WRONG: [Wrong; 7] = [
         operations: &["UpdateDomainConfig"],
         only: &["OpenSearchLogAudit", "OpenSearchLogErrors"],
         because: "it ignores `LogPublishingOptions`",
+    },
+    Wrong {
+        maker: Maker::MiniStack,
+        service: "wafv2",
+        operations: &["GetRuleGroup"],
+        only: &["WafMeasureRuleGroup"],
+        because: "it ignores `ARN`",
+    },
+    Wrong {
+        maker: Maker::MiniStack,
+        service: "autoscaling",
+        operations: &["CreateLaunchConfiguration"],
+        only: &["AutoScalingReplaceLaunchConfiguration"],
+        because: "it drops most members of a launch configuration",
+    },
+    Wrong {
+        maker: Maker::MiniStack,
+        service: "cloudformation",
+        operations: &["UpdateStack"],
+        only: &["CloudFormationNotifyOfStackEvents"],
+        because: "it knows no `NotificationARNs`",
     },
 ];
 

@@ -148,7 +148,8 @@ def ministack_cloudtrail():
 
 def ministack_rds():
     """ModifyDBInstance changes the port (DBPortNumber), and at once the retention between two numbers
-    of days; ModifyDBCluster exports logs (CloudwatchLogsExportConfiguration)
+    of days, RebootDBInstance brings parameters into force (in-sync), and ModifyDBCluster exports logs
+    (CloudwatchLogsExportConfiguration)
     (https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/Overview.DBInstance.Modifying.html);
     MiniStack waits for the maintenance window with the one, and drops the others."""
     rds = service("rds")
@@ -163,6 +164,13 @@ def ministack_rds():
             record.get("PendingModifiedValues", {}).pop("BackupRetentionPeriod", None)
         if record and (port := rds._p(p, "DBPortNumber")):
             record.setdefault("Endpoint", {})["Port"] = int(port)
+        return answer
+
+    def rebooted(original, p):
+        answer = original(p)
+        record = rds._resolve_instance(rds._p(p, "DBInstanceIdentifier"))
+        for group in (record or {}).get("DBParameterGroups", []):
+            group["ParameterApplyStatus"] = "in-sync"
         return answer
 
     def types(p, deed):
@@ -190,6 +198,7 @@ def ministack_rds():
         return member(original(record), "EnabledCloudwatchLogsExports", kinds)
 
     wrap(rds, "_modify_db_instance", instance)
+    wrap(rds, "_reboot_db_instance", rebooted)
     wrap(rds, "_create_db_cluster", created)
     wrap(rds, "_modify_db_cluster", cluster)
     wrap(rds, "_cluster_xml", shown)
@@ -320,6 +329,15 @@ def moto_linked_roles():
     models.SERVICE_NAME_CONVERSION.update(
         {"config": "Config", "guardduty": "AmazonGuardDuty", "inspector2": "AmazonInspector2"}
     )
+
+
+def moto_user_data():
+    """User data of a launch configuration comes and goes encoded
+    (https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_CreateLaunchConfiguration.html); moto
+    encodes it once more."""
+    from moto.autoscaling import responses
+
+    responses.parse_user_data = lambda text: text
 
 
 def moto_stack_notifications():

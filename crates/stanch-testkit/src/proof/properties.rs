@@ -113,8 +113,9 @@ const STACK: usize = 16 << 20;
 
 async fn prove_one(world: &World, remediation: &Arc<Remediation>) -> Row {
     let mut verdicts = Vec::new();
+    let used = Used::default();
     for property in Property::ALL {
-        verdicts.push((property, judge(world, remediation, property).await));
+        verdicts.push((property, judge(world, remediation, property, &used).await));
     }
     let examples = remediation.examples.iter();
     Row {
@@ -142,13 +143,17 @@ impl Used {
 }
 
 /// Holds if it holds in at least one example and is broken in none.
-async fn judge(world: &World, remediation: &Arc<Remediation>, property: Property) -> Verdict {
+async fn judge(
+    world: &World,
+    remediation: &Arc<Remediation>,
+    property: Property,
+    used: &Used,
+) -> Verdict {
     let mut holds = false;
     let mut not_run = "all its examples are compliant".to_owned();
-    let used = Used::default();
     for example in &remediation.examples {
         let on = choose(remediation, example).map_or("no emulator", Maker::title);
-        let attempt = attempt(world, remediation, example, property, &used);
+        let attempt = attempt(world, remediation, example, property, used);
         let found = timeout(PATIENCE, attempt).await.unwrap_or_else(|_| {
             let why = format!("not over after {} seconds of real time", PATIENCE.as_secs());
             Ok(Found::Broken(why))
@@ -169,7 +174,7 @@ async fn judge(world: &World, remediation: &Arc<Remediation>, property: Property
         return Verdict::NotRun(not_run);
     }
     match property {
-        Property::LeastPrivilege => without_need(world, remediation, &used),
+        Property::LeastPrivilege => without_need(world, remediation, used),
         _ => Verdict::Holds,
     }
 }
@@ -197,7 +202,7 @@ fn without_need(world: &World, remediation: &Remediation, used: &Used) -> Verdic
     } else {
         let needless = needless.join("`, `");
         Verdict::Broken(format!(
-            "no example, fixed and undone, needs `{needless}`: add one"
+            "no example, fixed, interrupted and undone, needs `{needless}`: add one"
         ))
     }
 }
@@ -220,7 +225,7 @@ async fn attempt(
         Property::SendsThePlan => Box::pin(sends_the_plan(world, remediation, example)).await,
         Property::RunsOnce => Box::pin(runs_once(world, remediation, example)).await,
         Property::Undoes => Box::pin(undoes(world, remediation, example)).await,
-        Property::Survives => Box::pin(survives(world, remediation, example)).await,
+        Property::Survives => Box::pin(survives(world, remediation, example, used)).await,
         Property::LeastPrivilege => {
             Box::pin(least_privilege(world, remediation, example, used)).await
         }
@@ -350,15 +355,17 @@ async fn undoes(world: &World, remediation: &Remediation, example: &Example) -> 
     let (id, state) = stage.run(&case.event()).await?;
     hold!(state.status == Status::Success, "{}", ending(&state));
     let rollback = stage.hub().rollback(id, "a person", false, false).await?;
-    hold!(
-        rollback.status == Some(Status::Undone),
-        "the rollback ended {:?}: {:?}",
-        rollback.status,
-        rollback.error
-    );
     let after = stage
         .look(remediation, &case.planted.misconfiguration)
         .await?;
+    hold!(
+        rollback.status == Some(Status::Undone),
+        "the rollback ended {:?}: {:?}; before {}, now {}",
+        rollback.status,
+        rollback.error,
+        case.before.state,
+        after.state
+    );
     hold!(
         after.state == case.before.state,
         "before {}, after undo {}",
@@ -410,13 +417,24 @@ impl Mishap {
     }
 }
 
-async fn survives(world: &World, remediation: &Remediation, example: &Example) -> Finding {
+async fn survives(
+    world: &World,
+    remediation: &Remediation,
+    example: &Example,
+    used: &Used,
+) -> Finding {
     let (stage, case) = world.planted(remediation, example).await?;
     let requests = plan(&stage, &case).await?.writes().count();
     for request in 0..requests {
         for mishap in Mishap::ALL {
-            if let Found::Broken(why) =
-                Box::pin(survives_one(world, remediation, example, request, mishap)).await?
+            if let Found::Broken(why) = Box::pin(survives_one(
+                world,
+                remediation,
+                example,
+                (request, mishap),
+                used,
+            ))
+            .await?
             {
                 return Ok(Found::Broken(format!(
                     "request {} {mishap:?}: {why}",
@@ -432,8 +450,8 @@ async fn survives_one(
     world: &World,
     remediation: &Remediation,
     example: &Example,
-    request: usize,
-    mishap: Mishap,
+    (request, mishap): (usize, Mishap),
+    used: &Used,
 ) -> Finding {
     let (stage, case) = world.planted(remediation, example).await?;
     let gate = Gate::closed();
@@ -455,6 +473,7 @@ async fn survives_one(
     stage.clock.skip(LEASE);
     let hub = stage.hub();
     let state = stage.finish(&hub, id).await?;
+    used.add(&stage.judged.rulings());
     let after = stage
         .look(remediation, &case.planted.misconfiguration)
         .await?;
@@ -477,8 +496,16 @@ async fn survives_one(
         _ => hold!(false, "{}", ending(&state)),
     }
     let sent = stage.tap.writes();
+    let undo = state.undo.as_ref().map(|undo| undo.planned.plan.clone());
+    let undo = undo.and_then(|plan| serde_json::from_value::<Plan>(plan).ok());
+    // What the undo sends anew is meant: an instance that was stopped and started is stopped again.
+    let meant = |call: &Call| {
+        undo.iter()
+            .flat_map(Plan::writes)
+            .any(|known| known == call)
+    };
     for (index, call) in sent.iter().enumerate() {
-        let twice = sent.iter().skip(index + 1).any(|later| later == call);
+        let twice = sent.iter().skip(index + 1).any(|later| later == call) && !meant(call);
         let may_repeat = matches!(
             mishap,
             Mishap::FailedUnseen | Mishap::Refused | Mishap::KilledBefore
