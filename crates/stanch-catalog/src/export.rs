@@ -64,16 +64,12 @@ pub(crate) const OPTIONAL: &str = "Optional";
 pub const SCRIPT: &str = r#"import json
 
 import boto3
-from botocore.handlers import base64_encode_user_data
 
 
 def send(events, context):
-    client, operation = boto3.client(events["Service"]), events["Operation"]
-    # User data is encoded already.
-    event = f"before-parameter-build.{client.meta.service_model.service_id.hyphenize()}.{operation}"
-    client.meta.events.unregister(event, base64_encode_user_data)
+    client = boto3.client(events["Service"])
     names = {operation: name for name, operation in client.meta.method_to_api_mapping.items()}
-    answer = getattr(client, names[operation])(**events["Input"], **events["Optional"])
+    answer = getattr(client, names[events["Operation"]])(**events["Input"], **events["Optional"])
     return json.loads(json.dumps(answer, default=str))
 "#;
 

@@ -862,7 +862,10 @@ impl Observed<'_> {
         };
         let mut plan = self.into_plan(Stage::Undo, steps);
         // What an `each` went over may be empty now; afterwards it is read again.
-        let gone = before.reads.iter().filter(|read| !plan.reads.contains(read));
+        let gone = before
+            .reads
+            .iter()
+            .filter(|read| !plan.reads.contains(read));
         plan.reads.extend(gone.cloned().collect::<Vec<_>>());
         Ok(plan)
     }

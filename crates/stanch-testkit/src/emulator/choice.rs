@@ -33,7 +33,7 @@ pub struct Wrong {
 }
 
 /// All that is known to be wrong and matters to a remediation.
-pub static WRONG: [Wrong; 10] = [
+pub static WRONG: [Wrong; 9] = [
     Wrong {
         maker: Maker::MiniStack,
         service: "iam",
@@ -94,13 +94,6 @@ pub static WRONG: [Wrong; 10] = [
         operations: &["GetRuleGroup"],
         only: &["WafMeasureRuleGroup"],
         because: "it ignores `ARN`",
-    },
-    Wrong {
-        maker: Maker::MiniStack,
-        service: "autoscaling",
-        operations: &["CreateLaunchConfiguration"],
-        only: &["AutoScalingReplaceLaunchConfiguration"],
-        because: "it drops most members of a launch configuration",
     },
     Wrong {
         maker: Maker::MiniStack,

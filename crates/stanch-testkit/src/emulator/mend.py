@@ -331,13 +331,17 @@ def moto_linked_roles():
     )
 
 
-def moto_user_data():
-    """User data of a launch configuration comes and goes encoded
-    (https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_CreateLaunchConfiguration.html); moto
-    encodes it once more."""
-    from moto.autoscaling import responses
+def moto_delete_on_termination():
+    """DescribeVolumes tells whether an attached volume is deleted with its instance
+    (https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_VolumeAttachment.html); moto keeps it at the
+    instance only."""
+    from moto.ec2.models.elastic_block_store import VolumeAttachment
 
-    responses.parse_user_data = lambda text: text
+    def kept(self):
+        device = self.instance.block_device_mapping.get(self.device)
+        return bool(device and device.delete_on_termination)
+
+    VolumeAttachment.delete_on_termination = property(kept)
 
 
 def moto_stack_notifications():
