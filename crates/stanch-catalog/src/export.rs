@@ -443,19 +443,25 @@ impl Lower<'_> {
             } else {
                 format!("{}_{variant}", step.name)
             };
-            let request = if scripted {
+            let by_script = scripted.then(|| {
                 let (reference, output) = source(OPTIONAL);
                 declare(asked, &output, Type::StringMap);
-                script(step, name, params, &reference)
-            } else {
-                self.request(step, name, params)
-            };
+                reference
+            });
+            let request = self.request(step, name, params, by_script.as_deref());
             variants.push((variant, request));
         }
         Ok(variants)
     }
 
-    fn request(&self, step: &Step, name: String, mut params: Map<String, Value>) -> DocumentStep {
+    /// `by_script`: where the inputs are that the script sends besides `params`, if it is one.
+    fn request(
+        &self,
+        step: &Step,
+        name: String,
+        mut params: Map<String, Value>,
+        by_script: Option<&str>,
+    ) -> DocumentStep {
         match &step.action {
             Action::Call {
                 service,
@@ -463,11 +469,20 @@ impl Lower<'_> {
                 outputs,
                 ..
             } => {
-                let call = Call::new(service, operation, Value::Object(params));
-                let mut request = DocumentStep::call(name, &call);
+                let (mut request, root) = match by_script {
+                    Some(optional) => {
+                        let does = script(service, operation, params, optional);
+                        (DocumentStep::new(name, does), "$.Payload")
+                    }
+                    None => {
+                        let call = Call::new(service, operation, Value::Object(params));
+                        (DocumentStep::call(name, &call), "$")
+                    }
+                };
                 for output in outputs {
                     let kind = output.kind.parse().unwrap_or_default();
-                    request = request.output(&output.name, &output.select, kind);
+                    let select = output.select.replacen('$', root, 1);
+                    request = request.output(&output.name, select, kind);
                 }
                 request
             }
@@ -640,17 +655,8 @@ fn invoke(name: &str, payload: Value) -> DocumentStep {
     DocumentStep::new(name, Does::run(ActionName::InvokeLambdaFunction, inputs))
 }
 
-/// The step's request, sent by [`SCRIPT`].
-fn script(step: &Step, name: String, params: Map<String, Value>, optional: &str) -> DocumentStep {
-    let Action::Call {
-        service,
-        operation,
-        outputs,
-        ..
-    } = &step.action
-    else {
-        return DocumentStep::new(name, sleep(1));
-    };
+/// A request as [`SCRIPT`] sends it.
+fn script(service: &str, operation: &str, params: Map<String, Value>, optional: &str) -> Does {
     let payload = json!({
         "Service": service,
         "Operation": operation,
@@ -663,13 +669,7 @@ fn script(step: &Step, name: String, params: Map<String, Value>, optional: &str)
         ("Script".to_owned(), json!(SCRIPT)),
         ("InputPayload".to_owned(), payload),
     ]);
-    let mut request = DocumentStep::new(name, Does::run(ActionName::ExecuteScript, inputs));
-    for output in outputs {
-        let kind = output.kind.parse().unwrap_or_default();
-        let select = output.select.replacen('$', "$.Payload", 1);
-        request = request.output(&output.name, &select, kind);
-    }
-    request
+    Does::run(ActionName::ExecuteScript, inputs)
 }
 
 fn declare(step: &mut DocumentStep, name: &str, kind: Type) {
