@@ -12,5 +12,6 @@ mod command;
 mod configured;
 mod emulated;
 mod kill;
+mod ledger;
 mod offline;
 mod served;
