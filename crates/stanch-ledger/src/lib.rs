@@ -7,6 +7,7 @@
 //!
 //! *Invariant:* nothing here reads a clock. Times are passed in, in milliseconds.
 
+mod approval;
 mod canonical;
 mod chain;
 mod directive;
@@ -30,12 +31,14 @@ pub mod testing;
 mod verify;
 mod witness;
 
+pub use approval::{Approval, enough, same_person};
 pub use chain::{Break, Entry};
 pub use directive::{Directive, Directives, Given, Reach, Standing};
 pub use error::{LedgerError, StoreFault};
 pub use event::{
-    Decided, Event, Phase, Planned, Received, Route, Started, StepFinished, StepOutcome,
-    StepStarted, UndoPlanned, Verdict, Verified,
+    ApprovalRequest, Change, Consent, Cutover, Decided, Difference, Event, Means, Need, Phase,
+    Planned, Received, Route, Started, StepFinished, StepOutcome, StepStarted, UndoPlanned,
+    Verdict, Verified,
 };
 pub use export::export;
 pub use format::{Format, Selection, export_selection};
@@ -50,6 +53,6 @@ pub use proof::{ProofError, Proved, prove_consistency, prove_inclusion, verify_p
 pub use record::{ExecutionStatus, Record};
 pub use sealed::{SealedLedger, Sensitive, Vault, masked};
 pub use sqlite::SqliteLedger;
-pub use state::{Approval, Decision, IllegalTransition, Run, State, Status, Step, Undo};
+pub use state::{Decision, IllegalTransition, Run, State, Status, Step, Undo};
 pub use verify::{Fault, Problem, Report, Trust, verify_export, verify_ledger};
 pub use witness::{NotWitnessed, Witness};
