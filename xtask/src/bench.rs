@@ -34,7 +34,7 @@ pub struct Options {
 pub fn bench(options: &Options) -> Outcome {
     setup::setup()?;
     section("building");
-    let programs: [&[&str]; 4] = [
+    let programs: [&[&str]; 5] = [
         &["stanch"],
         &[
             "stanch-testkit",
@@ -45,6 +45,7 @@ pub fn bench(options: &Options) -> Outcome {
         ],
         &["stanch-hub", "--example", "pipeline-bench"],
         &["stanch-ledger", "--example", "ledger-bench"],
+        &["stanch-guard", "--example", "guard-bench"],
     ];
     for program in programs {
         let mut build = cargo();
@@ -74,6 +75,8 @@ pub fn bench(options: &Options) -> Outcome {
             .arg(folder.join("ledger.db"))
             .arg(&findings),
     )?;
+
+    let guard = figures(&mut Command::new(release.join("examples/guard-bench")))?;
 
     let mut text = String::from("<!-- Written by `cargo xtask bench`. -->\n# Figures\n\n");
     let machine = machine();
@@ -129,6 +132,16 @@ pub fn bench(options: &Options) -> Outcome {
             "… of the file verified",
             format!("{}/s", of(&ledger, "events_of_the_file_verified_per_second")),
             "≥ 200,000/s",
+        ),
+        (
+            "A decision of the guard with 200 policies, median",
+            format!(
+                "{:.0} µs",
+                of(&guard, "decision_us_median")
+                    .as_f64()
+                    .unwrap_or(f64::NAN)
+            ),
+            "≤ 200 µs",
         ),
         (
             "Release binary, all services inside",

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 /// Each crate with those of ours that it may use, tests aside. `stanch` and `stanch-testkit` may use
 /// all, and nothing may use them.
-const MAY_USE: [(&str, &[&str]); 8] = [
+const MAY_USE: [(&str, &[&str]); 9] = [
     ("stanch-types", &[]),
     ("stanch-syntax", &[]),
     ("stanch-models", &["stanch-types"]),
@@ -26,9 +26,19 @@ const MAY_USE: [(&str, &[&str]); 8] = [
     ),
     ("stanch-ledger", &["stanch-types"]),
     (
+        "stanch-guard",
+        &[
+            "stanch-catalog",
+            "stanch-ledger",
+            "stanch-syntax",
+            "stanch-types",
+        ],
+    ),
+    (
         "stanch-hub",
         &[
             "stanch-catalog",
+            "stanch-guard",
             "stanch-ledger",
             "stanch-models",
             "stanch-runbook",

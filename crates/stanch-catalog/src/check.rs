@@ -20,9 +20,9 @@ pub fn check(text: &str, models: &Models) -> Vec<Diagnostic> {
         models,
         found: &mut found,
     };
-    for list in ["read", "apply", "undo"] {
+    for list in ["read", "impact", "apply", "undo"] {
         for step in items(&root, list) {
-            let is_read = list == "read" || step.get("wait").is_some();
+            let is_read = matches!(list, "read" | "impact") || step.get("wait").is_some();
             checker.call(step, Some(is_read));
         }
     }
@@ -46,7 +46,7 @@ fn permission(root: &Node, error: &PolicyError) -> Diagnostic {
         PolicyError::NoResource { call, .. } => call.as_str(),
         _ => "",
     };
-    let at = ["read", "apply", "undo"]
+    let at = ["read", "impact", "apply", "undo"]
         .iter()
         .flat_map(|list| items(root, list))
         .filter_map(|step| step.get("call").or_else(|| step.get("wait")))

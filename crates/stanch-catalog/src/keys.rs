@@ -134,6 +134,11 @@ pub(crate) static FILE: Table = Table {
             "Cases in which it must not begin.",
         ),
         optional(
+            "impact",
+            Shape::ListOf(&PROBE),
+            "Facts about what the change may touch, for approvers and policies.",
+        ),
+        optional(
             "state",
             Shape::Expression,
             "What is compared for undo and drift; all reads if not given.",
@@ -256,6 +261,55 @@ pub(crate) static READ: Table = Table {
             "on",
             Shape::Texts,
             "The ARNs that the session policy is narrowed to, where they do not follow from the input.",
+        ),
+    ],
+};
+
+/// A member of `impact`
+pub(crate) static PROBE: Table = Table {
+    what: "an impact probe",
+    keys: &[
+        required(
+            "name",
+            Shape::Text,
+            "The name of the fact; policies call it `context.impact.<name>`.",
+        ),
+        required("title", Shape::Text, "What the fact says, for people."),
+        required(
+            "type",
+            Shape::OneOf(&["Integer", "Boolean", "String", "StringList", "Timestamp"]),
+            "The type of the fact.",
+        ),
+        required(
+            "call",
+            Shape::Text,
+            "Service and operation as boto3 names them; a read.",
+        ),
+        optional(
+            "with",
+            Shape::AnyMap,
+            "The input of the call. `past.now`, `past.day`, `past.week` and `past.month` are moments.",
+        ),
+        optional("when", Shape::Expression, "Not asked when false."),
+        optional(
+            "absent",
+            Shape::Texts,
+            "Error codes that mean that there is no such fact.",
+        ),
+        optional(
+            "pick",
+            Shape::Expression,
+            "The fact, of the answer; null where there is none.",
+        ),
+        optional(
+            "paginate",
+            Shape::Flag,
+            "Reads all pages and joins their lists.",
+        ),
+        optional(
+            "on",
+            Shape::Texts,
+            "The ARNs that a policy is narrowed to, where they do not follow from the input.",
         ),
     ],
 };

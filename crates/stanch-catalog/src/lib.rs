@@ -10,6 +10,7 @@ mod document;
 mod export;
 mod expression;
 pub mod function;
+mod impact;
 mod keys;
 mod parameter;
 mod parse;
@@ -25,6 +26,7 @@ pub use catalog::{Catalog, FileDiagnostic};
 pub use check::check;
 pub use export::{Export, ExportError, FUNCTION, SCRIPT};
 pub use expression::{Expression, ExpressionError, Scope};
+pub use impact::{FactType, Impact, Probe};
 pub use parameter::ParameterError;
 pub use parse::parse;
 pub use plan::{

@@ -11,6 +11,7 @@ use stanch_syntax::{Diagnostic, Entry, Kind, Limits, Node, Position};
 use crate::{
     expression::Expression,
     function,
+    impact::{FactType, Probe},
     keys::{self, count},
     parameter::WHOLE,
     plan::hex,
@@ -23,8 +24,8 @@ use crate::{
 
 /// Names that every scope has; an author cannot give them away.
 const GIVEN_NAMES: [&str; 4] = ["account", "region", "partition", "time"];
-/// Names that some scopes have: `from`, `each`, `undo`, and what follows a step with outputs.
-const RESERVED: [&str; 5] = ["resource", "finding", "item", "now", "steps"];
+/// Names that some scopes have: `from`, `each`, `undo`, `impact`, and what follows a step with outputs.
+const RESERVED: [&str; 6] = ["resource", "finding", "item", "now", "past", "steps"];
 
 /// Reads a remediation from the text of its file.
 ///
@@ -128,6 +129,13 @@ impl Parser {
             lets.extend(self.computed(node, &names));
             names = names.with([name.as_str()]);
         }
+        let probing = names.with(["past"]);
+        let mut impact = Vec::new();
+        for node in items(root, "impact") {
+            let name = text(node, "name").unwrap_or_default();
+            self.take(&mut taken, &name, at(node, "name"));
+            impact.extend(self.probe(node, &probing));
+        }
         let compliant = self.expression(root.get("compliant")?, &names);
         let refusals = items(root, "refuse")
             .iter()
@@ -176,6 +184,7 @@ impl Parser {
             lets,
             compliant: compliant?,
             refusals,
+            impact,
             state,
             apply,
             undo,
@@ -310,6 +319,20 @@ impl Parser {
             on: self.templates(node.get("on"), &inner),
             when: self.when(node, names),
             each,
+        })
+    }
+
+    fn probe(&mut self, node: &Node, names: &Names) -> Option<Probe> {
+        Some(Probe {
+            read: self.read(node, names)?,
+            title: text(node, "title")?,
+            kind: match text(node, "type")?.as_str() {
+                "Integer" => FactType::Integer,
+                "Boolean" => FactType::Boolean,
+                "StringList" => FactType::StringList,
+                "Timestamp" => FactType::Timestamp,
+                _ => FactType::String,
+            },
         })
     }
 
@@ -740,7 +763,7 @@ impl Parser {
                 mentions(node, &mut used);
             }
         }
-        for key in ["read", "let", "apply", "undo"] {
+        for key in ["read", "let", "impact", "apply", "undo"] {
             // The name of a step is no use of a parameter that is called so.
             let members = items(root, key).iter().filter_map(Node::as_map).flatten();
             for member in members.filter(|member| member.key != "name") {

@@ -12,6 +12,7 @@ use stanch_types::{AccountId, Call, CallError, ControlRef, Finding, Partition, R
 use crate::{
     expression::{Expression, ExpressionError, Scope},
     function,
+    impact::{self, Impact, Probe},
     parameter::ParameterError,
     remediation::{Action, Computed, Output, Read, Remediation, Step, Undo, Verify},
     template::{TemplateError, placeholder},
@@ -189,6 +190,9 @@ pub struct Plan {
     pub observed: Map<String, Value>,
     /// What is compared for undo and drift.
     pub state: Value,
+    /// Facts about what the change may touch. Not part of the hash: they change by themselves.
+    #[serde(default, skip_serializing_if = "Impact::is_empty")]
+    pub impact: Impact,
     /// Nothing is to be fixed; then there are no steps.
     pub compliant: bool,
     /// The calls that were made to observe, whose permissions a run needs again.
@@ -296,6 +300,35 @@ impl Plan {
         // Canonical JSON exists for every tree of JSON values.
         let text = serde_json_canonicalizer::to_vec(&decided).unwrap_or_default();
         hex(&Sha256::digest(text))
+    }
+
+    /// The probes of `remediation`, whose plan this is, with their calls. Their results go to
+    /// [`Impact::answer`].
+    pub fn probes<'r>(
+        &self,
+        remediation: &'r Remediation,
+        now: Timestamp,
+    ) -> Vec<(&'r Probe, Result<NextRead, PlanError>)> {
+        if self.compliant || remediation.impact.is_empty() {
+            return Vec::new();
+        }
+        let mut scope = Scope::new();
+        for (name, value) in [
+            ("account", json!(self.account)),
+            ("region", json!(self.region)),
+            ("partition", json!(self.partition)),
+            ("time", json!(self.time)),
+            ("past", impact::past(now)),
+        ] {
+            scope.set(name, &value);
+        }
+        for (name, value) in self.parameters.iter().chain(&self.observed) {
+            scope.set(name, value);
+        }
+        let probes = remediation.impact.iter();
+        probes
+            .filter_map(|probe| Some((probe, impact::call(probe, &scope).transpose()?)))
+            .collect()
     }
 
     /// The calls of the steps that change something, in order.
@@ -883,6 +916,7 @@ impl Observed<'_> {
             parameters: self.subject.parameters,
             observed: self.seen,
             state: self.state,
+            impact: Impact::default(),
             compliant: self.compliant,
             reads: self.reads,
             steps,
@@ -937,7 +971,7 @@ fn paired(items: Vec<Value>, values: Vec<Value>) -> Value {
 }
 
 /// An expression that is neither true nor false is an error: nothing is decided by accident.
-fn truth(name: &str, expression: &Expression, scope: &Scope) -> Result<bool, PlanError> {
+pub(crate) fn truth(name: &str, expression: &Expression, scope: &Scope) -> Result<bool, PlanError> {
     match evaluate(name, expression, scope)? {
         Value::Bool(flag) => Ok(flag),
         other => Err(PlanError::NotBoolean {

@@ -244,7 +244,10 @@ impl Remediation {
             with,
             on,
             ..
-        } in &self.reads
+        } in self
+            .reads
+            .iter()
+            .chain(self.impact.iter().map(|probe| &probe.read))
         {
             let call = Call::new(service, operation, outline(with, &scope));
             wanted.extend(permissions(models, &call, &outlines(on, &scope), &place)?);

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use stanch_types::ControlRef;
 
-use crate::{expression::Expression, template::Template};
+use crate::{expression::Expression, impact::Probe, template::Template};
 
 /// One fix for one misconfiguration of one type of resource.
 #[derive(Debug, Clone)]
@@ -38,6 +38,8 @@ pub struct Remediation {
     pub compliant: Expression,
     /// Cases in which it must not begin.
     pub refusals: Vec<Refusal>,
+    /// Facts about what the change may touch.
+    pub impact: Vec<Probe>,
     /// What is compared for undo and drift; all reads if not given.
     pub state: Option<Expression>,
     /// The requests that fix it.

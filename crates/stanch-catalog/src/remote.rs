@@ -210,6 +210,7 @@ impl About {
             parameters: self.parameters.clone(),
             observed: before.observed.clone(),
             state: before.state.clone(),
+            impact: crate::Impact::default(),
             compliant: false,
             reads: Vec::new(),
             steps: Vec::new(),

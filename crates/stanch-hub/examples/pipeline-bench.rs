@@ -21,7 +21,8 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use stanch_catalog::Catalog;
-use stanch_hub::{Account, ClassGuard, Hub, Limits, Ports, Settings, Source};
+use stanch_guard::{Automatic, Guard};
+use stanch_hub::{Account, Hub, Limits, Ports, Settings, Source};
 use stanch_ledger::{Ledger, Query, SqliteLedger, Status};
 use stanch_models::Models;
 use stanch_runbook::Ids;
@@ -122,7 +123,7 @@ async fn main() {
         directives: store,
         clock: Arc::new(Wall(Instant::now())),
         ids: Arc::new(One),
-        guard: Arc::new(ClassGuard::new(settings.automatic.clone())),
+        guard: Arc::new(Guard::built_in(&Automatic::default())),
         notifiers: Vec::new(),
     };
     let catalog = Arc::new(Catalog::embedded());

@@ -57,6 +57,8 @@ pub struct Source {
     pub name: String,
     /// The person who asked, where the source knows one: their findings are on the manual route.
     pub requester: Option<String>,
+    /// They proved a second factor.
+    pub mfa: bool,
 }
 
 impl Source {
@@ -66,6 +68,7 @@ impl Source {
         Self {
             name: name.into(),
             requester: None,
+            mfa: false,
         }
     }
 
@@ -75,6 +78,7 @@ impl Source {
         Self {
             name: name.into(),
             requester: Some(requester.into()),
+            mfa: false,
         }
     }
 }
@@ -267,6 +271,10 @@ impl Hub {
                 Route::Automatic
             },
             requester,
+            mfa: manual && source.mfa,
+            first_observed: finding.first_observed_at,
+            tags: resource.tags.clone(),
+            indicators: stanch_guard::indicators(&finding.raw),
         }
     }
 

@@ -4,9 +4,9 @@
 //! what a crash left. All IO goes through [`Ports`].
 
 mod approval;
+mod decide;
 mod execute;
 mod fresh;
-mod guard;
 mod intake;
 mod journal;
 mod observe;
@@ -27,26 +27,27 @@ use std::{
 };
 
 use stanch_catalog::{Catalog, Remediation};
+use stanch_guard::Guard;
 use stanch_ledger::{
     Directives, Lease, Ledger, LedgerError, Lock, Received, RemediationId, State, Status,
 };
 use stanch_models::Models;
 use stanch_runbook::{Ids, Operations};
 use stanch_types::{Clock, Sessions, chain};
+use tokio::sync::OnceCell;
 
 pub use approval::{
     ApprovalRule, Approvals, Approver, Asked, Claim, Links, NotOurs, Sheet, changes, foreseen,
     leaves, line, means, shown,
 };
-pub use guard::{Answer, Case, ClassGuard, Guard, Undecided};
 pub use intake::{Buried, Skipped, Source, Taken};
 pub use observe::observe;
 pub use pipeline::PlanFailure;
-pub use preview::{Preview, Previewed};
+pub use preview::{Explained, Preview, Previewed};
 pub use requests::RequestError;
 pub use rollout::{Ceiling, Mode, Move, Placed, Ring, Rollout};
 pub use schedule::{Job, Limits, Scheduler, Turn};
-pub use settings::{Account, Automatic, Budget, Settings};
+pub use settings::{Account, Budget, Settings};
 pub use switch::DirectiveError;
 pub use tell::{Audience, Message, NotTold, Notifier};
 pub use undo::{Drift, Rollback, Selection};
@@ -68,7 +69,7 @@ pub struct Ports {
     /// Identifiers.
     pub ids: Arc<dyn Ids>,
     /// What may run.
-    pub guard: Arc<dyn Guard>,
+    pub guard: Arc<Guard>,
     /// Who is told.
     pub notifiers: Vec<Arc<dyn Notifier>>,
 }
@@ -89,6 +90,8 @@ pub struct Hub {
     fresh: Fresh,
     /// The session policies of looking, by remediation.
     read_policies: Mutex<HashMap<String, String>>,
+    /// The guard knows what the ledger says.
+    seeded: OnceCell<()>,
 }
 
 impl Hub {
@@ -111,6 +114,7 @@ impl Hub {
             owner,
             fresh: Fresh::default(),
             read_policies: Mutex::default(),
+            seeded: OnceCell::new(),
         }
     }
 
@@ -238,6 +242,7 @@ impl Hub {
                 // It stands where it stood, and people know.
                 Ok(state) if state == before => return Ok(Some(state)),
                 Ok(state) => {
+                    self.ports.guard.ended(id, &state, self.ports.clock.now());
                     self.tell(id, &state).await?;
                     return Ok(Some(state));
                 }

@@ -28,11 +28,12 @@ use stanch_ledger::{
 use stanch_types::{Access, AccountId, Api, Region, Scope, chain};
 use tokio::sync::Mutex;
 
+use stanch_guard::Answer;
+
 use crate::{
     Hub, Ports,
     approval::{self, waits_at},
     execute::{Ran, Running},
-    guard::{Answer, Case},
     journal::Journal,
     observe::observe,
     rollout::Mode,
@@ -195,8 +196,7 @@ impl<'h> Work<'h> {
             Ok(remediation) => remediation,
             Err(reason) => return self.write([refused(reason)]).await,
         };
-        let now = self.hub.ports.clock.now();
-        let plan = match self.plan(&remediation, state).await {
+        let mut plan = match self.plan(&remediation, state).await {
             Ok(plan) => plan,
             Err(PlanFailure::Plan(PlanError::Refused { because })) => {
                 return self.write([refused(because)]).await;
@@ -204,7 +204,6 @@ impl<'h> Work<'h> {
             Err(error) => return self.fail(chain(&error)).await,
         };
         let requester = again(state);
-        let planned = recorded(&plan, requester);
         let ceiling = self.hub.ceiling(&state.received).await?;
         let ended = match ceiling.mode {
             _ if plan.compliant => Some((Status::NothingToDo, None)),
@@ -212,22 +211,16 @@ impl<'h> Work<'h> {
             _ => None,
         };
         if let Some((status, reason)) = ended {
+            let planned = recorded(&plan, requester);
             let events = [Event::Planned(planned), self.finished(status, reason)];
             return self.write(events).await;
         }
         let asked = requester.map(|person| asked_by(&state.received, person));
         let received = asked.as_ref().unwrap_or(&state.received);
-        let case = Case {
-            received,
-            remediation: &remediation,
-            plan: &plan,
-            now,
-        };
-        let guard = &self.hub.ports.guard;
-        let answer = guard.decide(&case).await.unwrap_or_else(|error| Answer {
-            verdict: Verdict::Refuse,
-            reasons: vec![error.to_string()],
-        });
+        let hub = self.hub;
+        let answer = hub
+            .decide(self.id, received, &remediation, &mut plan)
+            .await?;
         let answer = ceiling.over(answer, received.route);
         self.settle_on(state, plan, answer, requester).await
     }
@@ -245,15 +238,12 @@ impl<'h> Work<'h> {
         let Ok(remediation) = self.hub.remediation(&state.received) else {
             return self.fail(GONE).await;
         };
+        let verdict = answer.verdict;
         let mut events = vec![
             Event::Planned(planned),
-            Event::Decided(Decided {
-                verdict: answer.verdict,
-                reasons: answer.reasons,
-                by: self.hub.ports.guard.name(),
-            }),
+            Event::Decided(self.hub.decided(answer)),
         ];
-        if answer.verdict == Verdict::NeedsApproval
+        if verdict == Verdict::NeedsApproval
             && let Some(other) = self.waiting_already(state).await?
         {
             let reason = format!("remediation `{other}` waits for an approval of the same change");
@@ -262,7 +252,7 @@ impl<'h> Work<'h> {
             return self.write(events).await;
         }
         let person = requester.unwrap_or(&state.received.requester);
-        let asked = match answer.verdict {
+        let asked = match verdict {
             Verdict::NeedsApproval => self.request(state, person, &remediation, &plan).map(Some),
             Verdict::Run => self
                 .can_wait(state, person, &remediation, &plan)
@@ -367,9 +357,17 @@ impl<'h> Work<'h> {
             // what would be done then.
             return Ok(Turn::Later);
         }
-        let plan = match self.fresh.take() {
+        let fresh = self.fresh.take();
+        let is_resumed = fresh.is_none();
+        let mut plan = match fresh {
             Some((plan, since)) if !neighbours.touched(since, self.hub.settings.lease) => plan,
             _ => match self.plan(&remediation, state).await {
+                // Rules and windows may be others by now: what was begun anew is decided anew.
+                Ok(plan) if state.approval.is_none() && is_resumed => {
+                    return self
+                        .write([Event::Planned(recorded(&plan, again(state)))])
+                        .await;
+                }
                 Ok(plan) if plan.hash() == planned.plan_hash => plan,
                 Ok(plan) if state.approval.is_none() => {
                     return self
@@ -385,6 +383,18 @@ impl<'h> Work<'h> {
                 }
             },
         };
+        if state.approval.is_some() {
+            let hub = self.hub;
+            let answer = hub
+                .confirm(self.id, &state.received, &remediation, &mut plan)
+                .await?;
+            match answer.verdict {
+                Verdict::Run => {}
+                // The approval stands until it expires; recovery comes back.
+                Verdict::Defer { .. } => return Ok(Turn::Later),
+                _ => return self.fail(answer.reasons.join("; ")).await,
+            }
+        }
         let api = match self.acting(&plan).await {
             Ok(api) => api,
             Err(error) => {
@@ -748,6 +758,9 @@ pub(crate) fn refused(reason: String) -> Event {
         verdict: Verdict::Refuse,
         reasons: vec![reason],
         by: HUB.to_owned(),
+        rules: String::new(),
+        policies: Vec::new(),
+        urgent: false,
     })
 }
 

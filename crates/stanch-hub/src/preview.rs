@@ -1,13 +1,13 @@
 //! What would be done about an event: the plans, without an entry in the ledger and without a write.
 
 use serde::Serialize;
-use stanch_catalog::Plan;
-use stanch_ledger::{Digest, Received, Verdict};
+use stanch_catalog::{Plan, Remediation};
+use stanch_guard::{Answer, Explanation};
+use stanch_ledger::{Digest, LedgerError, Received, Verdict};
 use stanch_types::{Incoming, chain, event};
 
 use crate::{
     Hub,
-    guard::{Answer, Case},
     intake::{Buried, Skipped, Source},
     observe::observe,
     pipeline::PlanFailure,
@@ -41,6 +41,14 @@ pub struct Previewed {
     pub error: Option<String>,
 }
 
+/// A finding with the guard's decision about it, explained.
+pub struct Explained {
+    /// The finding.
+    pub received: Received,
+    /// The decision, or why there is none.
+    pub explanation: Result<Explanation, String>,
+}
+
 impl Hub {
     /// Plans what would be done about an event. Reads are made; nothing is written, neither to AWS
     /// nor to the ledger.
@@ -70,6 +78,35 @@ impl Hub {
         preview
     }
 
+    /// Says why the guard decides about an event's findings as it does. Reads are made; nothing is
+    /// written.
+    pub async fn explain(&self, source: &Source, bytes: &[u8]) -> Vec<Explained> {
+        let mut explained = Vec::new();
+        for incoming in event::read(bytes, &self.reading_options()) {
+            if let Incoming::Accepted { finding, route } = incoming {
+                for resource in &finding.resources {
+                    let received = self.received(source, &finding, resource, &route);
+                    let explanation = match &received.problem {
+                        Some(problem) => Err(problem.clone()),
+                        None => self.explain_one(&received).await,
+                    };
+                    explained.push(Explained {
+                        received,
+                        explanation,
+                    });
+                }
+            }
+        }
+        explained
+    }
+
+    async fn explain_one(&self, received: &Received) -> Result<Explanation, String> {
+        let remediation = self.remediation(received)?;
+        let mut plan = self.plan_of(&remediation, received).await?;
+        let explained = self.explained(received, &remediation, &mut plan).await;
+        explained.map_err(|error| chain(&error))
+    }
+
     async fn preview_one(&self, received: Received) -> Previewed {
         let mut previewed = Previewed {
             received,
@@ -88,7 +125,10 @@ impl Hub {
             Ok((plan, answer)) => {
                 previewed.plan_hash = Some(plan.hash());
                 previewed.plan = Some(plan);
-                if let Some(Answer { verdict, reasons }) = answer {
+                if let Some(Answer {
+                    verdict, reasons, ..
+                }) = answer
+                {
                     previewed.verdict = Some(verdict);
                     previewed.reasons = reasons;
                 }
@@ -99,34 +139,30 @@ impl Hub {
 
     async fn plan_now(&self, received: &Received) -> Result<(Plan, Option<Answer>), String> {
         let remediation = self.remediation(received)?;
-        let planned = async {
-            let subject = serde_json::from_value(received.subject.clone())?;
-            let api = self.reading(&remediation, received).await?;
-            let observed = observe(&*api, &self.models, remediation.observe(subject)).await?;
-            Ok::<Plan, PlanFailure>(observed.plan()?)
-        };
-        let plan = planned.await.map_err(|error| chain(&error))?;
+        let mut plan = self.plan_of(&remediation, received).await?;
         if plan.compliant {
             return Ok((plan, None));
         }
-        let now = self.ports.clock.now();
-        let case = Case {
-            received,
-            remediation: &remediation,
-            plan: &plan,
-            now,
+        let foreseen = async {
+            let answer = self.foreseen(received, &remediation, &mut plan).await?;
+            let ceiling = self.ceiling(received).await?;
+            Ok::<Answer, LedgerError>(ceiling.over(answer, received.route))
         };
-        let answer = self
-            .ports
-            .guard
-            .decide(&case)
-            .await
-            .map_err(|error| error.to_string())?;
-        let ceiling = self
-            .ceiling(received)
-            .await
-            .map_err(|error| chain(&error))?;
-        let answer = ceiling.over(answer, received.route);
+        let answer = foreseen.await.map_err(|error| chain(&error))?;
         Ok((plan, Some(answer)))
+    }
+
+    async fn plan_of(
+        &self,
+        remediation: &Remediation,
+        received: &Received,
+    ) -> Result<Plan, String> {
+        let planned = async {
+            let subject = serde_json::from_value(received.subject.clone())?;
+            let api = self.reading(remediation, received).await?;
+            let observed = observe(&*api, &self.models, remediation.observe(subject)).await?;
+            Ok::<Plan, PlanFailure>(observed.plan()?)
+        };
+        planned.await.map_err(|error| chain(&error))
     }
 }

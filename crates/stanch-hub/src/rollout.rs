@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use stanch_guard::Answer;
 use stanch_ledger::{
     Directive, LedgerError, Query, Reach, Received, Record, Route, Standing, State, Status, Verdict,
 };
@@ -11,7 +12,6 @@ use stanch_types::AccountId;
 
 use crate::{
     Hub,
-    guard::Answer,
     pipeline::HUB,
     settings::Settings,
     switch::{DirectiveError, Place},

@@ -19,8 +19,6 @@ pub struct Settings {
     pub paused: bool,
     /// How far the roll-out has come.
     pub rollout: Rollout,
-    /// What may run without being asked.
-    pub automatic: Automatic,
     /// What the operator sets of the remediations' parameters, by their names.
     pub parameters: BTreeMap<String, Map<String, Value>>,
     /// How often one remediation may try one resource.
@@ -51,24 +49,6 @@ pub struct Account {
     pub test: bool,
 }
 
-/// What runs on its own, by the class of the remediation.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Automatic {
-    /// Remediations that no user can notice.
-    pub safe: bool,
-    /// Names of `guarded` remediations that may run on their own all the same.
-    pub guarded: BTreeSet<String>,
-}
-
-impl Default for Automatic {
-    fn default() -> Self {
-        Self {
-            safe: true,
-            guarded: BTreeSet::new(),
-        }
-    }
-}
-
 /// The attempt budget of one remediation on one resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Budget {
@@ -96,7 +76,6 @@ impl Default for Settings {
             accounts: BTreeMap::new(),
             paused: false,
             rollout: Rollout::default(),
-            automatic: Automatic::default(),
             parameters: BTreeMap::new(),
             budget: Budget::default(),
             workers: 32,

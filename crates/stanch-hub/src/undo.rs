@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use stanch_catalog::{Plan, Remediation};
+use stanch_guard::Answer;
 use stanch_ledger::{
     Decided, Event, LedgerError, Phase, Query, Received, Record, RemediationId, Route, State,
     Status, UndoPlanned, Verdict,
@@ -18,7 +19,6 @@ use stanch_types::{AccountId, chain};
 use crate::{
     Hub,
     execute::Ran,
-    guard::{Answer, Case},
     pipeline::{GONE, HUB, PlanFailure, Turn, Work, answers, kept, remaining},
     requests::RequestError,
 };
@@ -369,7 +369,7 @@ impl Hub {
         }
         let answer = self
             .judge(&state.received, by, &remediation, &plan, drifted)
-            .await;
+            .await?;
         let mut rollback = Rollback {
             verdict: answer.verdict,
             reasons: answer.reasons.clone(),
@@ -400,15 +400,12 @@ impl Hub {
         by: &str,
     ) -> Result<(), LedgerError> {
         let state = work.state().await;
-        let decided = Decided {
-            verdict: answer.verdict,
-            reasons: answer.reasons,
-            by: self.ports.guard.name(),
-        };
+        let verdict = answer.verdict;
+        let decided = self.decided(answer);
         let refusal = decided.reasons.join("; ");
         let reason = "a person asked for it".to_owned();
         let mut events = vec![undo_planned(plan, reason, by, Some(decided))];
-        match answer.verdict {
+        match verdict {
             Verdict::Run => work.looked = true,
             Verdict::NeedsApproval => events.push(
                 work.request(&state, by, remediation, plan)
@@ -430,30 +427,16 @@ impl Hub {
         remediation: &Remediation,
         plan: &Plan,
         drifted: bool,
-    ) -> Answer {
+    ) -> Result<Answer, LedgerError> {
         let received = asked_by(received, by);
-        let case = Case {
-            received: &received,
-            remediation,
-            plan,
-            now: self.ports.clock.now(),
-        };
-        let mut answer = self
-            .ports
-            .guard
-            .decide(&case)
-            .await
-            .unwrap_or_else(|error| Answer {
-                verdict: Verdict::Refuse,
-                reasons: vec![error.to_string()],
-            });
+        let mut answer = self.taken_back(&received, remediation, plan).await?;
         if drifted && answer.verdict == Verdict::Run {
             answer.verdict = Verdict::NeedsApproval;
             let reason =
                 "somebody else has changed the resource since, and `--force` overwrites that";
             answer.reasons.push(reason.to_owned());
         }
-        answer
+        Ok(answer)
     }
 
     /// The changes that a selection means, the newest first.

@@ -51,7 +51,7 @@ pub struct Break {
 
 impl Entry {
     /// The version that is written: one more whenever an event gets a new member.
-    pub const VERSION: u32 = 1;
+    pub const VERSION: u32 = 2;
 
     /// All but the event.
     pub(crate) const fn header(&self) -> Header {
@@ -281,7 +281,7 @@ impl Chain {
     pub(crate) fn follow(&mut self, header: &Header, body: Option<Digest>) -> Result<(), Break> {
         let Self { id, seq, prev } = *self;
         let broken = |problem| Err(Break { id, seq, problem });
-        if header.v != Entry::VERSION {
+        if header.v == 0 || header.v > Entry::VERSION {
             return broken("was written by a version that is not known here");
         }
         if header.id != id {

@@ -1,5 +1,7 @@
 //! What can happen to a remediation.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -204,6 +206,18 @@ pub struct Received {
     pub route: Route,
     /// The person or system that asked: an ARN, a user name, an event source.
     pub requester: String,
+    /// The person asked with a second factor.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub mfa: bool,
+    /// When the product first saw it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_observed: Option<Timestamp>,
+    /// The resource's tags as the finding has them; empty also where nobody looked them up.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tags: BTreeMap<String, String>,
+    /// Public addresses, domains and hashes that the finding names.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub indicators: BTreeSet<String>,
 }
 
 /// A plan, and what it was made from.
@@ -248,8 +262,17 @@ pub struct Decided {
     /// Why, one sentence each.
     #[serde(default)]
     pub reasons: Vec<String>,
-    /// Which guard or policy set decided, with its hash.
+    /// Which guard or policy set decided.
     pub by: String,
+    /// SHA-256 over all rules that it decided by; empty where no guard was asked.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub rules: String,
+    /// The policies that decided, by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub policies: Vec<String>,
+    /// Threat intelligence knows an indicator of the finding.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub urgent: bool,
 }
 
 /// What people are asked for.

@@ -65,6 +65,10 @@ pub fn received(n: u64) -> Arc<Received> {
         problem: None,
         route: Route::Automatic,
         requester: "arn:aws:events:eu-central-1:000000000000:rule/stanch".to_owned(),
+        mfa: false,
+        first_observed: None,
+        tags: [].into(),
+        indicators: [].into(),
     };
     received.into()
 }
@@ -87,7 +91,10 @@ pub fn decided(verdict: Verdict) -> Event {
     Event::Decided(Decided {
         verdict,
         reasons: vec!["because".to_owned()],
-        by: "guard@sha256:0".to_owned(),
+        by: "cedar 0".to_owned(),
+        rules: "0".to_owned(),
+        policies: vec!["p".to_owned()],
+        urgent: false,
     })
 }
 

@@ -118,6 +118,9 @@ pub enum Command {
     /// What can be fixed, and how
     #[command(subcommand)]
     Catalog(Catalog),
+    /// What may be changed: policies, windows, exemptions, limits
+    #[command(subcommand)]
+    Policy(Policy),
     /// Systems Manager Automation documents
     #[command(subcommand)]
     Runbook(Runbook),
@@ -238,6 +241,9 @@ pub struct Person {
     /// Who asks, for the record [default: `requester` of the configuration, else your user name]
     #[arg(long = "as", value_name = "PERSON")]
     pub name: Option<String>,
+    /// The code that your MFA device shows (`guard.people.<you>.mfa_serial`); AWS checks it
+    #[arg(long, value_name = "CODE")]
+    pub mfa: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -458,6 +464,28 @@ pub struct Export {
 pub enum ExportFormat {
     /// A remediation and a rollback runbook each, as YAML
     Ssm,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Policy {
+    /// Write starter policies, under which nothing runs by itself
+    Init {
+        /// The file; it must not exist
+        #[arg(default_value = "policies/stanch.cedar")]
+        file: PathBuf,
+    },
+    /// Check everything that the guard decides by
+    Check,
+    /// Show what policies can speak of, as a Cedar schema
+    Schema,
+    /// Say which policies decide about a finding, and what would change that; reads are made
+    Explain(Finding),
+    /// Play cases with the answers that are expected
+    Test {
+        /// Files of cases
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+    },
 }
 
 #[derive(Debug, Args)]

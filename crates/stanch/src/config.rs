@@ -10,12 +10,12 @@ use std::{
     time::Duration,
 };
 
+use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use stanch_catalog::Class;
-use stanch_hub::{
-    Account, ApprovalRule, Approvals, Automatic, Budget, Limits, Ring, Rollout, Settings,
-};
+use stanch_guard::{Automatic, Breaker, Placement};
+use stanch_hub::{Account, ApprovalRule, Approvals, Budget, Limits, Ring, Rollout, Settings};
 use stanch_types::{AccountId, Region, Secret};
 
 /// The file that is read when no other is named.
@@ -48,6 +48,8 @@ pub struct Config {
     pub automatic: AutomaticSection,
     /// From plans only to automatic fixes, ring by ring.
     pub rollout: RolloutSection,
+    /// What decides whether a change may be made.
+    pub guard: GuardSection,
     /// How often a remediation may try one resource.
     pub budget: BudgetSection,
     /// How much may run at once.
@@ -136,11 +138,14 @@ pub struct Member {
     pub role: Option<String>,
     /// The regions to act in; all if absent.
     pub regions: Option<BTreeSet<Region>>,
-    /// The path of its organizational unit: `root/prod/payments`.
-    pub ou: Option<String>,
     /// Findings of a test account are skipped.
     #[serde(default)]
     pub test: bool,
+    /// The path of its organizational unit: `root/prod/payments`.
+    pub ou: Option<String>,
+    /// Its tags, for policies.
+    #[serde(default)]
+    pub tags: BTreeMap<String, String>,
 }
 
 /// What runs without being asked.
@@ -179,6 +184,56 @@ fn switch<'de, D: serde::Deserializer<'de>>(from: D) -> Result<bool, D::Error> {
         ),
         _ => true,
     })
+}
+
+/// What decides whether a change may be made.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GuardSection {
+    /// A file or folder of Cedar policies, which then replace `automatic`.
+    pub policies: Option<PathBuf>,
+    /// Change calendars, as iCalendar files.
+    pub calendars: Vec<PathBuf>,
+    /// A file of exemptions.
+    pub exemptions: Option<PathBuf>,
+    /// Feeds of threat intelligence.
+    pub threat_feeds: Vec<PathBuf>,
+    /// People that policies know.
+    pub people: BTreeMap<String, PersonSection>,
+    /// Changes an hour in one account.
+    pub per_account: Option<u32>,
+    /// Changes an hour for one control.
+    pub per_control: Option<u32>,
+    /// Changes an hour on one type of resource.
+    pub per_resource_type: Option<u32>,
+    /// Changes a day that are made by themselves to findings older than the ledger.
+    pub backlog: u32,
+    /// When failures stop a remediation from running by itself.
+    pub breaker: BreakerSection,
+}
+
+/// A person that policies know.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PersonSection {
+    /// Their roles.
+    #[serde(default)]
+    pub roles: BTreeSet<String>,
+    /// The serial number of their MFA device: its ARN.
+    pub mfa_serial: Option<String>,
+}
+
+/// When failures stop a remediation from running by itself.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BreakerSection {
+    /// How many of the last runs are looked at; 0 is off.
+    pub runs: u32,
+    /// It opens when this part of them failed.
+    pub rate: f64,
+    /// How long failures count.
+    #[serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")]
+    pub period: Duration,
 }
 
 /// How often a remediation may try one resource.
@@ -350,7 +405,7 @@ pub struct Gameday {
 
 /// The defaults, which are also the list of what can be set.
 fn defaults() -> Value {
-    let settings = Settings::default();
+    let (settings, automatic) = (Settings::default(), Automatic::default());
     json!({
         "ledger": "stanch.db",
         "logs": null,
@@ -367,12 +422,24 @@ fn defaults() -> Value {
         },
         "accounts": {},
         "parameters": {},
-        "automatic": { "safe": settings.automatic.safe, "guarded": [] },
+        "automatic": { "safe": automatic.safe, "guarded": [] },
         "rollout": {
             "rings": [],
             "failure_rate": settings.rollout.failure_rate,
             "window": "1h",
             "minimum": settings.rollout.minimum,
+        },
+        "guard": {
+            "policies": null,
+            "calendars": [],
+            "exemptions": null,
+            "threat_feeds": [],
+            "people": {},
+            "per_account": null,
+            "per_control": null,
+            "per_resource_type": null,
+            "backlog": 20,
+            "breaker": { "runs": 10, "rate": 0.5, "period": "1h" },
         },
         "budget": { "attempts": settings.budget.attempts, "period": "24h", "cool_down": "5m" },
         "limits": {
@@ -555,12 +622,16 @@ fn variable(key: &str) -> String {
 }
 
 /// Values that name a file or folder: those of the configuration file are relative to it.
-const PATHS: [&str; 9] = [
+const PATHS: [&str; 13] = [
     "ledger",
     "logs",
     "audit.key",
     "audit.vault",
     "catalog_dirs",
+    "guard.policies",
+    "guard.calendars",
+    "guard.exemptions",
+    "guard.threat_feeds",
     "aws.service_models",
     "approval.link_key_file",
     "serve.secret_file",
@@ -760,10 +831,6 @@ impl Config {
                 window: self.rollout.window,
                 minimum: self.rollout.minimum,
             },
-            automatic: Automatic {
-                safe: self.automatic.safe,
-                guarded: self.automatic.guarded.clone(),
-            },
             parameters: self.parameters.clone(),
             budget: Budget {
                 attempts: self.budget.attempts,
@@ -793,7 +860,50 @@ impl Config {
             },
             settle: self.limits.settle,
             lease: self.limits.lease,
-            ..Settings::default()
+        }
+    }
+
+    /// What the guard needs of it beside files.
+    #[must_use]
+    pub fn rules(&self) -> stanch_guard::Rules {
+        let GuardSection {
+            people,
+            per_account,
+            per_control,
+            per_resource_type,
+            backlog,
+            breaker,
+            ..
+        } = &self.guard;
+        let placements = self.accounts.iter().map(|(id, member)| {
+            let placement = Placement {
+                ou: member.ou.clone(),
+                tags: member.tags.clone(),
+            };
+            (id.clone(), placement)
+        });
+        stanch_guard::Rules {
+            policies: stanch_guard::Source::BuiltIn(Automatic {
+                safe: self.automatic.safe,
+                guarded: self.automatic.guarded.clone(),
+            }),
+            accounts: placements.collect(),
+            people: people
+                .iter()
+                .map(|(name, person)| (name.clone(), person.roles.clone()))
+                .collect(),
+            limits: stanch_guard::Limits {
+                per_account: *per_account,
+                per_control: *per_control,
+                per_resource_type: *per_resource_type,
+                breaker: (breaker.runs > 0).then(|| Breaker {
+                    runs: breaker.runs,
+                    rate: breaker.rate,
+                    period: breaker.period.try_into().unwrap_or(SignedDuration::MAX),
+                }),
+                backlog: Some(*backlog),
+            },
+            ..stanch_guard::Rules::default()
         }
     }
 }

@@ -8,13 +8,14 @@ use std::{
     sync::Arc,
 };
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use stanch_aws::{
     Client, Environment, MemberRole, MemberSessions, SessionsSetup, Setup, SystemClock,
     SystemRandom,
 };
 use stanch_catalog::{Catalog, FileDiagnostic};
-use stanch_hub::{ClassGuard, Hub, Links, Notifier, Ports, Settings};
+use stanch_guard::{File, Guard, Rules, Source};
+use stanch_hub::{Hub, Links, Notifier, Ports, Settings};
 use stanch_ledger::{
     Checkpoint, Directives, KeyFile, Ledger, SealedLedger, Signer as _, SqliteLedger, Vault,
     VerifierKey, Witness,
@@ -22,7 +23,7 @@ use stanch_ledger::{
 use stanch_models::{Models, Service};
 use stanch_runbook::Ids;
 use stanch_syntax::Severity;
-use stanch_types::{Clock, Region};
+use stanch_types::{Api as _, Call, Clock, Region};
 
 use crate::{
     cli::Global,
@@ -213,6 +214,57 @@ impl Wire {
         Ok((catalog, own))
     }
 
+    /// The configured guard.
+    pub fn guard(&self, catalog: &Catalog) -> Result<Guard, Failure> {
+        let rules = self.rules()?;
+        Guard::load(rules, catalog, self.clock.now()).map_err(|problems| {
+            Failure::usage(format!("the guard cannot be used:\n{problems}"))
+                .hint("nothing runs until its files are right; `stanch policy check` checks them")
+        })
+    }
+
+    /// What the guard is made of, its files read.
+    pub fn rules(&self) -> Result<Rules, Failure> {
+        let config = &self.resolved.config;
+        let read = |path: &PathBuf| {
+            let text = fs::read_to_string(path).map_err(|error| {
+                Failure::usage(format!("cannot read `{}`: {error}", path.display()))
+                    .hint("nothing runs without what the guard decides by: correct `guard.*`")
+            })?;
+            Ok(File {
+                path: path.to_string_lossy().into_owned(),
+                text,
+            })
+        };
+        let all = |paths: &[PathBuf]| {
+            paths
+                .iter()
+                .map(read)
+                .collect::<Result<Vec<File>, Failure>>()
+        };
+        let mut rules = config.rules();
+        if let Some(path) = &config.guard.policies {
+            for key in ["automatic.safe", "automatic.guarded"] {
+                let origin = self.resolved.origins.get(key).map(|(_, origin)| origin);
+                if origin.is_some_and(|origin| *origin != Origin::Default) {
+                    let message = format!("`{key}` and `guard.policies` are both set");
+                    return Err(Failure::usage(message).hint("say it in the policies"));
+                }
+            }
+            rules.policies = Source::Files(if path.is_dir() {
+                let files = read_files(path, &["cedar"])?;
+                let files = files.into_iter().map(|(path, text)| File { path, text });
+                files.collect()
+            } else {
+                vec![read(path)?]
+            });
+        }
+        rules.calendars = all(&config.guard.calendars)?;
+        rules.exemptions = config.guard.exemptions.as_ref().map(read).transpose()?;
+        rules.feeds = all(&config.guard.threat_feeds)?;
+        Ok(rules)
+    }
+
     /// The ledger, made if there is none.
     pub fn ledger(&self) -> Result<Arc<SqliteLedger>, Failure> {
         if let Some(ledger) = self.ledger.get() {
@@ -345,15 +397,17 @@ impl Wire {
         let mut settings = settings;
         settings.approval.links = self.links()?;
         more.extend(self.notifiers(&(Arc::clone(&ledger) as Arc<dyn Ledger>)));
-        self.hub_of(catalog, ledger, settings, more)
+        let guard = self.guard(&catalog)?;
+        self.hub_of(catalog, ledger, settings, guard, more)
     }
 
-    /// The hub of a catalog, which tells `notifiers`.
+    /// The hub of a catalog, which asks `guard` and tells `notifiers`.
     pub fn hub_of<L: Ledger + Directives + 'static>(
         &self,
         catalog: Arc<Catalog>,
         ledger: Arc<L>,
         settings: Settings,
+        guard: Guard,
         notifiers: Vec<Arc<dyn Notifier>>,
     ) -> Result<Arc<Hub>, Failure> {
         let ports = Ports {
@@ -366,7 +420,7 @@ impl Wire {
             },
             clock: Arc::clone(&self.clock),
             ids: Arc::new(RandomIds),
-            guard: Arc::new(ClassGuard::new(settings.automatic.clone())),
+            guard: Arc::new(guard),
             notifiers,
         };
         Ok(Arc::new(Hub::new(ports, settings, catalog, self.models()?)))
@@ -444,6 +498,26 @@ impl Wire {
             notifiers.push(Arc::new(webhook.of(person)));
         }
         notifiers
+    }
+
+    /// Asks AWS whether this code is what the person's MFA device shows. A code counts once.
+    pub async fn second_factor(&self, person: &str, code: &str) -> Result<(), Failure> {
+        let known = self.resolved.config.guard.people.get(person);
+        let Some(serial) = known.and_then(|known| known.mfa_serial.clone()) else {
+            return Err(
+                Failure::usage(format!("the MFA device of `{person}` is not known"))
+                    .hint("set `guard.people.<person>.mfa_serial` to its ARN"),
+            );
+        };
+        let call = Call::new(
+            "sts",
+            "GetSessionToken",
+            json!({"SerialNumber": serial, "TokenCode": code, "DurationSeconds": 900}),
+        );
+        let answer = self.client(self.region(None)?)?.call(&call).await;
+        answer.map(drop).map_err(|error| {
+            Failure::of(&error).hint("wait for the next code of the device, and try again")
+        })
     }
 
     /// Who asks: the flag, the configuration, or the user's name.

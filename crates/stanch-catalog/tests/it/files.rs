@@ -45,3 +45,21 @@ fn every_call_fits_the_api_models() {
         assert!(found.is_empty(), "{path}: {}", shown.join("\n"));
     }
 }
+
+/// Policies speak of a fact by its name, whatever file it comes from.
+#[test]
+fn a_fact_has_one_type_everywhere() {
+    let mut types = std::collections::BTreeMap::new();
+    for remediation in Catalog::embedded().iter() {
+        for probe in &remediation.impact {
+            let name = probe.read.name.clone();
+            let known = *types.entry(name).or_insert(probe.kind);
+            assert_eq!(
+                known, probe.kind,
+                "{}: {}",
+                remediation.name, probe.read.name
+            );
+        }
+    }
+    assert!(types.len() >= 6, "{types:?}");
+}

@@ -221,6 +221,21 @@ fn page(one: &Remediation, path: &str, models: &Models) -> String {
         line(&mut text, &format!("**No undo:** {}\n", cell(because)));
     }
 
+    if !one.impact.is_empty() {
+        line(&mut text, "| What it may touch | |\n|---|---|");
+        for probe in &one.impact {
+            let read = &probe.read;
+            line(
+                &mut text,
+                &format!(
+                    "| `{}` | {}, by `{}.{}` |",
+                    read.name, probe.title, read.service, read.operation
+                ),
+            );
+        }
+        line(&mut text, "");
+    }
+
     line(&mut text, "| Answers to | |\n|---|---|");
     let mut claims: Vec<(&str, Vec<&str>)> = Vec::new();
     for control in &one.controls {

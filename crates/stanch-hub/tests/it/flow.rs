@@ -232,7 +232,7 @@ async fn a_lost_answer_is_looked_up_and_not_sent_again() {
 #[tokio::test(start_paused = true)]
 async fn guarded_waits_for_an_approval_of_this_very_plan() {
     let mut world = World::new();
-    world.settings.automatic.guarded.clear();
+    world.automatic.guarded.clear();
     world.bucket("logs").await;
     let (id, state) = world.fix("logs").await;
     assert_eq!(state.status, Status::AwaitingApproval);
@@ -263,7 +263,7 @@ async fn guarded_waits_for_an_approval_of_this_very_plan() {
 #[tokio::test(start_paused = true)]
 async fn people_are_asked_once_for_one_change() {
     let mut world = World::new();
-    world.settings.automatic.guarded.clear();
+    world.automatic.guarded.clear();
     world.bucket("logs").await;
     let (first, _) = world.fix("logs").await;
     tokio::time::advance(Duration::from_hours(12)).await;
@@ -275,7 +275,7 @@ async fn people_are_asked_once_for_one_change() {
 #[tokio::test(start_paused = true)]
 async fn an_approval_in_time_or_never() {
     let mut world = World::new();
-    world.settings.automatic.guarded.clear();
+    world.automatic.guarded.clear();
     world.bucket("logs").await;
     let (id, _) = world.fix("logs").await;
     tokio::time::advance(Duration::from_hours(25)).await;
@@ -292,7 +292,7 @@ async fn an_approval_in_time_or_never() {
 #[tokio::test(start_paused = true)]
 async fn nobody_approves_their_own_request() {
     let mut world = World::new();
-    world.settings.automatic.guarded.clear();
+    world.automatic.guarded.clear();
     world.bucket("logs").await;
     let (id, state) = world.fix("logs").await;
     let own = world.hub().approve(id, &state.received.requester).await;
@@ -305,7 +305,7 @@ async fn nobody_approves_their_own_request() {
 #[tokio::test(start_paused = true)]
 async fn a_person_may_run_what_is_guarded() {
     let mut world = World::new();
-    world.settings.automatic.guarded.clear();
+    world.automatic.guarded.clear();
     world.bucket("logs").await;
     let hub = world.hub();
     let event = world.finding("logs").security_hub_event().to_string();

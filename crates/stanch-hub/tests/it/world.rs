@@ -7,7 +7,8 @@ use std::sync::{
 
 use serde_json::{Value, json};
 use stanch_catalog::Catalog;
-use stanch_hub::{Account, Approvals, ClassGuard, Hub, Notifier, Ports, Settings, Source};
+use stanch_guard::{Automatic, Guard};
+use stanch_hub::{Account, Approvals, Hub, Notifier, Ports, Settings, Source};
 use stanch_ledger::{Directives, Ledger, MemoryLedger, RemediationId, State};
 use stanch_models::Models;
 use stanch_runbook::Ids;
@@ -31,6 +32,7 @@ pub struct World {
     pub directives: Arc<dyn Directives>,
     pub clock: Arc<FakeClock>,
     pub settings: Settings,
+    pub automatic: Automatic,
     pub catalog: Arc<Catalog>,
     pub notifiers: Vec<Arc<dyn Notifier>>,
     pub models: Arc<Models>,
@@ -51,10 +53,6 @@ impl World {
         let ledger = Arc::new(MemoryLedger::default());
         let mut settings = Settings::default();
         settings.accounts.insert(account(), Account::default());
-        settings
-            .automatic
-            .guarded
-            .insert("S3BlockPublicAccess".to_owned());
         settings.approval = Approvals::by("security", &["alice", "bob", "carol"]);
         Self {
             tap: Tap::new(Arc::new(aws.clone())),
@@ -63,6 +61,10 @@ impl World {
             ledger,
             clock: Arc::new(FakeClock::default()),
             settings,
+            automatic: Automatic {
+                safe: true,
+                guarded: ["S3BlockPublicAccess".to_owned()].into(),
+            },
             catalog: {
                 let mut catalog = Catalog::embedded();
                 assert_eq!(catalog.extend([stanch_testkit::TWO_STEPS]), []);
@@ -81,7 +83,7 @@ impl World {
             directives: Arc::clone(&self.directives),
             clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
             ids: Arc::new(Counter::default()),
-            guard: Arc::new(ClassGuard::new(self.settings.automatic.clone())),
+            guard: Arc::new(Guard::built_in(&self.automatic)),
             notifiers: self.notifiers.clone(),
         };
         let (catalog, models) = (Arc::clone(&self.catalog), Arc::clone(&self.models));

@@ -53,6 +53,16 @@ pub(super) fn answer(aws: &mut View<'_>, call: &Call) -> Answer {
             let bucket = bucket(aws, input)?;
             get(aws, BUCKET_POLICY, &bucket, "NoSuchBucketPolicy")
         }
+        ("s3", "GetBucketPolicyStatus") => {
+            let bucket = bucket(aws, input)?;
+            let policy = get(aws, BUCKET_POLICY, &bucket, "NoSuchBucketPolicy")?;
+            let is_public = policy.to_string().contains(r#"\"Principal\":\"*\""#);
+            Ok(json!({"PolicyStatus": {"IsPublic": is_public}}))
+        }
+        ("s3", "GetBucketWebsite") => {
+            bucket(aws, input)?;
+            Err(refused("NoSuchWebsiteConfiguration", "not a website"))
+        }
         ("s3", "PutBucketPolicy") => {
             let bucket = bucket(aws, input)?;
             let policy = text(input, "Policy")?;

@@ -12,8 +12,9 @@ use std::{
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 use stanch_catalog::{Catalog, Example, Plan, PolicyError, Remediation};
+use stanch_guard::{Automatic, Guard};
 use stanch_hub::{
-    Account, Approvals, ClassGuard, Hub, Ports, Preview, RequestError, Settings, Source, Taken,
+    Account, Approvals, Hub, Ports, Preview, RequestError, Settings, Source, Taken,
 };
 use stanch_ledger::{Directives, Ledger, LedgerError, MemoryLedger, RemediationId, State, Status};
 use stanch_models::Models;
@@ -257,7 +258,7 @@ impl Stage<'_> {
             directives: Arc::clone(&self.ledger) as Arc<dyn Directives>,
             clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
             ids: Arc::new(CountingIds::default()),
-            guard: Arc::new(ClassGuard::new(settings.automatic.clone())),
+            guard: Arc::new(Guard::built_in(&Automatic::default())),
             notifiers: vec![Arc::new(Listener::default())],
         };
         Arc::new(Hub::new(

@@ -61,6 +61,9 @@ fn check(wire: &Wire) -> Result<Exit, Failure> {
         }
     }
     problems.extend(wire.parameter_problems(&catalog));
+    if let Err(failure) = wire.guard(&catalog) {
+        problems.push(failure.message);
+    }
     for (id, member) in &config.accounts {
         if member.external_id.is_none() {
             problems.push(format!(

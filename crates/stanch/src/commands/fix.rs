@@ -7,7 +7,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use stanch_catalog::{Plan, PlannedAction};
+use stanch_catalog::{FactType, Plan, PlannedAction};
 use stanch_hub::{Approver, Buried, Hub, Previewed, Skipped, Source, Taken, line};
 use stanch_ledger::{Approval, MemoryLedger, Received, RemediationId, State, Status, Verdict};
 
@@ -96,6 +96,7 @@ fn describe(previewed: &Previewed, hub: &Hub) -> String {
     }
     lines.push(changes(plan, color));
     lines.push(requests(plan, color));
+    lines.extend(facts(plan, hub));
     let verdict = match previewed.verdict {
         Some(Verdict::Run) => color.green("runs"),
         Some(Verdict::Refuse) => color.red("refuses"),
@@ -183,6 +184,25 @@ pub fn requests(plan: &Plan, color: Color) -> String {
     lines.join("\n")
 }
 
+/// What the change may touch.
+fn facts(plan: &Plan, hub: &Hub) -> Option<String> {
+    let remediation = hub.catalog().get(&plan.remediation)?;
+    let mut lines = Vec::new();
+    for probe in &remediation.impact {
+        let name = &probe.read.name;
+        let fact = match (plan.impact.facts.get(name), plan.impact.unknown.get(name)) {
+            (_, Some(error)) => format!("not known: {}", clean(error)),
+            (Some(Value::Bool(true)), _) => "yes".to_owned(),
+            (Some(Value::String(text)), _) => clean(text),
+            (Some(fact), _) if probe.kind != FactType::Boolean => clean(&fact.to_string()),
+            _ if probe.kind == FactType::Boolean => "no".to_owned(),
+            _ => "none".to_owned(),
+        };
+        lines.push(format!("    {}: {fact}", probe.title));
+    }
+    (!lines.is_empty()).then(|| format!("  what it may touch\n{}", lines.join("\n")))
+}
+
 fn skipped(skipped: &Skipped) -> String {
     format!(
         "nothing to do for {}: {}",
@@ -198,7 +218,12 @@ fn complain(buried: &Buried) {
 /// Fixes the findings of an event, as asked for by a person.
 pub async fn remediate(wire: &Wire, finding: Finding) -> Result<Exit, Failure> {
     let (name, bytes) = read_event(&finding.file)?;
-    let source = Source::person(name, wire.person(finding.person.name)?);
+    let person = wire.person(finding.person.name)?;
+    let mut source = Source::person(name, person.clone());
+    if let Some(code) = &finding.person.mfa {
+        wire.second_factor(&person, code).await?;
+        source.mfa = true;
+    }
     deliver(wire, &source, &bytes).await.map(|(exit, _)| exit)
 }
 

@@ -10,6 +10,7 @@ mod dead_letter;
 mod fix;
 mod gameday;
 mod ledger;
+mod policy;
 mod runbook;
 mod undo;
 
@@ -85,6 +86,7 @@ pub fn run(Cli { global, command }: Cli) -> Result<Exit, Failure> {
             Command::Ledger(command) => ledger::run(&wire, command).await,
             Command::Deadletter(command) => dead_letter::run(&wire, command).await,
             Command::Catalog(command) => catalog::run(&wire, command).await,
+            Command::Policy(command) => policy::run(&wire, command).await,
             Command::Runbook(command) => runbook::run(&wire, command).await,
             Command::Api(command) => api::run(&wire, command).await,
             Command::Gameday(options) => gameday::run(&wire, options).await,

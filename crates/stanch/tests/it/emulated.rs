@@ -134,7 +134,9 @@ fn a_finding_is_fixed_once_and_put_back() {
         "{planned}"
     );
     assert!(
-        planned.stdout.contains("guard runs: a person asked for it"),
+        planned
+            .stdout
+            .contains("guard runs: policy `requests` lets it run because a person asked for it"),
         "{planned}"
     );
     world.fix(&["remediate", "-", "--dry-run"], SEEN).exits(0);

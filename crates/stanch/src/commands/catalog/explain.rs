@@ -292,7 +292,9 @@ fn explanation(
         "class",
         match one.safety.class {
             Class::Safe => "safe: may run on its own",
-            Class::Guarded => "guarded: runs on its own only where `automatic.guarded` names it",
+            Class::Guarded => {
+                "guarded: runs on its own only where `automatic.guarded` or a policy says so"
+            }
             Class::Destructive => "destructive: always needs an approval",
         },
     );
@@ -305,6 +307,12 @@ fn explanation(
         },
     );
     text.list("inputs", one.parameters.iter().map(input));
+    text.list(
+        "touches",
+        one.impact
+            .iter()
+            .map(|probe| format!("{}: {}", probe.read.name, probe.title)),
+    );
     text.line("reads", &reads(one).join(", "));
     text.line("requests", &calls(&one.apply).join(", "));
     text.line("to undo", &calls(&one.undo).join(", "));
@@ -373,7 +381,11 @@ fn input(parameter: &Parameter) -> String {
 
 fn reads(one: &Remediation) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
-    for read in &one.reads {
+    for read in one
+        .reads
+        .iter()
+        .chain(one.impact.iter().map(|probe| &probe.read))
+    {
         let name = format!("{}.{}", read.service, read.operation);
         if !names.contains(&name) {
             names.push(name);

@@ -1,0 +1,233 @@
+//! Facts about what a change may touch: for the people who approve it and the policies that decide.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use stanch_types::{Call, CallError};
+
+use crate::{
+    expression::Scope,
+    plan::{NextRead, PlanError},
+    remediation::Read,
+};
+
+/// A read whose answer becomes a fact.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Probe {
+    /// The read; its name is the fact's, and `pick` what is made of the answer.
+    pub read: Read,
+    /// What the fact says, for people.
+    pub title: String,
+    /// The type of the fact.
+    pub kind: FactType,
+}
+
+/// The type of a fact.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum FactType {
+    /// A whole number.
+    Integer,
+    /// `true` or `false`.
+    Boolean,
+    /// Text.
+    String,
+    /// A list of text.
+    StringList,
+    /// A moment, as AWS writes it.
+    Timestamp,
+}
+
+impl FactType {
+    /// The fact as it is kept; `None` if the value is of another type.
+    fn take(self, value: Value) -> Option<Value> {
+        match (self, &value) {
+            (Self::Integer, Value::Number(number)) => match (number.as_i64(), number.as_f64()) {
+                (Some(_), _) => Some(value),
+                // A metric's sum of whole numbers is written with a point.
+                (None, Some(float)) if float.fract() == 0.0 && float.abs() < 1e15 => {
+                    Some(json!(float as i64))
+                }
+                _ => None,
+            },
+            (Self::Boolean, Value::Bool(_)) | (Self::String, Value::String(_)) => Some(value),
+            (Self::Timestamp, Value::String(text)) => {
+                let at: Timestamp = text.parse().ok()?;
+                Some(json!(at))
+            }
+            (Self::StringList, Value::Array(items)) => {
+                items.iter().all(Value::is_string).then_some(value)
+            }
+            _ => None,
+        }
+    }
+}
+
+/// What the probes of a remediation saw.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Impact {
+    /// Facts by name. One that does not exist (a key that was never used) is not there.
+    #[serde(default)]
+    pub facts: BTreeMap<String, Value>,
+    /// Facts that could not be read, with the reason: that is not the same as none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub unknown: BTreeMap<String, String>,
+}
+
+impl Impact {
+    /// True if nothing was looked at.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.facts.is_empty() && self.unknown.is_empty()
+    }
+
+    /// Takes the result of a probe: the output of its call, all pages joined if they were wanted.
+    pub fn answer(&mut self, probe: &Probe, result: Result<Value, CallError>) {
+        let name = &probe.read.name;
+        let value = match result {
+            Err(error) if probe.read.absent.contains(&error.code) => return,
+            Err(error) => return self.fail(name, error.to_string()),
+            Ok(output) => match &probe.read.pick {
+                Some(pick) => match pick.pick(&output) {
+                    Ok(value) => value,
+                    Err(error) => return self.fail(name, error.to_string()),
+                },
+                None => output,
+            },
+        };
+        if value.is_null() {
+            return;
+        }
+        match probe.kind.take(value) {
+            Some(fact) => drop(self.facts.insert(name.clone(), fact)),
+            None => self.fail(name, "the answer is of another type".to_owned()),
+        }
+    }
+
+    /// A probe that could not be made.
+    pub fn fail(&mut self, name: &str, reason: String) {
+        self.unknown.insert(name.to_owned(), reason);
+    }
+}
+
+/// The call of a probe; `None` if it is not wanted here.
+pub(crate) fn call(probe: &Probe, scope: &Scope) -> Result<Option<NextRead>, PlanError> {
+    let Read {
+        name,
+        service,
+        operation,
+        with,
+        paginate,
+        when,
+        ..
+    } = &probe.read;
+    if let Some(when) = when
+        && !crate::plan::truth(&format!("when of {name}"), when, scope)?
+    {
+        return Ok(None);
+    }
+    let params = with.render(scope).map_err(|error| PlanError::Render {
+        name: name.clone(),
+        error,
+    })?;
+    Ok(Some(NextRead {
+        name: name.clone(),
+        call: Call::new(service, operation, params),
+        paginate: *paginate,
+    }))
+}
+
+/// What probes may say of the time: `past.now`, `past.day`, `past.week`, `past.month` (30 days).
+pub(crate) fn past(now: Timestamp) -> Value {
+    let before = |days: i64| {
+        let then = now.saturating_sub(SignedDuration::from_hours(24 * days));
+        json!(
+            then.unwrap_or(now)
+                .strftime("%Y-%m-%dT%H:%M:%SZ")
+                .to_string()
+        )
+    };
+    json!({"now": before(0), "day": before(1), "week": before(7), "month": before(30)})
+}
+
+#[cfg(test)]
+mod tests {
+    use stanch_types::CallErrorKind;
+
+    use super::*;
+    use crate::parse;
+
+    const FILE: &str = r#"remediation: Probed
+title: Probe
+description: Why.
+resource: AwsEc2SecurityGroup
+controls: {config: probed}
+safety: {class: guarded, impact: None., undo: none, because: It cannot.}
+parameters:
+  Group: {from: resource.name}
+read:
+  - {name: group, call: ec2.DescribeSecurityGroups, with: {GroupIds: ["{{ Group }}"]}, pick: SecurityGroups}
+impact:
+  - name: busiest
+    title: The most at once
+    type: Integer
+    call: cloudwatch.GetMetricStatistics
+    with: {Namespace: N, MetricName: M, StartTime: "{{ past.week }}", EndTime: "{{ past.now }}", Period: 60}
+    pick: max(Datapoints[].Maximum)
+    absent: Gone
+compliant: length(group) == `0`
+apply:
+  - {call: ec2.DeleteSecurityGroup, with: {GroupId: "{{ Group }}"}}
+examples:
+  - title: One
+    given: []
+    finding: {control: "config:probed", resource: sg-1}
+"#;
+
+    fn probe() -> Probe {
+        let (remediation, found) = parse(FILE);
+        remediation
+            .unwrap_or_else(|| panic!("{found:?}"))
+            .impact
+            .remove(0)
+    }
+
+    #[test]
+    fn an_answer_becomes_a_fact_none_or_unknown() {
+        let check = |answer: Result<Value, &str>, fact: Option<Value>, known: bool| {
+            let mut impact = Impact::default();
+            let call = Call::new("cloudwatch", "GetMetricStatistics", json!({}));
+            let answer = answer.map_err(|code| {
+                let mut error = CallError::new(CallErrorKind::Rejected, &call, "no");
+                error.code = code.to_owned();
+                error
+            });
+            impact.answer(&probe(), answer);
+            assert_eq!(impact.facts.get("busiest"), fact.as_ref());
+            assert_eq!(impact.unknown.is_empty(), known);
+        };
+        let points = |values: Value| Ok(json!({"Datapoints": values}));
+        check(
+            points(json!([{"Maximum": 3.0}, {"Maximum": 7.0}])),
+            Some(json!(7)),
+            true,
+        );
+        check(points(json!([])), None, true);
+        check(Err("Gone"), None, true);
+        check(Err("AccessDenied"), None, false);
+        // Half a connection is no count.
+        check(points(json!([{"Maximum": 0.5}])), None, false);
+    }
+
+    #[test]
+    fn a_probe_knows_what_is_past() {
+        let mut scope = Scope::new();
+        scope.set("Group", &json!("sg-1"));
+        let now = "2026-11-22T12:00:00Z".parse().unwrap();
+        scope.set("past", &past(now));
+        let read = call(&probe(), &scope).unwrap().unwrap();
+        assert_eq!(read.call.params["StartTime"], "2026-11-15T12:00:00Z");
+        assert_eq!(read.call.params["EndTime"], "2026-11-22T12:00:00Z");
+    }
+}

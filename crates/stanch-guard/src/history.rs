@@ -1,0 +1,231 @@
+//! What was changed of late: counts for limits and policies, failures for the circuit breaker.
+//!
+//! Kept in memory and told by the hub; the ledger is read once, after a start. So a decision costs no
+//! read. Hubs that share a ledger each count what they know.
+
+use std::collections::{HashMap, VecDeque};
+
+use jiff::{SignedDuration, Timestamp};
+use stanch_ledger::{Received, Record, RemediationId, Status};
+
+/// A minute, counted from 1970.
+type Minute = i64;
+
+const HOUR: Minute = 60;
+/// "Today" is the last 24 hours: midnight is no reason for a stampede.
+const DAY: Minute = 24 * 60;
+
+/// What changes are counted by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum By {
+    Account,
+    Control,
+    ResourceType,
+    Remediation,
+    All,
+}
+
+impl By {
+    pub(crate) const ALL: [Self; 5] = [
+        Self::Account,
+        Self::Control,
+        Self::ResourceType,
+        Self::Remediation,
+        Self::All,
+    ];
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Account => "account",
+            Self::Control => "control",
+            Self::ResourceType => "resourceType",
+            Self::Remediation => "remediation",
+            Self::All => "all",
+        }
+    }
+}
+
+/// What a change is counted under.
+pub(crate) struct Keys<'a> {
+    account: &'a str,
+    control: &'a str,
+    resource_type: &'a str,
+    remediation: &'a str,
+}
+
+impl<'a> Keys<'a> {
+    pub(crate) fn of(received: &'a Received) -> Self {
+        Self {
+            account: received.account.as_str(),
+            control: &received.control,
+            resource_type: &received.resource_type,
+            remediation: &received.remediation,
+        }
+    }
+
+    fn of_record(record: &'a Record) -> Self {
+        Self {
+            account: record.account_id.as_str(),
+            control: &record.control,
+            resource_type: &record.resource_type,
+            remediation: &record.remediation_action,
+        }
+    }
+
+    pub(crate) const fn key(&self, by: By) -> &'a str {
+        match by {
+            By::Account => self.account,
+            By::Control => self.control,
+            By::ResourceType => self.resource_type,
+            By::Remediation => self.remediation,
+            By::All => "",
+        }
+    }
+}
+
+/// How many changes there were in the last hour and the last day, by what they are counted by.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Counts {
+    pub(crate) hour: [u32; 5],
+    pub(crate) day: [u32; 5],
+}
+
+impl Counts {
+    pub(crate) fn hour(&self, by: By) -> u32 {
+        self.hour.get(by as usize).copied().unwrap_or_default()
+    }
+
+    pub(crate) fn day(&self, by: By) -> u32 {
+        self.day.get(by as usize).copied().unwrap_or_default()
+    }
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct History {
+    /// When the ledger begins; nothing is known of it before it was read.
+    pub(crate) began: Option<Timestamp>,
+    /// Minutes with the number of changes, oldest first.
+    counted: HashMap<(By, String), VecDeque<(Minute, u32)>>,
+    /// What is counted already.
+    ids: HashMap<RemediationId, Minute>,
+    /// How the last runs of a remediation ended, oldest first.
+    ended: HashMap<String, VecDeque<(Timestamp, RemediationId, bool)>>,
+}
+
+impl History {
+    /// Counts a change, once.
+    pub(crate) fn changed(&mut self, id: RemediationId, keys: &Keys<'_>, at: Timestamp) {
+        let minute = at.as_second().div_euclid(60);
+        if self.ids.insert(id, minute).is_some() {
+            return;
+        }
+        if self.ids.len().is_multiple_of(4096) {
+            self.ids.retain(|_, known| *known > minute - DAY);
+        }
+        for by in By::ALL {
+            let minutes = self
+                .counted
+                .entry((by, keys.key(by).to_owned()))
+                .or_default();
+            // Minutes that come late are rare: the ledger's, after a start.
+            let place = minutes.partition_point(|(known, _)| *known < minute);
+            match minutes.get_mut(place) {
+                Some((known, count)) if *known == minute => *count += 1,
+                _ => minutes.insert(place, (minute, 1)),
+            }
+            while minutes.front().is_some_and(|(old, _)| *old <= minute - DAY) {
+                minutes.pop_front();
+            }
+        }
+    }
+
+    /// Notes how a change ended, once.
+    pub(crate) fn ended(&mut self, id: RemediationId, remediation: &str, ok: bool, at: Timestamp) {
+        let ended = self.ended.entry(remediation.to_owned()).or_default();
+        if ended.iter().any(|(_, known, _)| *known == id) {
+            return;
+        }
+        ended.push_back((at, id, ok));
+        if ended.len() > 100 {
+            ended.pop_front();
+        }
+    }
+
+    /// Takes in what the ledger says.
+    pub(crate) fn seed(&mut self, record: &Record) {
+        if let Some(at) = record.started_at {
+            self.changed(record.remediation_id, &Keys::of_record(record), at);
+            if let Some(ok) = outcome(record.status, record.error_message.is_some()) {
+                let remediation = &record.remediation_action;
+                self.ended(record.remediation_id, remediation, ok, record.updated_at);
+            }
+        }
+    }
+
+    pub(crate) fn counts(&self, keys: &Keys<'_>, now: Timestamp) -> Counts {
+        let minute = now.as_second().div_euclid(60);
+        let mut counts = Counts::default();
+        for by in By::ALL {
+            let minutes = self.counted.get(&(by, keys.key(by).to_owned()));
+            for (at, count) in minutes.into_iter().flatten() {
+                if *at > minute - DAY && *at <= minute {
+                    if let Some(day) = counts.day.get_mut(by as usize) {
+                        *day += count;
+                    }
+                    if *at > minute - HOUR
+                        && let Some(hour) = counts.hour.get_mut(by as usize)
+                    {
+                        *hour += count;
+                    }
+                }
+            }
+        }
+        counts
+    }
+
+    /// When fewer than `limit` changes of the hour before are left.
+    pub(crate) fn below(&self, by: By, keys: &Keys<'_>, limit: u32, now: Timestamp) -> Timestamp {
+        let minute = now.as_second().div_euclid(60);
+        let minutes = self.counted.get(&(by, keys.key(by).to_owned()));
+        let mut left: u32 = 0;
+        // From the newest: the first minute that is one too many has to leave the hour.
+        for (at, count) in minutes.into_iter().flatten().rev() {
+            left += count;
+            if left >= limit.max(1) {
+                let free = Timestamp::from_second((at + HOUR) * 60).unwrap_or(now);
+                return free.max(now + SignedDuration::from_secs(1));
+            }
+        }
+        Timestamp::from_second((minute + HOUR) * 60).unwrap_or(now)
+    }
+
+    /// Failed and all runs of a remediation that ended since then, the last `of` at most.
+    pub(crate) fn failures(
+        &self,
+        remediation: &str,
+        since: Timestamp,
+        of: usize,
+    ) -> (usize, usize) {
+        let ended = self.ended.get(remediation);
+        let last = ended
+            .into_iter()
+            .flatten()
+            .rev()
+            .take(of)
+            .filter(|(at, _, _)| *at >= since);
+        last.fold((0, 0), |(failed, all), (_, _, ok)| {
+            (failed + usize::from(!ok), all + 1)
+        })
+    }
+}
+
+/// Whether a change did what it should; `None` while it is under way.
+pub(crate) const fn outcome(status: Status, failed: bool) -> Option<bool> {
+    match status {
+        Status::Success => Some(true),
+        Status::Failed | Status::UndoFailed => Some(false),
+        // Taken back by itself; one that a person took back had worked.
+        Status::Undone => Some(!failed),
+        _ => None,
+    }
+}

@@ -1,0 +1,13 @@
+//! The guard from outside: peers' failures by name, and what its parts do together.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests fail by panicking"
+)]
+
+mod answers;
+mod files;
+mod peers;
+mod world;

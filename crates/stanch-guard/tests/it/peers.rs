@@ -1,0 +1,483 @@
+//! What went wrong for others, as cases. The table is also `docs/reference/guard-cases.md`.
+
+use std::fmt::Write as _;
+
+use jiff::SignedDuration;
+use stanch_guard::{Breaker, Limits, Rules};
+use stanch_ledger::{Event, Started, State, Status, testing};
+use stanch_testkit::assert_generated;
+
+use crate::world::*;
+
+struct Peer {
+    /// The case's name.
+    name: &'static str,
+    /// What happened to others.
+    others: &'static str,
+    /// What is played here.
+    here: &'static str,
+    /// What comes of it.
+    expected: &'static str,
+    play: fn() -> String,
+}
+
+const BLOCK: &str = "S3BlockPublicAccess";
+const DESTRUCTIVE: &str = "Ec2TerminateStoppedInstance";
+
+fn with(policies: &str, change: impl FnOnce(&mut Rules)) -> stanch_guard::Guard {
+    let mut rules = rules(policies);
+    change(&mut rules);
+    load(rules)
+}
+
+/// A remediation that ended like this.
+fn ended(status: Status) -> State {
+    let started = Started {
+        executor: "native".to_owned(),
+        executor_arn: "arn".to_owned(),
+        session: "s".to_owned(),
+        attempt: 1,
+    };
+    let events = [
+        Event::Received(Box::new(finding(BLOCK).received)),
+        testing::planned(false),
+        testing::decided(stanch_ledger::Verdict::Run),
+        Event::Started(started),
+        Event::Finished {
+            status,
+            error: Some("it failed".to_owned()),
+            duration_ms: 1,
+        },
+    ];
+    State::fold(events.iter().map(|event| (event, now())))
+        .unwrap()
+        .unwrap()
+}
+
+const PEERS: &[Peer] = &[
+    Peer {
+        name: "exclusion-tag-in-every-mode",
+        others: "Exclusion tags were ignored in event mode and honoured in scheduled mode.",
+        here: "A tagged bucket is exempt, whether an event or a person brings it.",
+        expected: "is refused, is refused",
+        play: || {
+            let guard = with(ALL, |rules| {
+                rules.exemptions = exemption("2027-01-31", "tags = {stanch = \"off*\"}");
+            });
+            let event = finding(BLOCK).tagged("stanch", "off").judged(&guard);
+            let person = finding(BLOCK)
+                .tagged("stanch", "off")
+                .by("alice", true)
+                .judged(&guard);
+            format!("{}, {}", word(&event), word(&person))
+        },
+    },
+    Peer {
+        name: "backlog-of-the-first-day",
+        others: "On the first day an old backlog was \"fixed\": 38 access keys were deactivated at once.",
+        here: "38 findings from before the ledger began; five a day may be fixed by themselves. Then a new one.",
+        expected: "5 run, 33 wait for an approval; the new one runs",
+        play: || {
+            let guard = with(ALL, |rules| rules.limits.backlog = Some(5));
+            guard.seed(now(), []);
+            let old = finding("IamDeactivateCompromisedKey").seen("2026-03-01T00:00:00Z");
+            let words: Vec<String> = (0..38)
+                .map(|id| word(&guard.decide(&old.case(Some(id)))))
+                .collect();
+            let count = |what: &str| words.iter().filter(|word| *word == what).count();
+            let new = finding(BLOCK)
+                .seen("2026-11-22T12:30:00Z")
+                .at("2026-11-22T13:00:00Z");
+            format!(
+                "{} run, {} wait for an approval; the new one {}",
+                count("runs"),
+                count("waits for an approval"),
+                word(&guard.decide(&new.case(Some(99)))),
+            )
+        },
+    },
+    Peer {
+        name: "deletion-unguarded",
+        others: "Instances were terminated, snapshots and secrets deleted, unguarded.",
+        here: "A policy permits everything in every way; the remediation is destructive; even a person asks.",
+        expected: "waits for an approval, waits for an approval",
+        play: || {
+            let guard = with(ALL, |_| ());
+            let event = finding(DESTRUCTIVE).judged(&guard);
+            let person = finding(DESTRUCTIVE).by("alice", true).judged(&guard);
+            format!("{}, {}", word(&event), word(&person))
+        },
+    },
+    Peer {
+        name: "destructive-without-second-factor",
+        others: "Login profiles were removed on anybody's word.",
+        here: "The starter policies; a person asks for what is destructive, without MFA and with it.",
+        expected: "is refused, waits for an approval",
+        play: || {
+            let guard = with(stanch_guard::starter(), |_| ());
+            let without = finding(DESTRUCTIVE).by("alice", false).judged(&guard);
+            let mfa = finding(DESTRUCTIVE).by("alice", true).judged(&guard);
+            format!("{}, {}", word(&without), word(&mfa))
+        },
+    },
+    Peer {
+        name: "error-taken-for-a-fact",
+        others: "An API error during a check was read as an answer, and a compliant bucket was deleted.",
+        here: "A policy lets it run where no interface uses the group; the interfaces cannot be read. Then there is none.",
+        expected: "waits for an approval, runs",
+        play: || {
+            let guard = with(
+                "permit (principal, action, resource) when { context.run == Run::\"afterApproval\" };\npermit (principal, action, resource) when { !(context.impact has interfaces && context.impact.interfaces > 0) };",
+                |_| (),
+            );
+            let mut unknown = finding("Ec2CloseOpenPorts");
+            unknown.impact.fail("interfaces", "AccessDenied".to_owned());
+            let none = finding("Ec2CloseOpenPorts").fact("interfaces", number(0));
+            format!(
+                "{}, {}",
+                word(&unknown.judged(&guard)),
+                word(&none.judged(&guard))
+            )
+        },
+    },
+    Peer {
+        name: "retried-without-a-cap",
+        others: "Failed findings were retried on every event without a cap.",
+        here: "Six of the last ten runs of a remediation failed. An hour later.",
+        expected: "waits for an approval; an hour later it runs",
+        play: || {
+            let guard = with(ALL, |rules| {
+                rules.limits.breaker = Some(Breaker {
+                    runs: 10,
+                    rate: 0.5,
+                    period: SignedDuration::from_hours(1),
+                });
+            });
+            for id in 0..10_u128 {
+                let status = if id < 6 {
+                    Status::Failed
+                } else {
+                    Status::Success
+                };
+                let id = uuid::Uuid::from_u128(id).into();
+                match status {
+                    Status::Failed => guard.ended(id, &ended(Status::Failed), now()),
+                    _ => guard.ended(id, &succeeded(), now()),
+                }
+            }
+            let first = word(&finding(BLOCK).judged(&guard));
+            let later = finding(BLOCK).at("2026-11-22T13:00:01Z").judged(&guard);
+            format!("{first}; an hour later it {}", word(&later))
+        },
+    },
+    Peer {
+        name: "noisy-account",
+        others: "One noisy account starved the others.",
+        here: "Two changes an hour in one account; the third, and one in another account.",
+        expected: "waits until 2026-11-22T13:00:00Z; another account runs",
+        play: || {
+            let guard = with(ALL, |rules| rules.limits.per_account = Some(2));
+            for id in 0..2 {
+                assert_eq!(word(&guard.decide(&finding(BLOCK).case(Some(id)))), "runs");
+            }
+            let third = guard.decide(&finding(BLOCK).case(Some(2)));
+            let other = finding(BLOCK).in_account("222222222222");
+            let other = guard.decide(&other.case(Some(3)));
+            format!("{}; another account {}", word(&third), word(&other))
+        },
+    },
+    Peer {
+        name: "filter-that-fails-lets-pass",
+        others: "Filters passed on error \"as fail-safe\".",
+        here: "A `forbid` cannot be evaluated: its number overflows.",
+        expected: "is refused",
+        play: || {
+            let guard = with(
+                "permit (principal, action, resource);\nforbid (principal, action, resource) when { context.hour * 9223372036854775807 > 1 && false == true };",
+                |_| (),
+            );
+            word(&finding(BLOCK).judged(&guard))
+        },
+    },
+    Peer {
+        name: "untagged-passes-include-filter",
+        others: "An untagged resource passed an include filter.",
+        here: "Only what is tagged `env=test` may run. A resource without tags, one with, one with another value.",
+        expected: "is refused, runs, is refused",
+        play: || {
+            let guard = with(
+                "permit (principal, action, resource) when { resource.hasTag(\"env\") && resource.getTag(\"env\") == \"test\" };",
+                |_| (),
+            );
+            let none = finding(BLOCK).judged(&guard);
+            let test = finding(BLOCK).tagged("env", "test").judged(&guard);
+            let prod = finding(BLOCK).tagged("env", "prod").judged(&guard);
+            format!("{}, {}, {}", word(&none), word(&test), word(&prod))
+        },
+    },
+    Peer {
+        name: "unknown-tags-pass-exclude-filter",
+        others: "Tags that nobody had looked up counted as no tags.",
+        here: "An exemption goes by a tag; the finding tells no tags.",
+        expected: "waits for an approval",
+        play: || {
+            let guard = with(ALL, |rules| {
+                rules.exemptions = exemption("2027-01-31", "tags = {stanch = \"off\"}");
+            });
+            word(&finding(BLOCK).judged(&guard))
+        },
+    },
+    Peer {
+        name: "empty-list-means-anyone",
+        others: "An empty approver list meant anyone.",
+        here: "There is no policy at all; a person asks.",
+        expected: "is refused",
+        play: || {
+            let guard = with("", |_| ());
+            word(&finding(BLOCK).by("alice", true).judged(&guard))
+        },
+    },
+    Peer {
+        name: "approved-before-the-window-closed",
+        others: "What ran was decided again after the click, or not at all.",
+        here: "A plan is approved on Friday; on Sunday, when it would run, the window is closed.",
+        expected: "runs, waits until 2026-11-23T06:00:00Z",
+        play: || {
+            let guard = with(stanch_guard::starter(), |rules| {
+                rules.calendars = vec![calendar(
+                    "DEFAULT_OPEN",
+                    "DTSTART:20261121T000000Z\nDTEND:20261123T060000Z",
+                )];
+            });
+            let friday = finding(BLOCK).at("2026-11-20T12:00:00Z");
+            let friday = guard.confirm(&friday.case(Some(1)));
+            let sunday = guard.confirm(&finding(BLOCK).case(Some(1)));
+            format!("{}, {}", word(&friday), word(&sunday))
+        },
+    },
+    Peer {
+        name: "change-in-a-freeze",
+        others: "Fixes ran in the middle of a change freeze.",
+        here: "A freeze over the weekend; nothing else forbids it. Then a calendar that never opens.",
+        expected: "waits until 2026-11-23T06:00:00Z; never: is refused",
+        play: || {
+            let policies = format!(
+                "{ALL}forbid (principal, action, resource) unless {{ context.calendars.open }};"
+            );
+            let guard = with(&policies, |rules| {
+                rules.calendars = vec![calendar(
+                    "DEFAULT_OPEN",
+                    "DTSTART:20261121T000000Z\nDTEND:20261123T060000Z",
+                )];
+            });
+            let never = with(&policies, |rules| {
+                rules.calendars = vec![calendar(
+                    "DEFAULT_CLOSED",
+                    "DTSTART:20200101T000000Z\nDTEND:20200102T000000Z",
+                )];
+            });
+            format!(
+                "{}; never: {}",
+                word(&finding(BLOCK).judged(&guard)),
+                word(&finding(BLOCK).judged(&never))
+            )
+        },
+    },
+    Peer {
+        name: "exempt-by-arn-in-every-partition",
+        others: "Users asked for exclusions by ARN; a hard-coded `arn:aws:` failed in other partitions.",
+        here: "Buckets `logs-*` are exempt, in any partition. One of them, and another bucket.",
+        expected: "is refused, runs",
+        play: || {
+            let guard = with(ALL, |rules| {
+                rules.exemptions = exemption("2027-01-31", "resources = [\"arn:*:s3:::logs-*\"]");
+            });
+            let mut gov = finding(BLOCK);
+            gov.received.resource_id = "arn:aws-us-gov:s3:::logs-7".to_owned();
+            gov.received.resource_arn = None;
+            let mut other = finding(BLOCK);
+            other.received.resource_id = "arn:aws:s3:::data".to_owned();
+            other.received.resource_arn = None;
+            format!(
+                "{}, {}",
+                word(&gov.judged(&guard)),
+                word(&other.judged(&guard))
+            )
+        },
+    },
+    Peer {
+        name: "opt-in-per-account",
+        others: "Users asked to opt accounts in one by one; everything was in.",
+        here: "Only `root/sandbox` is permitted. An account in it, one elsewhere, one that nobody placed.",
+        expected: "runs, is refused, is refused",
+        play: || {
+            let guard = with(
+                "permit (principal, action, resource) when { resource in OrganizationalUnit::\"root/sandbox\" };",
+                |_| (),
+            );
+            let answers = ["222222222222", "111111111111", "333333333333"]
+                .map(|account| word(&finding(BLOCK).in_account(account).judged(&guard)));
+            answers.join(", ")
+        },
+    },
+    Peer {
+        name: "exemption-that-ran-out",
+        others: "Exceptions had no end, or ended without a word.",
+        here: "An exemption counts on its last day; the day after, nobody has looked at it yet.",
+        expected: "is refused, waits for an approval",
+        play: || {
+            let guard = with(ALL, |rules| {
+                rules.exemptions = exemption("2026-11-22", "controls = [\"S3.8\"]");
+            });
+            let last = finding(BLOCK).at("2026-11-22T23:59:59Z").judged(&guard);
+            let after = finding(BLOCK).at("2026-11-23T00:00:00Z").judged(&guard);
+            format!("{}, {}", word(&last), word(&after))
+        },
+    },
+    Peer {
+        name: "urgent-is-no-permission",
+        others: "A severity, raised from outside, opened the way for automatic changes.",
+        here: "A feed knows the finding's address; policies want an approval.",
+        expected: "waits for an approval, urgent",
+        play: || {
+            let guard = with(stanch_guard::starter(), |rules| {
+                rules.feeds = vec![file("drop.txt", "203.0.113.0/24\n")];
+            });
+            let mut found = finding(BLOCK);
+            found.received.indicators.insert("203.0.113.9".to_owned());
+            let answer = found.judged(&guard);
+            format!(
+                "{}{}",
+                word(&answer),
+                if answer.urgent { ", urgent" } else { "" }
+            )
+        },
+    },
+    Peer {
+        name: "forbid-loses-to-permit",
+        others: "A later allow rule took back an earlier deny.",
+        here: "Production is forbidden; a policy behind it permits everything, and an approval is there.",
+        expected: "is refused; approved: is refused",
+        play: || {
+            let guard = with(
+                &format!(
+                    "forbid (principal, action, resource) when {{ resource in OrganizationalUnit::\"root/prod\" }};\n{ALL}"
+                ),
+                |_| (),
+            );
+            let found = finding(BLOCK);
+            format!(
+                "{}; approved: {}",
+                word(&found.judged(&guard)),
+                word(&guard.confirm(&found.case(Some(1))))
+            )
+        },
+    },
+    Peer {
+        name: "undo-in-a-freeze",
+        others: "What broke in a freeze could not be taken back in it.",
+        here: "The starter policies in a freeze: a change, and taking one back, as a person asks.",
+        expected: "waits until 2026-11-23T06:00:00Z, runs",
+        play: || {
+            let guard = with(stanch_guard::starter(), |rules| {
+                rules.calendars = vec![calendar(
+                    "DEFAULT_OPEN",
+                    "DTSTART:20261121T000000Z\nDTEND:20261123T060000Z",
+                )];
+            });
+            let mut found = finding(BLOCK).by("alice", false);
+            let change = word(&found.judged(&guard));
+            found.undo = true;
+            format!("{change}, {}", word(&found.judged(&guard)))
+        },
+    },
+    Peer {
+        name: "typing-error-in-a-filter",
+        others: "A filter with a misspelt name was never met, and nobody noticed.",
+        here: "A policy names a remediation, a tag function, a question and a fact that do not exist.",
+        expected: "4 of 4 are not loaded",
+        play: || {
+            let wrong = [
+                "permit (principal, action == Action::\"S3BlokPublicAccess\", resource);",
+                "permit (principal, action, resource) when { resource.tag == \"x\" };",
+                "permit (principal, action, resource) when { context.run == Run::\"automaticaly\" };",
+                "permit (principal, action, resource) when { context.impact.conections > 3 };",
+            ];
+            let refused = wrong.iter().filter(|text| try_load(rules(text)).is_err());
+            format!("{} of {} are not loaded", refused.count(), wrong.len())
+        },
+    },
+    Peer {
+        name: "unreadable-rules",
+        others: "A configuration that could not be read fell back to the defaults.",
+        here: "A calendar, exemptions, a feed and a policy that cannot be read.",
+        expected: "4 of 4 are not loaded",
+        play: || {
+            let broken: [fn(&mut Rules); 4] = [
+                |rules| rules.calendars = vec![file("a.ics", "BEGIN:VCALENDAR\nEND:VCALENDAR\n")],
+                |rules| rules.exemptions = exemption("soon", "controls = [\"S3.8\"]"),
+                |rules| rules.feeds = vec![file("feed.json", "{")],
+                |rules| {
+                    rules.policies = stanch_guard::Source::Files(vec![file("p.cedar", "permit (")])
+                },
+            ];
+            let refused = broken.iter().filter(|change| {
+                let mut rules = rules(ALL);
+                change(&mut rules);
+                try_load(rules).is_err()
+            });
+            format!("{} of {} are not loaded", refused.count(), broken.len())
+        },
+    },
+];
+
+/// A remediation that did what it should.
+fn succeeded() -> State {
+    let mut state = ended(Status::Failed);
+    state.status = Status::Success;
+    state
+}
+
+#[test]
+fn what_went_wrong_for_others() {
+    for peer in PEERS {
+        assert_eq!((peer.play)(), peer.expected, "{}", peer.name);
+    }
+}
+
+#[test]
+fn the_table_is_documented() {
+    let mut text = String::from(
+        "<!-- generated by `cargo xtask codegen` from stanch-guard/tests/it/peers.rs -->\n# Guard cases\n\nWhat went wrong for others where a guard, a filter or an approval should have held, and what Stanch's guard does there. Each row is a test.\n\n| case | what happened to others | what is played | what comes of it |\n|---|---|---|---|\n",
+    );
+    for Peer {
+        name,
+        others,
+        here,
+        expected,
+        ..
+    } in PEERS
+    {
+        let _ = writeln!(text, "| `{name}` | {others} | {here} | {expected} |");
+    }
+    assert_generated("docs/reference/guard-cases.md", &text);
+}
+
+#[test]
+fn limits_reset_minute_by_minute() {
+    let guard = with(ALL, |rules| {
+        rules.limits = Limits {
+            per_control: Some(1),
+            ..Limits::default()
+        };
+    });
+    let first = finding(BLOCK).at("2026-11-22T12:20:30Z");
+    assert_eq!(word(&guard.decide(&first.case(Some(1)))), "runs");
+    assert_eq!(
+        word(&guard.decide(&first.case(Some(1)))),
+        "waits until 2026-11-22T13:20:00Z",
+        "it is counted once, but it is counted"
+    );
+    let later = finding(BLOCK).at("2026-11-22T13:20:00Z");
+    assert_eq!(word(&guard.decide(&later.case(Some(2)))), "runs");
+}

@@ -1,0 +1,166 @@
+//! Asking the guard.
+
+use std::time::Duration;
+
+use stanch_catalog::{Impact, Plan, Remediation, Stage};
+use stanch_guard::{Answer, Case, Explanation, Guard};
+use stanch_ledger::{Decided, LedgerError, Order, Query, Received, RemediationId, Verdict};
+use stanch_types::chain;
+
+use crate::{Hub, Ports, observe::probe};
+
+impl Hub {
+    /// Asks about a plan. What it may touch is looked at before where policies go by that, and else
+    /// where people have to decide: what runs by itself costs no further read.
+    pub(crate) async fn decide(
+        &self,
+        id: RemediationId,
+        received: &Received,
+        remediation: &Remediation,
+        plan: &mut Plan,
+    ) -> Result<Answer, LedgerError> {
+        let guard = self.guard().await?;
+        if guard.weighs_impact() {
+            plan.impact = self.impact(remediation, received, plan).await;
+        }
+        let answer = guard.decide(&self.case(Some(id), received, remediation, plan));
+        if answer.verdict == Verdict::NeedsApproval && plan.impact.is_empty() {
+            plan.impact = self.impact(remediation, received, plan).await;
+        }
+        Ok(answer)
+    }
+
+    /// An answer as the ledger keeps it, with the rules that it was given by.
+    pub(crate) fn decided(&self, answer: Answer) -> Decided {
+        let guard = &self.ports.guard;
+        Decided {
+            verdict: answer.verdict,
+            reasons: answer.reasons,
+            by: guard.name().to_owned(),
+            rules: guard.hash().to_owned(),
+            policies: answer.policies,
+            urgent: answer.urgent,
+        }
+    }
+
+    /// What the guard says about taking a change back.
+    pub(crate) async fn taken_back(
+        &self,
+        received: &Received,
+        remediation: &Remediation,
+        plan: &Plan,
+    ) -> Result<Answer, LedgerError> {
+        let guard = self.guard().await?;
+        Ok(guard.judge(&self.case(None, received, remediation, plan)))
+    }
+
+    /// Whether a plan that people have approved may run now.
+    pub(crate) async fn confirm(
+        &self,
+        id: RemediationId,
+        received: &Received,
+        remediation: &Remediation,
+        plan: &mut Plan,
+    ) -> Result<Answer, LedgerError> {
+        let guard = self.guard().await?;
+        if guard.weighs_impact() {
+            plan.impact = self.impact(remediation, received, plan).await;
+        }
+        Ok(guard.confirm(&self.case(Some(id), received, remediation, plan)))
+    }
+
+    /// What the guard would say, and why.
+    pub(crate) async fn explained(
+        &self,
+        received: &Received,
+        remediation: &Remediation,
+        plan: &mut Plan,
+    ) -> Result<Explanation, LedgerError> {
+        let guard = self.guard().await?;
+        plan.impact = self.impact(remediation, received, plan).await;
+        Ok(guard.explain(&self.case(None, received, remediation, plan)))
+    }
+
+    /// What the guard would say.
+    pub(crate) async fn foreseen(
+        &self,
+        received: &Received,
+        remediation: &Remediation,
+        plan: &mut Plan,
+    ) -> Result<Answer, LedgerError> {
+        let guard = self.guard().await?;
+        plan.impact = self.impact(remediation, received, plan).await;
+        Ok(guard.judge(&self.case(None, received, remediation, plan)))
+    }
+
+    fn case<'a>(
+        &self,
+        id: Option<RemediationId>,
+        received: &'a Received,
+        remediation: &'a Remediation,
+        plan: &'a Plan,
+    ) -> Case<'a> {
+        Case {
+            id,
+            received,
+            remediation,
+            impact: &plan.impact,
+            undo: plan.stage == Stage::Undo,
+            now: self.ports.clock.now(),
+        }
+    }
+
+    /// The facts about what a plan may touch.
+    async fn impact(&self, remediation: &Remediation, received: &Received, plan: &Plan) -> Impact {
+        let mut impact = Impact::default();
+        if remediation.impact.is_empty() {
+            return impact;
+        }
+        match self.reading(remediation, received).await {
+            Ok(api) => {
+                let now = self.ports.clock.now();
+                probe(&*api, &self.models, remediation, plan, now).await
+            }
+            Err(error) => {
+                for probe in &remediation.impact {
+                    impact.fail(&probe.read.name, chain(&error));
+                }
+                impact
+            }
+        }
+    }
+
+    /// The guard, which knows what was changed before: where it decides by that, the ledger is read
+    /// once.
+    async fn guard(&self) -> Result<&Guard, LedgerError> {
+        let Ports {
+            guard,
+            ledger,
+            clock,
+            ..
+        } = &self.ports;
+        if guard.counts() {
+            let seed = async {
+                let mut first = Query::all().limit(1);
+                first.order = Order::Oldest;
+                let now = clock.now();
+                let first = ledger.query(&first).await?.records;
+                let began = first.first().map_or(now, |record| record.timestamp);
+                let day = now - Duration::from_hours(24);
+                let mut query = Query::all()
+                    .between(Some(day), None)
+                    .limit(Query::MAX_LIMIT);
+                loop {
+                    let page = ledger.query(&query).await?;
+                    guard.seed(began, &page.records);
+                    if page.next.is_none() {
+                        return Ok::<(), LedgerError>(());
+                    }
+                    query.cursor = page.next;
+                }
+            };
+            self.seeded.get_or_try_init(|| seed).await?;
+        }
+        Ok(guard)
+    }
+}
