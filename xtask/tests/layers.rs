@@ -24,6 +24,10 @@ const MAY_USE: [(&str, &[&str]); 9] = [
             "stanch-types",
         ],
     ),
+    (
+        "stanch-deploy",
+        &["stanch-catalog", "stanch-models", "stanch-syntax"],
+    ),
     ("stanch-ledger", &["stanch-types"]),
     (
         "stanch-guard",
