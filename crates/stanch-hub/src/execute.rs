@@ -46,6 +46,8 @@ pub(crate) struct Running<'r> {
     pub plan: &'r Plan,
     /// Steps that were carried out before.
     pub skip: &'r [u32],
+    /// The step before which it stops: one that people have to approve.
+    pub until: Option<u32>,
     /// What those answered: `{step: {Output: value}}`.
     pub outputs: Map<String, Value>,
     pub phase: Phase,
@@ -78,9 +80,12 @@ impl Running<'_> {
 
     async fn work(self, ports: &Ports, stopped: Arc<OnceLock<String>>) -> Result<(), String> {
         let mut rest = self.plan.clone();
-        let steps = (0_u32..)
-            .zip(rest.steps)
-            .filter(|(index, _)| !self.skip.contains(index));
+        let steps = (0_u32..).zip(rest.steps).filter(|(index, step)| {
+            !self.skip.contains(index)
+                && self.until.is_none_or(|until| *index < until)
+                // Passed: the caller has people's word.
+                && !matches!(step.action, PlannedAction::Approve { .. })
+        });
         rest.steps = steps.map(|(_, step)| step).collect();
         for step in &mut rest.steps {
             if let PlannedAction::Call { call, .. } | PlannedAction::Wait { call, .. } =
@@ -276,4 +281,183 @@ fn answered<'o>(text: &str, outputs: &'o Map<String, Value>) -> Option<&'o Value
     let reference = text.strip_prefix("{{")?.strip_suffix("}}")?.trim();
     let (step, output) = reference.split_once('.')?;
     outputs.get(step)?.get(output)
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use stanch_catalog::{Catalog, Subject};
+    use stanch_ledger::{
+        Ledger, MemoryLedger, Verdict,
+        testing::{decided, key, planned, received, started},
+    };
+    use stanch_models::Models;
+    use stanch_runbook::{Functions, Ids, parse};
+    use stanch_testkit::{FakeAws, FakeClock, Tap};
+    use stanch_types::{Access, AccountId, Clock, Region, Scope, Sessions as _};
+
+    use super::*;
+    use crate::observe::observe;
+
+    /// Says this, whatever it is asked.
+    struct Says(Value);
+
+    #[async_trait]
+    impl Functions for Says {
+        fn knows(&self, _: &str) -> bool {
+            true
+        }
+
+        async fn call(&self, _: &str, _: &Value) -> Result<Value, String> {
+            Ok(json!({"Payload": self.0}))
+        }
+    }
+
+    struct NoIds;
+
+    impl Ids for NoIds {
+        fn next(&self) -> String {
+            "00000000-0000-4000-8000-000000000000".to_owned()
+        }
+    }
+
+    /// Runs `document` behind the gate of the plan that blocks public access to the bucket `logs`.
+    /// Gives the writes that AWS got, and how it ended.
+    async fn behind_the_gate(document: &str, function: Value) -> (Vec<Call>, AutomationStatus) {
+        let account: AccountId = "000000000001".parse().unwrap();
+        let region: Region = "eu-central-1".parse().unwrap();
+        let aws = FakeAws::new(std::slice::from_ref(&account));
+        let root = aws.account(&account, &region);
+        for bucket in ["logs", "other"] {
+            let create = Call::new("s3", "CreateBucket", json!({"Bucket": bucket}));
+            root.call(&create).await.unwrap();
+        }
+        let models = Arc::new(Models::embedded().unwrap());
+        let remediation = Catalog::embedded().get("S3BlockPublicAccess").unwrap();
+        let subject = Subject {
+            account: account.clone(),
+            partition: region.partition(),
+            region: region.clone(),
+            time: Timestamp::UNIX_EPOCH,
+            resource: stanch_catalog::ResourceId {
+                kind: "AwsS3Bucket".to_owned(),
+                id: "arn:aws:s3:::logs".to_owned(),
+            },
+            parameters: Map::from_iter([("Bucket".to_owned(), json!("logs"))]),
+        };
+        let observed = observe(&*root, &models, remediation.observe(subject)).await;
+        let plan = observed.unwrap().plan().unwrap();
+
+        let ledger = Arc::new(MemoryLedger::new());
+        let clock = Arc::new(FakeClock::default()) as Arc<dyn Clock>;
+        let id = key(1).remediation_id();
+        let now = clock.now();
+        ledger.admit(key(1), received(1), now).await.unwrap();
+        let events = vec![
+            planned(false),
+            decided(Verdict::Run),
+            Event::Started(started(1)),
+        ];
+        ledger.append(id, 1, events, now).await.unwrap();
+        let journal = Journal::open(ledger.clone(), Arc::clone(&clock), id)
+            .await
+            .unwrap();
+
+        let tap = Tap::new(Arc::new(aws));
+        let scope = Scope {
+            account,
+            region,
+            session_name: "test".to_owned(),
+            access: Access::Policy("{}".to_owned()),
+        };
+        let operations = Arc::clone(&models) as Arc<dyn Operations>;
+        let running = Running {
+            plan: &plan,
+            skip: &[],
+            until: None,
+            outputs: Map::new(),
+            phase: Phase::Apply,
+            api: tap.open(&scope).await.unwrap(),
+            operations: Arc::clone(&operations),
+            journal: Arc::new(Mutex::new(journal)),
+            switch: crate::switch::Switch::of(ledger, &crate::Settings::default(), &received(1)),
+        };
+        let stopped = Arc::new(OnceLock::new());
+        let gate = Gate::new(&running, &plan.document().unwrap(), stopped);
+        let mut ports =
+            stanch_runbook::Ports::new(Arc::new(gate), clock, operations, Arc::new(NoIds));
+        ports.functions = Arc::new(Says(function));
+        let document = parse(document).document.unwrap();
+        let outcome = Engine::new(ports)
+            .run(Arc::new(document), &Map::new(), Options::default())
+            .await
+            .unwrap();
+        (tap.writes(), outcome.status())
+    }
+
+    const BLOCK: &str = "{BlockPublicAcls: true, IgnorePublicAcls: true, BlockPublicPolicy: true, RestrictPublicBuckets: true}";
+
+    fn block(name: &str, bucket: &str) -> String {
+        format!(
+            "  - {{name: {name}, action: aws:executeAwsApi, inputs: {{Service: s3, Api: PutPublicAccessBlock, Bucket: '{bucket}', ExpectedBucketOwner: '000000000001', PublicAccessBlockConfiguration: {BLOCK}}}}}\n"
+        )
+    }
+
+    fn document(steps: &[&str]) -> String {
+        format!("schemaVersion: '0.3'\nmainSteps:\n{}", steps.concat())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_planned_is_sent() {
+        let text = document(&[&block("Block", "logs")]);
+        let (writes, status) = behind_the_gate(&text, Value::Null).await;
+        assert_eq!((writes.len(), status), (1, AutomationStatus::Success));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_function_that_misbehaves() {
+        let ask = "  - {name: Ask, action: aws:invokeLambdaFunction, inputs: {FunctionName: which}, outputs: [{Name: Bucket, Selector: $.Payload.Bucket, Type: String}]}\n";
+        let text = document(&[ask, &block("Block", "{{ Ask.Bucket }}")]);
+        let (writes, status) = behind_the_gate(&text, json!({"Bucket": "logs"})).await;
+        assert_eq!((writes.len(), status), (1, AutomationStatus::Success));
+        let (writes, status) = behind_the_gate(&text, json!({"Bucket": "other"})).await;
+        assert_eq!((writes.len(), status), (0, AutomationStatus::Failed));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_document_that_was_tampered_with() {
+        let delete = "  - {name: Delete, action: aws:executeAwsApi, inputs: {Service: s3, Api: DeleteBucketPolicy, Bucket: logs}}\n";
+        let check = async |steps: &[&str], sent: usize| {
+            let text = document(steps);
+            let (writes, status) = behind_the_gate(&text, Value::Null).await;
+            assert_eq!(
+                (writes.len(), status),
+                (sent, AutomationStatus::Failed),
+                "{text}"
+            );
+        };
+        check(&[delete, &block("Block", "logs")], 0).await;
+        check(&[&block("Block", "logs"), delete], 1).await;
+        check(&[&block("Block", "logs"), &block("Again", "logs")], 1).await;
+        check(&[&block("Block", "other")], 0).await;
+        let weaker =
+            block("Block", "logs").replace("BlockPublicPolicy: true", "BlockPublicPolicy: false");
+        check(&[&weaker], 0).await;
+        let less = block("Block", "logs").replace("BlockPublicPolicy: true, ", "");
+        check(&[&less], 0).await;
+        let more = block("Block", "logs").replace(
+            "Bucket: 'logs'",
+            "Bucket: 'logs', ChecksumAlgorithm: SHA256",
+        );
+        check(&[&more], 0).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_leads_to_another_branch() {
+        let look = "  - {name: Look, action: aws:executeAwsApi, inputs: {Service: s3, Api: GetBucketPolicy, Bucket: logs}, onFailure: step:Delete, nextStep: Block}\n";
+        let delete = "  - {name: Delete, action: aws:executeAwsApi, inputs: {Service: s3, Api: DeletePublicAccessBlock, Bucket: logs}, isEnd: true}\n";
+        let text = document(&[look, &block("Block", "logs"), delete]);
+        let (writes, status) = behind_the_gate(&text, Value::Null).await;
+        assert_eq!((writes.len(), status), (0, AutomationStatus::Failed));
+    }
 }

@@ -3,6 +3,7 @@
 //! [`Hub::take`] admits what sources deliver, [`Hub::run`] works on it, [`Hub::recover`] picks up
 //! what a crash left. All IO goes through [`Ports`].
 
+mod approval;
 mod execute;
 mod fresh;
 mod guard;
@@ -33,6 +34,10 @@ use stanch_models::Models;
 use stanch_runbook::{Ids, Operations};
 use stanch_types::{Clock, Sessions, chain};
 
+pub use approval::{
+    ApprovalRule, Approvals, Approver, Asked, Claim, Links, NotOurs, Sheet, changes, foreseen,
+    leaves, line, means, shown,
+};
 pub use guard::{Answer, Case, ClassGuard, Guard, Undecided};
 pub use intake::{Buried, Skipped, Source, Taken};
 pub use observe::observe;
@@ -43,7 +48,7 @@ pub use rollout::{Ceiling, Mode, Move, Placed, Ring, Rollout};
 pub use schedule::{Job, Limits, Scheduler, Turn};
 pub use settings::{Account, Automatic, Budget, Settings};
 pub use switch::DirectiveError;
-pub use tell::{Message, NotTold, Notifier};
+pub use tell::{Audience, Message, NotTold, Notifier};
 pub use undo::{Drift, Rollback, Selection};
 
 use fresh::Fresh;
@@ -190,10 +195,7 @@ impl Hub {
         let now = self.ports.clock.now();
         match state.status {
             Status::Deferred => state.deferred_until.is_none_or(|until| until <= now),
-            Status::AwaitingApproval => state
-                .approval
-                .as_ref()
-                .is_none_or(|asked| asked.expires <= now),
+            Status::AwaitingApproval => approval::is_due(state, now),
             Status::Paused => self.switch(&state.received).stops().await.is_none(),
             status => !status.is_final(),
         }

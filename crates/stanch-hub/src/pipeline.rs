@@ -7,6 +7,8 @@
 //! Ready, Running, Undoing <─> Paused
 //! ```
 //!
+//! A run may wait for people on its way (`approval`): Running ─> AwaitingApproval ─> Running.
+//!
 //! The live run and the recovery after a crash are the same loop: each turn looks at the status and
 //! does what follows on it.
 
@@ -28,6 +30,7 @@ use tokio::sync::Mutex;
 
 use crate::{
     Hub, Ports,
+    approval::{self, waits_at},
     execute::{Ran, Running},
     guard::{Answer, Case},
     journal::Journal,
@@ -85,7 +88,7 @@ pub(crate) enum Turn {
 pub(crate) struct Work<'h> {
     pub(crate) hub: &'h Hub,
     journal: Arc<Mutex<Journal>>,
-    id: RemediationId,
+    pub(crate) id: RemediationId,
     begun: Duration,
     /// The plan that this very run has made, and when it began to look.
     fresh: Option<(Plan, Timestamp)>,
@@ -159,27 +162,20 @@ impl<'h> Work<'h> {
                 Status::Deferred if state.deferred_until.is_none_or(|until| until <= now) => {
                     self.consider(&state).await?
                 }
-                Status::AwaitingApproval
+                Status::AwaitingApproval => match Box::pin(self.await_approval(&state)).await? {
+                    Some(turn) => turn,
+                    None => return Ok(state),
+                },
+                Status::Ready | Status::Running
                     if state
                         .approval
                         .as_ref()
-                        .is_some_and(|asked| asked.expires <= now) =>
+                        .is_some_and(|approval| approval.request.expires <= now) =>
                 {
-                    let reason = "nobody approved it in time".to_owned();
-                    if state.undo.is_some() {
-                        self.write([Event::UndoVoided { reason }]).await?;
-                        return Ok(self.state().await);
-                    }
-                    self.write([
-                        Event::ApprovalVoided {
-                            reason: reason.clone(),
-                        },
-                        self.finished(Status::Refused, Some(reason)),
-                    ])
-                    .await?
+                    self.lapse().await?
                 }
-                Status::Ready => self.execute(&state).await?,
-                Status::Running | Status::Verifying => self.resume(&state).await?,
+                Status::Ready => Box::pin(self.execute(&state)).await?,
+                Status::Running | Status::Verifying => Box::pin(self.resume(&state)).await?,
                 Status::Undoing => self.undo(&state).await?,
                 Status::Paused => match self.hub.switch(&state.received).stops().await {
                     Some(_) => return Ok(state),
@@ -246,7 +242,9 @@ impl<'h> Work<'h> {
     ) -> Result<Turn, LedgerError> {
         let now = self.hub.ports.clock.now();
         let planned = recorded(&plan, requester);
-        let plan_hash = planned.plan_hash.clone();
+        let Ok(remediation) = self.hub.remediation(&state.received) else {
+            return self.fail(GONE).await;
+        };
         let mut events = vec![
             Event::Planned(planned),
             Event::Decided(Decided {
@@ -255,17 +253,26 @@ impl<'h> Work<'h> {
                 by: self.hub.ports.guard.name(),
             }),
         ];
-        if answer.verdict == Verdict::NeedsApproval {
-            if let Some(other) = self.waiting_already(state).await? {
-                let reason =
-                    format!("remediation `{other}` waits for an approval of the same change");
-                events.truncate(1);
-                events.push(self.finished(Status::Skipped, Some(reason)));
-                return self.write(events).await;
-            }
-            let expires = now + self.hub.settings.approval_expires_after;
-            events.push(Event::ApprovalRequested { plan_hash, expires });
+        if answer.verdict == Verdict::NeedsApproval
+            && let Some(other) = self.waiting_already(state).await?
+        {
+            let reason = format!("remediation `{other}` waits for an approval of the same change");
+            events.truncate(1);
+            events.push(self.finished(Status::Skipped, Some(reason)));
+            return self.write(events).await;
         }
+        let person = requester.unwrap_or(&state.received.requester);
+        let asked = match answer.verdict {
+            Verdict::NeedsApproval => self.request(state, person, &remediation, &plan).map(Some),
+            Verdict::Run => self
+                .can_wait(state, person, &remediation, &plan)
+                .map(|()| None),
+            Verdict::Refuse | Verdict::Defer { .. } => Ok(None),
+        };
+        events.extend(match asked {
+            Ok(request) => request,
+            Err(reason) => Some(self.finished(Status::Refused, Some(reason))),
+        });
         self.fresh = Some((plan, now));
         self.write(events).await
     }
@@ -350,13 +357,18 @@ impl<'h> Work<'h> {
         if state
             .approval
             .as_ref()
-            .is_some_and(|asked| asked.expires <= now)
+            .is_some_and(|asked| asked.request.expires <= now)
         {
-            let reason = "it had expired before the plan could run".to_owned();
-            return self.write([Event::ApprovalVoided { reason }]).await;
+            return self.lapse().await;
+        }
+        let neighbours = self.neighbours(state).await?;
+        if neighbours.are_halfway {
+            // It has changed some of the resource, and may put it back: what is planned now is not
+            // what would be done then.
+            return Ok(Turn::Later);
         }
         let plan = match self.fresh.take() {
-            Some((plan, since)) if !self.touched(state, since).await? => plan,
+            Some((plan, since)) if !neighbours.touched(since, self.hub.settings.lease) => plan,
             _ => match self.plan(&remediation, state).await {
                 Ok(plan) if plan.hash() == planned.plan_hash => plan,
                 Ok(plan) if state.approval.is_none() => {
@@ -365,7 +377,7 @@ impl<'h> Work<'h> {
                         .await;
                 }
                 Ok(_) => {
-                    let reason = "the resource has changed since the plan was approved".to_owned();
+                    let reason = "the plan is no longer the one that was approved".to_owned();
                     return self.write([Event::ApprovalVoided { reason }]).await;
                 }
                 Err(error) => {
@@ -386,21 +398,27 @@ impl<'h> Work<'h> {
         self.conclude(&remediation, &plan, &api, ran).await
     }
 
-    /// True if another remediation of this resource was worked on since then, by any hub: it may have
-    /// changed what was looked at.
-    async fn touched(&self, state: &State, since: Timestamp) -> Result<bool, LedgerError> {
-        // The clocks of two hubs that share a ledger may differ.
-        let since = since
-            .saturating_sub(self.hub.settings.lease)
-            .unwrap_or(since);
+    /// The other remediations of this resource, worked on by any hub.
+    async fn neighbours(&self, state: &State) -> Result<Neighbours, LedgerError> {
         let query = Query::resource(&state.received.resource_id).limit(Query::MAX_LIMIT);
         let page = self.hub.ports.ledger.query(&query).await?;
-        Ok(page.next.is_some()
-            || page.records.iter().any(|record| {
-                record.remediation_id != self.id
-                    && record.updated_at >= since
-                    && record.started_at.is_some()
-            }))
+        let started = page.records.iter().filter(|record| {
+            record.remediation_id != self.id
+                && record.account_id == state.received.account
+                && record.started_at.is_some()
+        });
+        let mut are_halfway = false;
+        for record in started.clone() {
+            if record.status == Status::AwaitingApproval {
+                let (state, _) = self.hub.ports.ledger.state(record.remediation_id).await?;
+                are_halfway |= state.undo.is_none();
+            }
+        }
+        Ok(Neighbours {
+            too_many: page.next.is_some(),
+            are_halfway,
+            last: started.map(|record| record.updated_at).max(),
+        })
     }
 
     /// Goes on with a change that a crash interrupted: forward where the journal and the resource
@@ -410,11 +428,14 @@ impl<'h> Work<'h> {
             return self.fail(GONE).await;
         };
         let remediation = self.hub.remediation(&state.received);
-        let plan = serde_json::from_value::<Plan>(planned.plan.clone());
-        let (Ok(remediation), Ok(plan)) = (remediation, plan) else {
+        let plan = kept(&planned.plan, &planned.plan_hash);
+        let (Ok(remediation), Some(plan)) = (remediation, plan) else {
             return self.fail(GONE).await;
         };
         self.settle(run).await?;
+        if let Some(reason) = &run.refused {
+            return self.restore(&remediation, &plan, reason.clone()).await;
+        }
         let api = match self.acting(&plan).await {
             Ok(api) => api,
             Err(error) => return self.put_off(&error).await,
@@ -431,6 +452,10 @@ impl<'h> Work<'h> {
             return self
                 .write([verified(&now), self.finished(Status::Success, None)])
                 .await;
+        }
+        if let Some(changed) = approval::drift(&state, now.state()) {
+            let changed = (now.state().clone(), changed);
+            return Box::pin(self.ask_again(&remediation, &plan, changed)).await;
         }
         let unchanged = now.state() == &plan.state;
         match now
@@ -479,6 +504,9 @@ impl<'h> Work<'h> {
             Ran::Paused(reason) => return self.write([Event::Paused { reason }]).await,
         };
         let state = self.state().await;
+        if let (None, Some(step)) = (&failure, waits_at(plan, &state)) {
+            return Box::pin(self.pause(remediation, plan, step, api)).await;
+        }
         let changed = state.run.as_ref().is_some_and(Run::may_have_changed);
         if let (Some(error), false) = (&failure, changed) {
             return self.fail(error).await;
@@ -522,7 +550,7 @@ impl<'h> Work<'h> {
     }
 
     /// A change that was begun cannot be looked at. That is tried again later where it may help.
-    async fn put_off(&self, failure: &PlanFailure) -> Result<Turn, LedgerError> {
+    pub(crate) async fn put_off(&self, failure: &PlanFailure) -> Result<Turn, LedgerError> {
         if failure.is_transient() {
             tracing::warn!(id = %self.id, error = chain(failure), "cannot be looked at now");
             return Ok(Turn::Later);
@@ -542,9 +570,14 @@ impl<'h> Work<'h> {
         api: &Arc<dyn Api>,
     ) -> Result<Ran, LedgerError> {
         let hub = self.hub;
+        let until = match phase {
+            Phase::Apply => waits_at(plan, &self.state().await),
+            Phase::Undo => None,
+        };
         let running = Running {
             plan,
             skip,
+            until,
             outputs,
             phase,
             api: Arc::clone(api),
@@ -641,8 +674,32 @@ pub(crate) const fn changes(status: Status) -> bool {
     )
 }
 
-pub(crate) const GONE: &str =
-    "its remediation or its plan can no longer be read; the catalog has changed since";
+pub(crate) const GONE: &str = "its remediation or its plan can no longer be read: the catalog has changed since, or the plan in the ledger is not the one that was decided on";
+
+/// A plan of the ledger, if it is the one that its hash names.
+pub(crate) fn kept(plan: &Value, hash: &str) -> Option<Plan> {
+    let plan = serde_json::from_value::<Plan>(plan.clone()).ok()?;
+    (plan.hash() == hash).then_some(plan)
+}
+
+/// What others did to the same resource.
+struct Neighbours {
+    /// When one was worked on last.
+    last: Option<Timestamp>,
+    /// There are more than were looked at.
+    too_many: bool,
+    /// One waits for people in the middle of its run.
+    are_halfway: bool,
+}
+
+impl Neighbours {
+    /// True if the resource may have been changed since it was looked at.
+    fn touched(&self, since: Timestamp, lease: Duration) -> bool {
+        // The clocks of two hubs that share a ledger may differ.
+        let since = since.saturating_sub(lease).unwrap_or(since);
+        self.too_many || self.last.is_some_and(|last| last >= since)
+    }
+}
 
 /// Why a plan could not be made or a session not be opened. Nothing was changed.
 #[derive(Debug, thiserror::Error)]

@@ -1,12 +1,8 @@
-//! What people ask of a remediation that is in the ledger: approve, reject, roll back.
+//! What people ask of a remediation that is in the ledger, and why it may be refused.
 
-use stanch_ledger::{Event, LedgerError, RemediationId, State, Status};
+use stanch_ledger::{LedgerError, RemediationId, Status};
 
-use crate::{
-    Hub,
-    pipeline::{PlanFailure, Work},
-    undo::Drift,
-};
+use crate::{pipeline::PlanFailure, undo::Drift};
 
 /// A request that is refused. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +21,34 @@ pub enum RequestError {
     /// The person who asked for it cannot approve it.
     #[error("`{0}` asked for this remediation and cannot approve it")]
     OwnRequest(String),
+    /// They are none of those who have to approve it, or not in that role.
+    #[error("`{person}` is not asked to approve this: it waits for `{wanted}`")]
+    NotAsked {
+        /// The person.
+        person: String,
+        /// The roles of which somebody is missing.
+        wanted: String,
+    },
+    /// They are asked in several roles.
+    #[error("in which role? it waits for `{roles}`")]
+    WhichRole {
+        /// The roles.
+        roles: String,
+    },
+    /// They have said yes already.
+    #[error("`{0}` has approved it already")]
+    Answered(String),
+    /// It is another plan that waits now.
+    #[error("remediation `{id}` waits with another plan: {plan}")]
+    OtherPlan {
+        /// The remediation.
+        id: RemediationId,
+        /// The hash of the plan that waits.
+        plan: String,
+    },
+    /// The time to approve has passed.
+    #[error("the time to approve remediation `{0}` has passed")]
+    Late(RemediationId),
     /// Nothing that could be taken back.
     #[error("remediation `{id}` is `{status}`: there is no change to take back")]
     NothingToUndo {
@@ -56,7 +80,14 @@ impl RequestError {
             Self::NotWaiting { .. } | Self::NothingToUndo { .. } => {
                 Some("`stanch ledger show <remediation id>` tells what happened to it")
             }
-            Self::OwnRequest(_) => Some("let somebody else approve it"),
+            Self::OwnRequest(_) | Self::Answered(_) | Self::NotAsked { .. } => Some(
+                "let somebody else approve it: `stanch approvals show <remediation id>` tells who may",
+            ),
+            Self::WhichRole { .. } => Some("say it with `--as-role`"),
+            Self::OtherPlan { .. } => {
+                Some("look at it again: `stanch approvals show <remediation id>`")
+            }
+            Self::Late(_) => Some("nothing was changed; the finding can be taken in again"),
             Self::Drift(_) => Some(
                 "look at the three states; `--force` asks for an approval to overwrite what is there",
             ),
@@ -67,61 +98,6 @@ impl RequestError {
                 Some("put back the catalog file of that time, or change the resource by hand")
             }
             Self::Plan(_) => None,
-        }
-    }
-}
-
-impl Hub {
-    /// Approves the plan that a remediation waits with, as `by`, and goes on with it. If the resource
-    /// has changed since the plan was shown, the approval is void and asked for again.
-    ///
-    /// # Errors
-    /// It does not wait for one, or `by` asked for it.
-    pub async fn approve(&self, id: RemediationId, by: &str) -> Result<State, RequestError> {
-        let work = Work::open(self, id).await?;
-        let plan_hash = self.awaited(id, &work.state().await)?;
-        if work.state().await.requester() == by {
-            return Err(RequestError::OwnRequest(by.to_owned()));
-        }
-        work.write([Event::Approved {
-            by: by.to_owned(),
-            plan_hash,
-        }])
-        .await?;
-        Ok(self.handle(id).await?)
-    }
-
-    /// Says no to the plan that a remediation waits with.
-    ///
-    /// # Errors
-    /// It does not wait for an approval.
-    pub async fn reject(
-        &self,
-        id: RemediationId,
-        by: &str,
-        reason: &str,
-    ) -> Result<State, RequestError> {
-        let work = Work::open(self, id).await?;
-        let plan_hash = self.awaited(id, &work.state().await)?;
-        let (by, reason) = (by.to_owned(), reason.to_owned());
-        work.write([Event::Rejected {
-            by,
-            plan_hash,
-            reason,
-        }])
-        .await?;
-        let state = work.state().await;
-        self.tell(id, &state).await?;
-        Ok(state)
-    }
-
-    fn awaited(&self, id: RemediationId, state: &State) -> Result<String, RequestError> {
-        match &state.approval {
-            Some(asked) if state.status == Status::AwaitingApproval => Ok(asked.plan_hash.clone()),
-            _ => Err(RequestError::NotWaiting {
-                id,
-                status: state.status,
-            }),
         }
     }
 }

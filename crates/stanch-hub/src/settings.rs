@@ -8,7 +8,7 @@ use std::{
 use serde_json::{Map, Value};
 use stanch_types::{AccountId, Region};
 
-use crate::{rollout::Rollout, schedule::Limits};
+use crate::{approval::Approvals, rollout::Rollout, schedule::Limits};
 
 /// The hub's settings.
 #[derive(Debug, Clone)]
@@ -29,8 +29,8 @@ pub struct Settings {
     pub workers: usize,
     /// Limits per account.
     pub limits: Limits,
-    /// How long an approval is waited for, and how long it stands.
-    pub approval_expires_after: Duration,
+    /// Who approves what, how long it is waited for, and how long it stands.
+    pub approval: Approvals,
     /// How long after a change was sent its effect may still be on its way, when nobody saw the
     /// answer: recovery waits so long before it looks.
     pub settle: Duration,
@@ -101,7 +101,7 @@ impl Default for Settings {
             budget: Budget::default(),
             workers: 32,
             limits: Limits::default(),
-            approval_expires_after: Duration::from_hours(24),
+            approval: Approvals::default(),
             settle: Duration::from_secs(5),
             lease: Duration::from_secs(30),
         }

@@ -55,6 +55,18 @@ pub(crate) struct Switch {
 }
 
 impl Switch {
+    pub(crate) fn of(
+        directives: Arc<dyn Directives>,
+        settings: &Settings,
+        received: &Received,
+    ) -> Self {
+        Self {
+            directives,
+            off: settings.paused,
+            place: Place::of(received, settings),
+        }
+    }
+
     /// Why nothing may be changed now; none if it may.
     pub(crate) async fn stops(&self) -> Option<String> {
         if self.off {
@@ -120,11 +132,7 @@ const TRIES: u32 = 16;
 impl Hub {
     /// The switch as changes of this finding see it.
     pub(crate) fn switch(&self, received: &Received) -> Switch {
-        Switch {
-            directives: Arc::clone(&self.ports.directives),
-            off: self.settings.paused,
-            place: Place::of(received, &self.settings),
-        }
+        Switch::of(Arc::clone(&self.ports.directives), &self.settings, received)
     }
 
     /// Stops all changes within `reach`, from the next request on.

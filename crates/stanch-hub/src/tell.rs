@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use stanch_ledger::{Event, LedgerError, Record, RemediationId, State, Status};
 
-use crate::{Hub, journal::Journal};
+use crate::{Hub, approval::Asked, journal::Journal};
 
 /// What a channel is told about a remediation, with the field names of the notification topic.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +36,20 @@ pub struct Message {
     /// Somebody has to look at once: the resource is neither fixed nor as it was.
     #[serde(default)]
     pub urgent: bool,
+    /// What people are asked to approve.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<Asked>,
+}
+
+/// Whom a channel reaches.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Audience {
+    /// Nobody: it keeps records.
+    Records,
+    /// All who may have to approve something.
+    Everyone,
+    /// This person, and nobody else: it gets their links.
+    Person(String),
 }
 
 /// A channel that could not be told.
@@ -48,12 +62,17 @@ pub struct NotTold {
     pub reason: String,
 }
 
-/// Where messages go. A message that cannot be delivered never fails a remediation; the ledger says
-/// whether people were told.
+/// Where messages go. The ledger says whether people were told. A message that cannot be delivered
+/// fails no remediation, but for one that asks for an approval: what nobody can be asked for is a no.
 #[async_trait]
 pub trait Notifier: Send + Sync {
     /// The channel's name, for the ledger.
     fn channel(&self) -> &str;
+
+    /// Whom it reaches.
+    fn audience(&self) -> Audience {
+        Audience::Everyone
+    }
 
     /// Delivers the message, or says why not.
     async fn tell(&self, message: &Message, record: &Record) -> Result<(), NotTold>;
@@ -63,7 +82,7 @@ impl Hub {
     /// Tells every channel where a remediation has come to, and the ledger whether they took it.
     pub(crate) async fn tell(&self, id: RemediationId, state: &State) -> Result<(), LedgerError> {
         let worth_telling = state.status.is_final() && state.status != Status::NothingToDo
-            || matches!(state.status, Status::AwaitingApproval | Status::Paused);
+            || state.status == Status::Paused;
         let fallen_back = self.fall_back(state).await?;
         if self.ports.notifiers.is_empty() || !worth_telling {
             return Ok(());
@@ -73,7 +92,7 @@ impl Hub {
         if let Some((_, reason)) = &state.paused {
             message.error = Some(reason.clone());
         }
-        self.deliver(id, &message, &record).await?;
+        self.broadcast(id, &message, &record).await?;
         if let Some(reason) = fallen_back {
             let message = Message {
                 status: "RolloutBack".to_owned(),
@@ -81,12 +100,12 @@ impl Hub {
                 urgent: true,
                 ..message
             };
-            self.deliver(id, &message, &record).await?;
+            self.broadcast(id, &message, &record).await?;
         }
         Ok(())
     }
 
-    async fn deliver(
+    async fn broadcast(
         &self,
         id: RemediationId,
         message: &Message,
@@ -94,12 +113,19 @@ impl Hub {
     ) -> Result<(), LedgerError> {
         let mut told = Vec::new();
         for notifier in &self.ports.notifiers {
+            if matches!(notifier.audience(), Audience::Person(_)) {
+                continue;
+            }
             let result = notifier.tell(message, record).await;
             told.push(Event::Notified {
                 channel: notifier.channel().to_owned(),
                 ok: result.is_ok(),
                 error: result.err().map(|error| error.reason),
+                asked: Vec::new(),
             });
+        }
+        if told.is_empty() {
+            return Ok(());
         }
         let (ledger, clock) = (
             Arc::clone(&self.ports.ledger),
@@ -125,6 +151,14 @@ impl Message {
             severity: record.severity.clone(),
             error: record.error_message.clone(),
             urgent: record.status == Status::UndoFailed,
+            approval: None,
         }
+    }
+
+    /// The same, asking for an approval.
+    #[must_use]
+    pub(crate) fn asking(mut self, approval: Asked) -> Self {
+        self.approval = Some(approval);
+        self
     }
 }

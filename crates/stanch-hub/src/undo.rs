@@ -19,7 +19,7 @@ use crate::{
     Hub,
     execute::Ran,
     guard::{Answer, Case},
-    pipeline::{GONE, HUB, PlanFailure, Turn, Work, answers, remaining},
+    pipeline::{GONE, HUB, PlanFailure, Turn, Work, answers, kept, remaining},
     requests::RequestError,
 };
 
@@ -165,8 +165,8 @@ impl Work<'_> {
         let (undo, planned) = (state.undo.as_ref()?, state.plan.as_ref()?);
         Some((
             self.hub.remediation(&state.received).ok()?,
-            serde_json::from_value(planned.plan.clone()).ok()?,
-            serde_json::from_value(undo.planned.plan.clone()).ok()?,
+            kept(&planned.plan, &planned.plan_hash)?,
+            kept(&undo.planned.plan, &undo.planned.plan_hash)?,
         ))
     }
 
@@ -215,7 +215,7 @@ impl Work<'_> {
             if state
                 .approval
                 .as_ref()
-                .is_some_and(|asked| asked.expires <= now)
+                .is_some_and(|asked| asked.request.expires <= now)
             {
                 return Ok(Err(Halt::Stale("its approval has expired".to_owned())));
             }
@@ -379,7 +379,8 @@ impl Hub {
             work.settle_on(&state, rollback.plan.clone(), answer, Some(by))
                 .await?;
         } else {
-            self.record_undo(work, &rollback.plan, answer, by).await?;
+            self.record_undo(work, &remediation, &rollback.plan, answer, by)
+                .await?;
         }
         rollback.status = Some(work.advance().await?.status);
         Ok(rollback)
@@ -388,10 +389,12 @@ impl Hub {
     async fn record_undo(
         &self,
         work: &mut Work<'_>,
+        remediation: &Remediation,
         plan: &Plan,
         answer: Answer,
         by: &str,
     ) -> Result<(), LedgerError> {
+        let state = work.state().await;
         let decided = Decided {
             verdict: answer.verdict,
             reasons: answer.reasons,
@@ -402,10 +405,10 @@ impl Hub {
         let mut events = vec![undo_planned(plan, reason, by, Some(decided))];
         match answer.verdict {
             Verdict::Run => work.looked = true,
-            Verdict::NeedsApproval => events.push(Event::ApprovalRequested {
-                plan_hash: plan.hash(),
-                expires: self.ports.clock.now() + self.settings.approval_expires_after,
-            }),
+            Verdict::NeedsApproval => events.push(
+                work.request(&state, by, remediation, plan)
+                    .unwrap_or_else(|reason| Event::UndoVoided { reason }),
+            ),
             Verdict::Refuse | Verdict::Defer { .. } => {
                 events.push(Event::UndoVoided { reason: refusal });
             }

@@ -7,6 +7,7 @@
 //!
 //! *Invariant:* nothing here reads a clock. Times are passed in, in milliseconds.
 
+mod approval;
 mod chain;
 mod directive;
 mod error;
@@ -21,12 +22,14 @@ mod state;
 #[cfg(feature = "testing")]
 pub mod testing;
 
+pub use approval::{Approval, enough, same_person};
 pub use chain::{Break, Entry};
 pub use directive::{Directive, Directives, Given, Reach, Standing};
 pub use error::{LedgerError, StoreFault};
 pub use event::{
-    Decided, Event, Phase, Planned, Received, Route, Started, StepFinished, StepOutcome,
-    StepStarted, UndoPlanned, Verdict, Verified,
+    ApprovalRequest, Change, Consent, Cutover, Decided, Difference, Event, Means, Need, Phase,
+    Planned, Received, Route, Started, StepFinished, StepOutcome, StepStarted, UndoPlanned,
+    Verdict, Verified,
 };
 pub use export::{ExportError, ExportFault, Exported, verify_export};
 pub use ids::{Digest, IdempotencyKey, InvalidHex, RemediationId};
@@ -37,4 +40,4 @@ pub use ledger::{
 pub use memory::MemoryLedger;
 pub use record::{ExecutionStatus, Record};
 pub use sqlite::SqliteLedger;
-pub use state::{Approval, Decision, IllegalTransition, Run, State, Status, Step, Undo};
+pub use state::{Decision, IllegalTransition, Run, State, Status, Step, Undo};

@@ -9,7 +9,7 @@ use stanch_types::Call;
 
 use crate::{
     Decided, Event, Phase, Planned, Received, Started, StepFinished, StepOutcome, StepStarted,
-    UndoPlanned, Verdict, Verified, chain::to_millisecond,
+    UndoPlanned, Verdict, Verified, approval::Approval, chain::to_millisecond,
 };
 
 /// Where a remediation stands.
@@ -142,17 +142,6 @@ pub struct Decision {
     pub at: Timestamp,
 }
 
-/// People's word on the plan.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Approval {
-    /// The plan that was shown.
-    pub plan_hash: String,
-    /// From this moment on it does not count.
-    pub expires: Timestamp,
-    /// Who approved, and when.
-    pub approved: Option<(String, Timestamp)>,
-}
-
 /// A request of a run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Step {
@@ -181,6 +170,10 @@ pub struct Run {
     pub at: Timestamp,
     /// What was sent, in order; a step sent again stands twice.
     pub steps: Vec<Step>,
+    /// The steps that waited for people, who have said yes.
+    pub passed: Vec<u32>,
+    /// Why it must not go on: people said no. What was done is to be taken back.
+    pub refused: Option<String>,
 }
 
 impl Run {
@@ -235,8 +228,12 @@ pub struct State {
     pub plan: Option<Arc<Planned>>,
     /// The guard's last decision on that plan.
     pub decision: Option<Decision>,
-    /// The approval that was asked for, unless it was voided.
+    /// The approval that was asked for, until it was voided or used.
     pub approval: Option<Approval>,
+    /// The approvals that it was carried out on.
+    pub approved: Vec<Approval>,
+    /// The plan that people were shown, and that was voided since.
+    pub shown: Option<Arc<Planned>>,
     /// Until when it is deferred.
     pub deferred_until: Option<Timestamp>,
     /// Where it stood when changes were paused, and why they were.
@@ -266,6 +263,8 @@ impl State {
             plan: None,
             decision: None,
             approval: None,
+            approved: Vec::new(),
+            shown: None,
             deferred_until: None,
             paused: None,
             run: None,
@@ -361,21 +360,37 @@ impl State {
                 self.decision = Some(Decision { decided, at });
             }
 
-            Event::ApprovalRequested { plan_hash, expires } => {
-                if status != AwaitingApproval || self.approval.is_some() {
-                    return illegal("an approval is asked for once, when the guard wants one");
+            Event::ApprovalRequested(request) => {
+                if self.approval.is_some() {
+                    return illegal("an approval is asked for once");
                 }
-                if !self.plan_is(plan_hash) {
+                if !self.plan_is(&request.plan_hash) {
                     return illegal("it names another plan");
                 }
-                self.approval = Some(Approval {
-                    plan_hash: plan_hash.clone(),
-                    expires: *expires,
-                    approved: None,
-                });
+                if !Approval::can_be_met(request) {
+                    return illegal("there are not enough people who may approve it");
+                }
+                let run = self.run.as_ref().filter(|_| self.undo.is_none());
+                match (status, &request.cutover, run) {
+                    (AwaitingApproval, None, None) => {}
+                    (Running, Some(_), Some(run)) if run.refused.is_some() => {
+                        return illegal("people have said no");
+                    }
+                    (Running, Some(_), Some(_)) if self.in_flight() => {
+                        return illegal("a request is in flight");
+                    }
+                    (Running, Some(cutover), Some(run)) if run.passed.contains(&cutover.step) => {
+                        return illegal("this step was approved already");
+                    }
+                    (Running, Some(_), Some(_)) => {}
+                    _ => return illegal("nobody has to approve anything here"),
+                }
+                self.status = AwaitingApproval;
+                self.approval = Some(Approval::new(request));
             }
 
-            Event::Approved { by, plan_hash } => {
+            Event::Approved(consent) => {
+                let requester = self.requester().to_owned();
                 let Some(approval) = self
                     .approval
                     .as_mut()
@@ -383,63 +398,84 @@ impl State {
                 else {
                     return illegal("no approval was asked for");
                 };
-                if approval.plan_hash != *plan_hash {
-                    return illegal("it names another plan");
+                if let Err(reason) = approval.take(consent, &requester, at) {
+                    return illegal(reason);
                 }
-                if at >= approval.expires {
-                    return illegal("the time to approve has passed");
+                if approval.is_complete() {
+                    self.status = match (&self.undo, &self.run) {
+                        (Some(_), _) => Undoing,
+                        (None, Some(_)) => Running,
+                        (None, None) => Ready,
+                    };
                 }
-                approval.approved = Some((by.clone(), at));
-                self.status = if self.undo.is_some() { Undoing } else { Ready };
             }
 
             Event::Rejected {
                 by,
                 plan_hash,
                 reason,
+                ..
             } => {
-                if status != AwaitingApproval && !self.is_approved() {
+                if !self.is_asked() {
                     return illegal("no approval was asked for");
                 }
                 if !self.plan_is(plan_hash) {
                     return illegal("it names another plan");
                 }
-                if !self.void_undo() {
-                    self.status = Refused;
-                    self.error = Some(match reason.as_str() {
-                        "" => format!("rejected by {by}"),
-                        reason => format!("rejected by {by}: {reason}"),
-                    });
+                self.turn_down(match reason.as_str() {
+                    "" => format!("rejected by {by}"),
+                    reason => format!("rejected by {by}: {reason}"),
+                });
+            }
+
+            Event::ApprovalLapsed { reason } => {
+                if !self.is_asked() {
+                    return illegal("no approval was asked for");
                 }
+                self.turn_down(reason.clone());
             }
 
             Event::ApprovalVoided { .. } => {
-                if status != AwaitingApproval && !self.is_approved() {
+                if !self.is_asked() {
                     return illegal("there is no approval to void");
                 }
                 if self.undo.is_some() {
                     return illegal("the undo is to be voided");
                 }
-                self.status = Planned;
-                self.decision = None;
                 self.approval = None;
+                if self.run.is_some() {
+                    self.status = Running;
+                } else {
+                    self.status = Planned;
+                    self.decision = None;
+                    self.shown.clone_from(&self.plan);
+                }
             }
 
-            Event::Started(started) => match (status, self.run.as_mut()) {
-                (Ready, None) => {
-                    if self.approval.as_ref().is_some_and(|a| at >= a.expires) {
-                        return illegal("its approval has expired");
+            Event::Started(started) => {
+                if self
+                    .approval
+                    .as_ref()
+                    .is_some_and(|a| at >= a.request.expires)
+                {
+                    return illegal("its approval has expired");
+                }
+                match (status, self.run.as_mut()) {
+                    (Ready, None) => self.run = Some(Run::new(started, at)),
+                    (Running | Verifying, Some(run)) if run.refused.is_some() => {
+                        return illegal("people have said no");
                     }
-                    self.status = Running;
-                    self.run = Some(Run::new(started, at));
+                    (Running | Verifying, Some(run)) if started.attempt > run.started.attempt => {
+                        run.started = started.clone();
+                        let passed = self.approval.as_ref().and_then(Approval::step);
+                        run.passed.extend(passed);
+                    }
+                    (Running | Verifying, _) => return illegal("an attempt counts one more"),
+                    _ => return illegal("nothing runs without a decision"),
                 }
-                (Running | Verifying, Some(run)) if started.attempt > run.started.attempt => {
-                    self.status = Running;
-                    run.started = started.clone();
-                }
-                (Running | Verifying, _) => return illegal("an attempt counts one more"),
-                _ => return illegal("nothing runs without a decision"),
-            },
+                self.status = Running;
+                self.approved.extend(self.approval.take());
+            }
 
             Event::StepStarted(step) => {
                 let Some(run) = self.run_of(step.phase) else {
@@ -505,6 +541,7 @@ impl State {
                     _ => return illegal("it cannot end like that"),
                 }
                 self.status = *end;
+                self.approval = None;
                 self.error.clone_from(error);
                 self.duration_ms = Some(*duration_ms);
             }
@@ -569,10 +606,17 @@ impl State {
                     return illegal("no undo is planned");
                 };
                 match undo.run.as_mut() {
-                    None if self.approval.as_ref().is_some_and(|a| at >= a.expires) => {
+                    None if self
+                        .approval
+                        .as_ref()
+                        .is_some_and(|a| at >= a.request.expires) =>
+                    {
                         return illegal("its approval has expired");
                     }
-                    None => undo.run = Some(Run::new(started, at)),
+                    None => {
+                        undo.run = Some(Run::new(started, at));
+                        self.approved.extend(self.approval.take());
+                    }
                     Some(run) if started.attempt > run.started.attempt => {
                         run.started = started.clone();
                     }
@@ -605,7 +649,12 @@ impl State {
                 self.error = Some(error.clone());
             }
 
-            Event::Notified { ok, .. } => self.notified |= ok,
+            Event::Notified { ok, asked, .. } => {
+                self.notified |= ok;
+                if let Some(approval) = self.approval.as_mut().filter(|_| *ok) {
+                    approval.asked.extend(asked.iter().cloned());
+                }
+            }
         }
         Ok(self)
     }
@@ -647,8 +696,26 @@ impl State {
         }
     }
 
-    fn is_approved(&self) -> bool {
-        self.status == Status::Ready && self.approval.is_some()
+    /// People were asked, or have said yes to what has not begun since.
+    fn is_asked(&self) -> bool {
+        use Status::{AwaitingApproval, Ready, Running, Undoing};
+        let waits = matches!(self.status, AwaitingApproval | Ready | Running | Undoing);
+        waits && self.approval.is_some()
+    }
+
+    /// People said no: to the undo, to what follows in a run, or to all of it.
+    fn turn_down(&mut self, reason: String) {
+        if self.void_undo() {
+            return;
+        }
+        self.approval = None;
+        if let Some(run) = &mut self.run {
+            self.status = Status::Running;
+            run.refused = Some(reason);
+        } else {
+            self.status = Status::Refused;
+            self.error = Some(reason);
+        }
     }
 
     /// The run whose steps may go on, if it is under way.
@@ -675,6 +742,8 @@ impl Run {
             started: started.clone(),
             at,
             steps: Vec::new(),
+            passed: Vec::new(),
+            refused: None,
         }
     }
 }

@@ -322,6 +322,7 @@ async fn tells_the_whole_life(ledger: &dyn Ledger) {
         channel: "security".to_owned(),
         ok: true,
         error: None,
+        asked: Vec::new(),
     };
     ledger
         .append(id, 13, vec![notified], noon_and(500))

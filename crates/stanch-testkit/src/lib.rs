@@ -10,6 +10,7 @@ mod fake;
 mod finding;
 mod generated;
 pub mod judge;
+mod listener;
 mod look;
 pub mod measure;
 pub mod organization;
@@ -28,6 +29,7 @@ pub use emulator::{
 pub use fake::FakeAws;
 pub use finding::Misconfiguration;
 pub use generated::assert_generated;
+pub use listener::Listener;
 pub use look::{LookError, Seen, look};
 pub use organization::Organization;
 pub use plant::{PlantError, Planted, also, plant};

@@ -138,6 +138,10 @@ impl Organization {
             guarded.join(", "),
             file("inbox"),
         );
+        config.push_str(
+            "\n[approval.groups]\nsecurity = [\"bob\", \"carol\"]\n\n\
+             [[approval.rules]]\nneeds = { security = 1 }\n",
+        );
         let regions: Vec<String> = self
             .regions
             .iter()

@@ -73,6 +73,12 @@ pub enum Command {
         id: RemediationId,
         #[command(flatten)]
         person: Person,
+        /// In which role, if you have several: a group of `approval.groups`
+        #[arg(long, value_name = "ROLE")]
+        as_role: Option<String>,
+        /// The plan that you saw, by its hash or how that begins; refused if another one waits
+        #[arg(long, value_name = "HASH")]
+        plan: Option<String>,
     },
     /// Say no to the plan that a remediation waits with
     Reject {
@@ -83,6 +89,9 @@ pub enum Command {
         #[arg(long, default_value = "rejected on the command line")]
         reason: String,
     },
+    /// What waits for an approval, and by whom
+    #[command(subcommand)]
+    Approvals(Approvals),
     /// Put back what a remediation has changed; what was put back is done again
     Rollback(Rollback),
     /// Stop all changes, at once
@@ -275,6 +284,14 @@ pub enum Ledger {
         #[arg(long, value_name = "FILE", conflicts_with = "id")]
         export: Option<PathBuf>,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Approvals {
+    /// List what waits, the oldest first
+    List,
+    /// Show what is to be approved: the plan, why people are asked, and who has answered
+    Show { id: RemediationId },
 }
 
 #[derive(Debug, Subcommand)]

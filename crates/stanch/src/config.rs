@@ -12,7 +12,10 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
-use stanch_hub::{Account, Automatic, Budget, Limits, Ring, Rollout, Settings};
+use stanch_catalog::Class;
+use stanch_hub::{
+    Account, ApprovalRule, Approvals, Automatic, Budget, Limits, Ring, Rollout, Settings,
+};
 use stanch_types::{AccountId, Region, Secret};
 
 /// The file that is read when no other is named.
@@ -171,6 +174,57 @@ pub struct ApprovalSection {
     /// How long one is waited for, and how long it stands.
     #[serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")]
     pub expires_after: Duration,
+    /// Who approves in which role.
+    pub groups: BTreeMap<String, BTreeSet<String>>,
+    /// Whose approval is needed for what; the first that fits.
+    pub rules: Vec<ApprovalRuleSection>,
+    /// People's own addresses, which get their links as a JSON POST. Never shown.
+    pub webhooks: BTreeMap<String, Secret<String>>,
+    /// A file with the secret that signs links; without it there are none.
+    pub link_key_file: Option<PathBuf>,
+    /// Where people reach `stanch serve`, if not at `serve.listen`.
+    pub public_url: Option<String>,
+}
+
+/// Whose approval some remediations need.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ApprovalRuleSection {
+    /// Of these classes; all if it is left out.
+    #[serde(default)]
+    pub classes: BTreeSet<Class>,
+    /// In these accounts; all if it is left out.
+    #[serde(default)]
+    pub accounts: BTreeSet<AccountId>,
+    /// These, by name; all if it is left out.
+    #[serde(default)]
+    pub remediations: BTreeSet<String>,
+    /// So many of each group.
+    pub needs: BTreeMap<String, u32>,
+}
+
+impl ApprovalSection {
+    /// What a rule asks for that no group can give.
+    ///
+    /// # Errors
+    /// The rule, by its number, and why.
+    fn check(&self) -> Result<(), String> {
+        for (number, rule) in (1..).zip(&self.rules) {
+            let wrong = |why: String| Err(format!("rule {number} of `approval.rules` {why}"));
+            if rule.needs.is_empty() {
+                return wrong("needs nobody".to_owned());
+            }
+            for (role, count) in &rule.needs {
+                let group = self.groups.get(role).map_or(0, BTreeSet::len);
+                if *count == 0 || u32::try_from(group).unwrap_or(u32::MAX) < *count {
+                    return wrong(format!(
+                        "needs {count} of `{role}`, and `approval.groups.{role}` has {group}"
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
 /// `stanch serve`.
@@ -280,7 +334,14 @@ fn defaults() -> Value {
             "lease": "30s",
             "settle": "5s",
         },
-        "approval": { "expires_after": "24h" },
+        "approval": {
+            "expires_after": "24h",
+            "groups": {},
+            "rules": [],
+            "webhooks": {},
+            "link_key_file": null,
+            "public_url": null,
+        },
         "serve": {
             "listen": "127.0.0.1:8787",
             "secret_file": null,
@@ -446,11 +507,12 @@ fn variable(key: &str) -> String {
 }
 
 /// Values that name a file or folder: those of the configuration file are relative to it.
-const PATHS: [&str; 6] = [
+const PATHS: [&str; 7] = [
     "ledger",
     "logs",
     "catalog_dirs",
     "aws.service_models",
+    "approval.link_key_file",
     "serve.secret_file",
     "serve.inbox",
 ];
@@ -516,7 +578,7 @@ pub fn resolve(file: Option<&Path>, overrides: Vec<Override>) -> Result<Resolved
         merge(&mut merged, layer);
     }
 
-    let config = serde_path_to_error::deserialize(&merged).map_err(|error| {
+    let config: Config = serde_path_to_error::deserialize(&merged).map_err(|error| {
         let key = error.path().to_string();
         let message = error.inner().to_string();
         let unknown = message
@@ -544,6 +606,15 @@ pub fn resolve(file: Option<&Path>, overrides: Vec<Override>) -> Result<Resolved
         }
     })?;
 
+    if let Err(message) = config.approval.check() {
+        let key = "approval.rules".to_owned();
+        let origin = origin_of(&origins, &key);
+        return Err(ConfigError::Value {
+            key,
+            origin,
+            message,
+        });
+    }
     let mut shown = BTreeMap::new();
     leaves("", &merged, &mut |key, value| {
         let masked = if is_secret(key) {
@@ -561,13 +632,16 @@ pub fn resolve(file: Option<&Path>, overrides: Vec<Override>) -> Result<Resolved
 }
 
 fn is_secret(key: &str) -> bool {
-    key.ends_with(".external_id") || key.starts_with("notify.webhooks")
+    key.ends_with(".external_id")
+        || key.starts_with("notify.webhooks")
+        || key.starts_with("approval.webhooks")
 }
 
 fn mask(value: &Value) -> Value {
     match value {
         Value::Null => Value::Null,
         Value::Array(items) => items.iter().map(mask).collect(),
+        Value::Object(members) if members.is_empty() => value.clone(),
         _ => json!("***"),
     }
 }
@@ -651,7 +725,22 @@ impl Config {
                 per_account: self.limits.per_account,
                 backlog_per_account: self.limits.backlog_per_account,
             },
-            approval_expires_after: self.approval.expires_after,
+            approval: Approvals {
+                expires_after: self.approval.expires_after,
+                groups: self.approval.groups.clone(),
+                rules: self
+                    .approval
+                    .rules
+                    .iter()
+                    .map(|rule| ApprovalRule {
+                        classes: rule.classes.clone(),
+                        accounts: rule.accounts.clone(),
+                        remediations: rule.remediations.clone(),
+                        needs: rule.needs.clone(),
+                    })
+                    .collect(),
+                links: None,
+            },
             settle: self.limits.settle,
             lease: self.limits.lease,
             ..Settings::default()

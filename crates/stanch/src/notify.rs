@@ -19,12 +19,21 @@ use aws_smithy_runtime_api::{
 };
 use aws_smithy_types::body::SdkBody;
 use serde_json::json;
-use stanch_hub::{Message, NotTold, Notifier};
+use stanch_hub::{Audience, Message, NotTold, Notifier};
 use stanch_ledger::{Ledger, Record};
 use stanch_types::{Clock, Secret};
 
 /// A line of the log.
-pub struct LogLine;
+pub struct LogLine {
+    is_read: bool,
+}
+
+impl LogLine {
+    /// The log; people are asked by it for their approval if `is_read`.
+    pub const fn new(is_read: bool) -> Self {
+        Self { is_read }
+    }
+}
 
 #[async_trait]
 impl Notifier for LogLine {
@@ -32,7 +41,18 @@ impl Notifier for LogLine {
         "log"
     }
 
+    fn audience(&self) -> Audience {
+        match self.is_read {
+            true => Audience::Everyone,
+            false => Audience::Records,
+        }
+    }
+
     async fn tell(&self, message: &Message, record: &Record) -> Result<(), NotTold> {
+        let what = match message.approval {
+            Some(_) => "an approval is asked for",
+            None => "remediation",
+        };
         tracing::info!(
             id = %record.remediation_id,
             status = %record.status,
@@ -42,8 +62,22 @@ impl Notifier for LogLine {
             action = record.remediation_action,
             resource = record.resource_id,
             error = message.error,
-            "remediation"
+            "{what}"
         );
+        Ok(())
+    }
+}
+
+/// The terminal that a command runs at, whose output says all there is to say.
+pub struct Terminal;
+
+#[async_trait]
+impl Notifier for Terminal {
+    fn channel(&self) -> &str {
+        "terminal"
+    }
+
+    async fn tell(&self, _: &Message, _: &Record) -> Result<(), NotTold> {
         Ok(())
     }
 }
@@ -52,6 +86,7 @@ impl Notifier for LogLine {
 pub struct Webhook {
     url: Secret<String>,
     channel: String,
+    audience: Audience,
     clock: Arc<dyn Clock>,
     connector: OnceLock<SharedHttpConnector>,
 }
@@ -81,9 +116,17 @@ impl Webhook {
         Self {
             url,
             channel,
+            audience: Audience::Everyone,
             clock,
             connector: OnceLock::new(),
         }
+    }
+
+    /// The same, for one person's approvals.
+    pub fn of(mut self, person: &str) -> Self {
+        self.channel = format!("{} of {person}", self.channel);
+        self.audience = Audience::Person(person.to_owned());
+        self
     }
 
     fn connector(&self) -> &SharedHttpConnector {
@@ -134,6 +177,10 @@ impl Webhook {
 impl Notifier for Webhook {
     fn channel(&self) -> &str {
         &self.channel
+    }
+
+    fn audience(&self) -> Audience {
+        self.audience.clone()
     }
 
     async fn tell(&self, message: &Message, _: &Record) -> Result<(), NotTold> {
@@ -187,6 +234,10 @@ impl LogFolder {
 impl Notifier for LogFolder {
     fn channel(&self) -> &str {
         "logs"
+    }
+
+    fn audience(&self) -> Audience {
+        Audience::Records
     }
 
     async fn tell(&self, _: &Message, record: &Record) -> Result<(), NotTold> {

@@ -8,6 +8,7 @@ use std::{
 
 use serde::Serialize;
 use serde_json::Value;
+use stanch_hub::{changes, leaves, line, shown};
 
 /// How a command ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,12 +117,12 @@ impl From<stanch_ledger::LedgerError> for Failure {
 
 impl From<stanch_hub::RequestError> for Failure {
     fn from(error: stanch_hub::RequestError) -> Self {
-        use stanch_hub::RequestError::{Drift, NotWaiting, NothingToUndo, OwnRequest};
-        let refused = matches!(
-            error,
-            Drift(_) | NothingToUndo { .. } | NotWaiting { .. } | OwnRequest(_)
-        );
-        let exit = if refused { Exit::Refused } else { Exit::Failed };
+        use stanch_hub::RequestError::{Gone, Ledger, Plan, WhichRole};
+        let exit = match error {
+            Ledger(_) | Plan(_) | Gone(_) => Exit::Failed,
+            WhichRole { .. } => Exit::Usage,
+            _ => Exit::Refused,
+        };
         Self {
             exit,
             ..Self::of(&error).maybe_hint(error.hint())
@@ -288,39 +289,6 @@ impl Table {
     }
 }
 
-/// The leaves of a JSON value by their dotted paths; a text that is a JSON document is opened.
-fn leaves(path: &str, value: &Value, into: &mut Vec<(String, Value)>) {
-    let below = |name: &dyn Display| match path {
-        "" => name.to_string(),
-        path => format!("{path}.{name}"),
-    };
-    match value {
-        Value::Object(members) if !members.is_empty() => {
-            for (name, member) in members {
-                leaves(&below(name), member, into);
-            }
-        }
-        Value::Array(items) if !items.is_empty() => {
-            for (index, item) in items.iter().enumerate() {
-                leaves(&format!("{path}[{index}]"), item, into);
-            }
-        }
-        Value::String(text) if text.starts_with(['{', '[']) => match serde_json::from_str(text) {
-            Ok(inner @ (Value::Object(_) | Value::Array(_))) => leaves(path, &inner, into),
-            _ => into.push((path.to_owned(), value.clone())),
-        },
-        _ => into.push((path.to_owned(), value.clone())),
-    }
-}
-
-fn shown(value: &Value) -> String {
-    match value {
-        Value::Null => "nothing".to_owned(),
-        Value::String(text) => clean(text),
-        other => other.to_string(),
-    }
-}
-
 /// The lines that turn one state of a resource into another: `~` changed, `-` gone, `+` new.
 pub struct Diff<'a> {
     /// The state before.
@@ -335,30 +303,16 @@ pub struct Diff<'a> {
 
 impl Display for Diff<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (mut before, mut after) = (Vec::new(), Vec::new());
-        leaves("", self.before, &mut before);
-        leaves("", self.after, &mut after);
-        let find = |list: &[(String, Value)], path: &str| {
-            list.iter()
-                .find(|(other, _)| other == path)
-                .map(|(_, value)| value.clone())
-        };
-        let mut lines = Vec::new();
-        for (path, old) in &before {
-            match find(&after, path) {
-                Some(new) if new == *old => {}
-                Some(new) => {
-                    let line = format!("~ {path}: {} -> {}", shown(old), shown(&new));
-                    lines.push(self.color.yellow(line));
-                }
-                None => lines.push(self.color.red(format!("- {path}: {}", shown(old)))),
+        let changes = changes(self.before, self.after);
+        let lines = changes.iter().map(|change| {
+            let line = line(change);
+            match (&change.was, &change.is) {
+                (Some(_), Some(_)) => self.color.yellow(line),
+                (Some(_), None) => self.color.red(line),
+                (None, _) => self.color.green(line),
             }
-        }
-        for (path, new) in &after {
-            if find(&before, path).is_none() {
-                lines.push(self.color.green(format!("+ {path}: {}", shown(new))));
-            }
-        }
+        });
+        let lines: Vec<String> = lines.collect();
         for (index, line) in lines.iter().enumerate() {
             let end = if index + 1 == lines.len() { "" } else { "\n" };
             write!(f, "{}{line}{end}", self.indent)?;
@@ -369,9 +323,7 @@ impl Display for Diff<'_> {
 
 /// The lines of a state.
 pub fn state_lines(state: &Value, indent: &str) -> String {
-    let mut all = Vec::new();
-    leaves("", state, &mut all);
-    let lines: Vec<String> = all
+    let lines: Vec<String> = leaves(state)
         .iter()
         .map(|(path, value)| format!("{indent}{path}: {}", shown(value)))
         .collect();

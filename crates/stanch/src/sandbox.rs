@@ -5,13 +5,14 @@ use std::{fmt, sync::Arc};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use stanch_catalog::{Example, Plan, Remediation, Scope, Undo};
-use stanch_hub::{Hub, Source};
+use stanch_hub::{Approvals, Hub, Notifier, Settings, Source};
 use stanch_ledger::{RemediationId, State, Status};
 use stanch_models::Models;
 use stanch_types::{AccountId, Api, Call, ControlRef, Region, chain};
 
 use crate::{
     config::Config,
+    notify::Terminal,
     output::{Exit, Failure, with},
     wire::Wire,
 };
@@ -31,6 +32,15 @@ pub enum Property {
     Once,
     /// Undo puts back what was there.
     Undo,
+}
+
+/// Lets whoever plays approve what they play, and nobody else.
+///
+/// # Errors
+/// Nobody knows who that is.
+pub fn approves_itself(wire: &Wire, settings: &mut Settings) -> Result<Arc<dyn Notifier>, Failure> {
+    settings.approval = Approvals::by("players", &[&wire.person(None)?]);
+    Ok(Arc::new(Terminal))
 }
 
 impl Property {

@@ -14,7 +14,7 @@ use stanch_aws::{
     SystemRandom,
 };
 use stanch_catalog::{Catalog, FileDiagnostic};
-use stanch_hub::{ClassGuard, Hub, Notifier, Ports, Settings};
+use stanch_hub::{ClassGuard, Hub, Links, Notifier, Ports, Settings};
 use stanch_ledger::{Directives, Ledger, SqliteLedger};
 use stanch_models::{Models, Service};
 use stanch_runbook::Ids;
@@ -24,9 +24,10 @@ use stanch_types::{Clock, Region};
 use crate::{
     cli::Global,
     config::{self, ConfigError, Origin, Override, Resolved},
-    notify::{LogFolder, Webhook},
+    notify::{LogFolder, Terminal, Webhook},
     output::{Failure, say},
     proof,
+    serve::long_enough,
 };
 
 /// Random identifiers.
@@ -247,6 +248,8 @@ impl Wire {
         if let Some(problem) = self.parameter_problems(&catalog).into_iter().next() {
             return Err(Failure::usage(problem).hint("`stanch config check` lists all problems"));
         }
+        let mut settings = settings;
+        settings.approval.links = self.links()?;
         more.extend(self.notifiers(&(Arc::clone(&ledger) as Arc<dyn Ledger>)));
         self.hub_of(catalog, ledger, settings, more)
     }
@@ -290,6 +293,43 @@ impl Wire {
             .collect()
     }
 
+    /// True if no configured channel reaches people: then they read what the command says.
+    pub fn reaches_nobody_else(&self) -> bool {
+        let config = &self.resolved.config;
+        config.notify.webhooks.is_empty() && config.approval.webhooks.is_empty()
+    }
+
+    /// What the terminal is told, where people read it.
+    pub fn terminal(&self) -> Vec<Arc<dyn Notifier>> {
+        match self.reaches_nobody_else() {
+            true => vec![Arc::new(Terminal)],
+            false => Vec::new(),
+        }
+    }
+
+    /// What signs the links by which people answer, if that is configured.
+    fn links(&self) -> Result<Option<Links>, Failure> {
+        let config = &self.resolved.config;
+        let Some(path) = &config.approval.link_key_file else {
+            return Ok(None);
+        };
+        let text = fs::read_to_string(path).map_err(|error| {
+            Failure::usage(format!("cannot read `{}`: {error}", path.display()))
+        })?;
+        let key = long_enough(&text, path, 32)?;
+        let base = match &config.approval.public_url {
+            Some(url) if url.starts_with("https://") || url.starts_with("http://") => url.clone(),
+            Some(url) => {
+                return Err(
+                    Failure::usage(format!("`approval.public_url` is no URL: `{url}`"))
+                        .hint("write `https://…`, as people reach `stanch serve`"),
+                );
+            }
+            None => format!("http://{}", config.serve.listen),
+        };
+        Ok(Some(Links::new(key, &base)))
+    }
+
     /// The configured channels.
     pub fn notifiers(&self, ledger: &Arc<dyn Ledger>) -> Vec<Arc<dyn Notifier>> {
         let config = &self.resolved.config;
@@ -300,6 +340,10 @@ impl Wire {
         }
         for url in &config.notify.webhooks {
             notifiers.push(Arc::new(Webhook::new(url.clone(), Arc::clone(&self.clock))));
+        }
+        for (person, url) in &config.approval.webhooks {
+            let webhook = Webhook::new(url.clone(), Arc::clone(&self.clock));
+            notifiers.push(Arc::new(webhook.of(person)));
         }
         notifiers
     }

@@ -1,136 +1,11 @@
 //! The process dies at every moment; another one finds the ledger.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
-};
+use std::sync::{Arc, atomic::AtomicUsize};
 
-use async_trait::async_trait;
-use jiff::Timestamp;
 use serde_json::{Value, json};
-use stanch_ledger::{
-    Admission, Attempts, DeadLetter, Digest, Entry, Event, Head, IdempotencyKey, Lease, Ledger,
-    LedgerError, Letter, Lock, MemoryLedger, Page, Query, Received, Record, RemediationId, Status,
-    StoreFault,
-};
-use stanch_types::AccountId;
+use stanch_ledger::{Ledger, MemoryLedger, RemediationId, Status};
 
-use crate::world::World;
-
-/// A ledger whose process dies: from the given write on, nothing is stored any more.
-struct Dying {
-    ledger: Arc<dyn Ledger>,
-    left: AtomicUsize,
-    /// The last write is stored, but nobody hears of it.
-    unheard: bool,
-}
-
-impl Dying {
-    fn dead() -> LedgerError {
-        LedgerError::Store {
-            store: "the test's".to_owned(),
-            fault: StoreFault::Closed,
-            source: Arc::new(std::io::Error::other("the process is dead")),
-        }
-    }
-
-    fn spend(&self) -> Result<(), LedgerError> {
-        self.left
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
-                left.checked_sub(1)
-            })
-            .map(|_| ())
-            .map_err(|_| Self::dead())
-    }
-}
-
-#[async_trait]
-impl Ledger for Dying {
-    async fn append(
-        &self,
-        id: RemediationId,
-        expected: u64,
-        events: Vec<Event>,
-        at: Timestamp,
-    ) -> Result<Head, LedgerError> {
-        self.spend()?;
-        let head = self.ledger.append(id, expected, events, at).await?;
-        if self.unheard && self.left.load(Ordering::Relaxed) == 0 {
-            Err(Self::dead())
-        } else {
-            Ok(head)
-        }
-    }
-    async fn admit(
-        &self,
-        key: IdempotencyKey,
-        received: Arc<Received>,
-        at: Timestamp,
-    ) -> Result<Admission, LedgerError> {
-        self.ledger.admit(key, received, at).await
-    }
-    async fn entries(&self, id: RemediationId) -> Result<Vec<Entry>, LedgerError> {
-        self.ledger.entries(id).await
-    }
-    async fn record(&self, id: RemediationId) -> Result<Record, LedgerError> {
-        self.ledger.record(id).await
-    }
-    async fn query(&self, query: &Query) -> Result<Page, LedgerError> {
-        self.ledger.query(query).await
-    }
-    async fn counts(
-        &self,
-        query: &Query,
-    ) -> Result<std::collections::BTreeMap<Status, u64>, LedgerError> {
-        self.ledger.counts(query).await
-    }
-    async fn attempts(
-        &self,
-        account: &AccountId,
-        resource_id: &str,
-        remediation: &str,
-        since: Timestamp,
-    ) -> Result<Attempts, LedgerError> {
-        self.ledger
-            .attempts(account, resource_id, remediation, since)
-            .await
-    }
-    async fn lock(
-        &self,
-        key: &str,
-        owner: &str,
-        ttl: std::time::Duration,
-        now: Timestamp,
-    ) -> Result<Lock, LedgerError> {
-        self.ledger.lock(key, owner, ttl, now).await
-    }
-    async fn renew(
-        &self,
-        lease: &Lease,
-        ttl: std::time::Duration,
-        now: Timestamp,
-    ) -> Result<Lease, LedgerError> {
-        self.ledger.renew(lease, ttl, now).await
-    }
-    async fn unlock(&self, lease: &Lease) -> Result<(), LedgerError> {
-        self.ledger.unlock(lease).await
-    }
-    async fn bury(&self, letter: Letter, at: Timestamp) -> Result<Digest, LedgerError> {
-        self.ledger.bury(letter, at).await
-    }
-    async fn dead_letters(&self, limit: u32) -> Result<Vec<DeadLetter>, LedgerError> {
-        self.ledger.dead_letters(limit).await
-    }
-    async fn dead_letter(&self, id: Digest) -> Result<Option<DeadLetter>, LedgerError> {
-        self.ledger.dead_letter(id).await
-    }
-    async fn remove_dead_letter(&self, id: Digest) -> Result<bool, LedgerError> {
-        self.ledger.remove_dead_letter(id).await
-    }
-    async fn export(&self, to: &mut (dyn std::io::Write + Send)) -> Result<u64, LedgerError> {
-        self.ledger.export(to).await
-    }
-}
+use crate::{ledgers::Dying, world::World};
 
 /// Fixes (and, if asked, rolls back) with a ledger that dies at the given write; then a new hub on the
 /// same ledger goes on until all is final.
@@ -146,6 +21,7 @@ async fn die_and_recover(
         ledger: Arc::clone(&kept),
         left: AtomicUsize::new(at),
         unheard,
+        forge: None,
     });
     world.ledger = Arc::clone(&dying) as Arc<dyn Ledger>;
     let hub = world.hub();

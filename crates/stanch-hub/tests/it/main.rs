@@ -6,8 +6,10 @@
     reason = "helpers of tests"
 )]
 
+mod approval;
 mod crash;
 mod flow;
+mod ledgers;
 #[cfg(test)]
 mod rollout;
 #[cfg(test)]

@@ -7,11 +7,11 @@ use std::sync::{
 
 use serde_json::{Value, json};
 use stanch_catalog::Catalog;
-use stanch_hub::{Account, ClassGuard, Hub, Notifier, Ports, Settings, Source};
+use stanch_hub::{Account, Approvals, ClassGuard, Hub, Notifier, Ports, Settings, Source};
 use stanch_ledger::{Directives, Ledger, MemoryLedger, RemediationId, State};
 use stanch_models::Models;
 use stanch_runbook::Ids;
-use stanch_testkit::{FakeAws, FakeClock, Misconfiguration, Tap};
+use stanch_testkit::{FakeAws, FakeClock, Listener, Misconfiguration, Tap};
 use stanch_types::{AccountId, Api, Call, Clock, Region};
 
 /// Identifiers in order.
@@ -33,7 +33,7 @@ pub struct World {
     pub settings: Settings,
     pub catalog: Arc<Catalog>,
     pub notifiers: Vec<Arc<dyn Notifier>>,
-    models: Arc<Models>,
+    pub models: Arc<Models>,
 }
 
 pub fn account() -> AccountId {
@@ -55,6 +55,7 @@ impl World {
             .automatic
             .guarded
             .insert("S3BlockPublicAccess".to_owned());
+        settings.approval = Approvals::by("security", &["alice", "bob", "carol"]);
         Self {
             tap: Tap::new(Arc::new(aws.clone())),
             aws,
@@ -67,7 +68,7 @@ impl World {
                 assert_eq!(catalog.extend([stanch_testkit::TWO_STEPS]), []);
                 Arc::new(catalog)
             },
-            notifiers: Vec::new(),
+            notifiers: vec![Arc::new(Listener::default())],
             models: Arc::new(Models::embedded().unwrap()),
         }
     }
@@ -152,12 +153,13 @@ impl World {
             .remove(0)
     }
 
-    /// The names of the events of a remediation.
+    /// The names of the events of a remediation, but for whom it was told.
     pub async fn story(&self, id: RemediationId) -> String {
         let entries = self.ledger.entries(id).await.unwrap();
         entries
             .iter()
             .map(|entry| entry.event.name())
+            .filter(|name| *name != "notified")
             .collect::<Vec<_>>()
             .join(" ")
     }

@@ -4,7 +4,8 @@ use jiff::Timestamp;
 use proptest::prelude::*;
 use serde_json::json;
 use stanch_ledger::{
-    Decided, Event, Ledger, MemoryLedger, Phase, Record, State, Status, StepOutcome, Verdict,
+    ApprovalRequest, Consent, Cutover, Decided, Event, Ledger, Means, MemoryLedger, Need, Phase,
+    Record, State, Status, StepOutcome, Verdict,
     testing::{
         NOON, decided, finished, key, noon_and, planned, received, rollback, started,
         step_finished, step_started, success, undo_planned, verified,
@@ -12,17 +13,53 @@ use stanch_ledger::{
 };
 use stanch_types::CallErrorKind;
 
-fn asked() -> Event {
-    Event::ApprovalRequested {
-        plan_hash: "plan-1".to_owned(),
-        expires: noon_and(1_000),
+fn need(role: &str, count: u32, people: &[&str]) -> Need {
+    Need {
+        role: role.to_owned(),
+        count,
+        people: people.iter().map(|person| (*person).to_owned()).collect(),
     }
 }
 
-fn approved(plan_hash: &str) -> Event {
-    Event::Approved {
-        by: "alice".to_owned(),
+fn asked_for(needs: Vec<Need>, step: Option<u32>) -> Event {
+    Event::ApprovalRequested(Box::new(ApprovalRequest {
+        plan_hash: "plan-1".to_owned(),
+        expires: noon_and(1_000),
+        nonce: "n".to_owned(),
+        needs,
+        cutover: step.map(|step| Cutover {
+            step,
+            message: "Change names?".to_owned(),
+            observed: json!({}),
+        }),
+        changed: None,
+    }))
+}
+
+fn asked() -> Event {
+    asked_for(vec![need("security", 1, &["alice"])], None)
+}
+
+fn asked_midway() -> Event {
+    asked_for(vec![need("security", 1, &["alice"])], Some(1))
+}
+
+fn consent(by: &str, role: &str, plan_hash: &str) -> Event {
+    Event::Approved(Consent {
+        by: by.to_owned(),
+        role: role.to_owned(),
         plan_hash: plan_hash.to_owned(),
+        how: Means::Cli,
+    })
+}
+
+fn approved(plan_hash: &str) -> Event {
+    consent("alice", "security", plan_hash)
+}
+
+fn lapsed() -> Event {
+    Event::ApprovalLapsed {
+        reason: "nobody approved it in time".to_owned(),
     }
 }
 
@@ -31,6 +68,7 @@ fn rejected() -> Event {
         by: "bob".to_owned(),
         plan_hash: "plan-1".to_owned(),
         reason: "not on a Friday".to_owned(),
+        how: Means::Cli,
     }
 }
 
@@ -147,6 +185,120 @@ fn an_approval_is_for_one_plan_and_one_time() {
     let state = state.apply(&approved("plan-1"), noon_and(999)).unwrap();
     let late = state.apply(&start, noon_and(1_000));
     assert!(late.unwrap_err().to_string().contains("expired"));
+}
+
+#[test]
+fn an_empty_approver_list_means_nobody() {
+    let wanted = [planned(false), decided(Verdict::NeedsApproval)];
+    let asks = |needs: &[Need]| [&wanted[..], &[asked_for(needs.to_vec(), None)]].concat();
+    let few = "not enough people";
+    refuses(few, &asks(&[]));
+    refuses(few, &asks(&[need("security", 1, &[])]));
+    refuses(few, &asks(&[need("security", 0, &["alice"])]));
+    refuses(few, &asks(&[need("security", 2, &["alice", "Alice"])]));
+    refuses(
+        few,
+        &asks(&[need("a", 1, &["alice"]), need("b", 1, &["alice"])]),
+    );
+}
+
+#[test]
+fn each_approves_once_and_in_one_role() {
+    let needs = vec![
+        need("security", 2, &["alice", "bob", "carol"]),
+        need("owners", 1, &["carol", "dave", &received(1).requester]),
+    ];
+    let wanted = [
+        planned(false),
+        decided(Verdict::NeedsApproval),
+        asked_for(needs, None),
+    ];
+    let then = |more: &[Event]| [&wanted, more].concat();
+    let yes = |by, role| consent(by, role, "plan-1");
+    let two = [yes("alice", "security"), yes("dave", "owners")];
+    reaches(Status::AwaitingApproval, &then(&two));
+    reaches(
+        Status::Ready,
+        &then(&[two.to_vec(), vec![yes("bob", "security")]].concat()),
+    );
+    let again = [two.to_vec(), vec![yes("ALICE", "security")]].concat();
+    refuses("already", &then(&again));
+    let other_role = [yes("carol", "security"), yes("carol", "owners")];
+    refuses("already", &then(&other_role));
+    refuses("not asked in this role", &then(&[yes("alice", "owners")]));
+    refuses("not asked in this role", &then(&[yes("eve", "security")]));
+    let full = [two.to_vec(), vec![yes("carol", "owners")]].concat();
+    refuses("not asked in this role", &then(&full));
+    let own = yes(&received(1).requester.to_uppercase(), "owners");
+    refuses("their own request", &then(&[own]));
+    let state = reaches(
+        Status::Refused,
+        &then(&[two.to_vec(), vec![lapsed()]].concat()),
+    );
+    assert_eq!(state.error.unwrap(), "nobody approved it in time");
+    let link = |by: &str| {
+        Event::Approved(Consent {
+            by: by.to_owned(),
+            role: "security".to_owned(),
+            plan_hash: "plan-1".to_owned(),
+            how: Means::Link("digest".to_owned()),
+        })
+    };
+    refuses("used already", &then(&[link("alice"), link("bob")]));
+}
+
+#[test]
+fn a_run_waits_for_people_and_goes_on_or_back() {
+    let done = up_to(5, &[]);
+    let then = |more: &[Event]| [&done[..], more].concat();
+    let on = Event::Started(started(2));
+    let state = reaches(Status::AwaitingApproval, &then(&[asked_midway()]));
+    assert_eq!(state.run.unwrap().steps.len(), 1);
+    let state = reaches(
+        Status::Running,
+        &then(&[asked_midway(), approved("plan-1"), on.clone()]),
+    );
+    assert_eq!(state.approved.len(), 1);
+    assert_eq!(state.run.unwrap().passed, [1]);
+    // Nothing is sent, and nothing ends, while it waits.
+    let waiting = |event: Event| then(&[asked_midway(), event]);
+    refuses("nothing runs", &waiting(on.clone()));
+    refuses("no executor", &waiting(step_started(Phase::Apply, 1)));
+    refuses("cannot end like that", &waiting(finished(Status::Failed)));
+    refuses("no change to verify", &waiting(verified(true)));
+    refuses("nothing to take back", &waiting(undo_planned()));
+    refuses("asked for once", &waiting(asked_midway()));
+    let passed = [
+        asked_midway(),
+        approved("plan-1"),
+        on.clone(),
+        asked_midway(),
+    ];
+    refuses("approved already", &then(&passed));
+    refuses("in flight", &up_to(4, &[asked_midway()]));
+    for no in [rejected(), lapsed()] {
+        let state = reaches(Status::Running, &waiting(no.clone()));
+        assert!(state.run.unwrap().refused.is_some());
+        refuses("said no", &then(&[asked_midway(), no.clone(), on.clone()]));
+        refuses(
+            "said no",
+            &then(&[asked_midway(), no.clone(), asked_midway()]),
+        );
+        let back = [&[asked_midway(), no][..], &rollback()].concat();
+        reaches(Status::Undone, &then(&back));
+    }
+    // An approval that was given is void when the resource has changed since.
+    let again = [
+        asked_midway(),
+        approved("plan-1"),
+        voided(),
+        asked_midway(),
+        approved("plan-1"),
+    ];
+    reaches(Status::Running, &then(&again));
+    let state = run(&then(&[asked_midway(), approved("plan-1")])).unwrap();
+    let late = state.apply(&on, noon_and(1_000)).unwrap_err();
+    assert!(late.to_string().contains("expired"), "{late}");
 }
 
 #[test]
@@ -281,28 +433,37 @@ fn undo_asked() -> Vec<Event> {
         reasons: vec!["somebody else has changed it".to_owned()],
         by: "guard".to_owned(),
     });
-    let expires = noon_and(1_000);
-    let plan_hash = planned.plan_hash.clone();
-    let asked = Event::ApprovalRequested { plan_hash, expires };
-    vec![Event::UndoPlanned(planned), asked]
+    let Event::ApprovalRequested(mut asked) =
+        asked_for(vec![need("security", 1, &["carol"])], None)
+    else {
+        unreachable!()
+    };
+    asked.plan_hash.clone_from(&planned.plan_hash);
+    vec![Event::UndoPlanned(planned), Event::ApprovalRequested(asked)]
 }
 
 #[test]
 fn an_undo_can_need_an_approval_of_its_own() {
     let then = |more: &[Event]| [&success(), &undo_asked()[..], more].concat();
+    let yes = || consent("carol", "security", "undo-1");
     let state = reaches(Status::AwaitingApproval, &then(&[]));
     assert_eq!(state.requester(), "alice");
-    refuses("another plan", &then(&[approved("plan-1")]));
+    refuses(
+        "another plan",
+        &then(&[consent("carol", "security", "plan-1")]),
+    );
+    let own = consent("alice", "security", "undo-1");
+    refuses("their own request", &then(&[own]));
     refuses(
         "no undo is planned",
         &then(&[Event::UndoStarted(started(1))]),
     );
     let late = run(&then(&[])).unwrap();
-    assert!(late.apply(&approved("undo-1"), noon_and(1_000)).is_err());
-    let state = reaches(Status::Undoing, &then(&[approved("undo-1")]));
+    assert!(late.apply(&yes(), noon_and(1_000)).is_err());
+    let state = reaches(Status::Undoing, &then(&[yes()]));
     let late = state.apply(&Event::UndoStarted(started(1)), noon_and(1_000));
     assert!(late.unwrap_err().to_string().contains("expired"));
-    let undone = [&[approved("undo-1")], &rollback()[1..]].concat();
+    let undone = [&[yes()], &rollback()[1..]].concat();
     reaches(Status::Undone, &then(&undone));
     // Without it the remediation stays what it was.
     refuses("cannot end like that", &then(&[finished(Status::Refused)]));
@@ -310,11 +471,12 @@ fn an_undo_can_need_an_approval_of_its_own() {
         by: "bob".to_owned(),
         plan_hash: "undo-1".to_owned(),
         reason: String::new(),
+        how: Means::Cli,
     };
     let void = Event::UndoVoided {
         reason: "nobody approved it in time".to_owned(),
     };
-    for end in [no, void.clone()] {
+    for end in [no, void.clone(), lapsed()] {
         let state = reaches(Status::Success, &then(&[end]));
         assert_eq!(
             (state.undo, state.approval, state.error),
@@ -387,8 +549,11 @@ pub fn any_event() -> impl Strategy<Value = Event> {
         ].prop_map(decided),
         2 => Just(asked()),
         2 => prop_oneof![Just("plan-1"), Just("plan-2"), Just("undo-1")].prop_map(approved),
+        1 => Just(consent("carol", "security", "undo-1")),
         1 => Just(rejected()),
         1 => Just(voided()),
+        1 => Just(lapsed()),
+        2 => Just(asked_midway()),
         3 => (1..4u32).prop_map(|attempt| Event::Started(started(attempt))),
         5 => (phase.clone(), 0..3u32).prop_map(|(phase, index)| step_started(phase, index)),
         5 => (phase, 0..3u32, outcome).prop_map(|(phase, index, outcome)| step_finished(phase, index, outcome)),
@@ -403,7 +568,7 @@ pub fn any_event() -> impl Strategy<Value = Event> {
         3 => (1..4u32).prop_map(|attempt| Event::UndoStarted(started(attempt))),
         1 => Just(Event::Undone { observed: json!(null) }),
         1 => Just(Event::UndoFailed { error: "drift".to_owned(), observed: json!(null) }),
-        1 => any::<bool>().prop_map(|ok| Event::Notified { channel: "c".to_owned(), ok, error: None }),
+        1 => any::<bool>().prop_map(|ok| Event::Notified { channel: "c".to_owned(), ok, error: None, asked: vec!["alice".to_owned()] }),
     ]
 }
 
@@ -412,14 +577,23 @@ fn invariants(state: &State) {
     let ran = state.run.as_ref();
     if ran.is_some() {
         assert!(state.plan.is_some() && state.decision.is_some());
+        let run = state.decision.as_ref().unwrap().decided.verdict == Verdict::Run;
+        let approved = state
+            .approved
+            .iter()
+            .any(stanch_ledger::Approval::is_complete);
+        assert!(run || approved, "it ran because someone let it");
     }
     if let Some(approval) = &state.approval {
         let undo = state.undo.as_ref().map(|undo| &undo.planned.plan_hash);
         let next = undo.unwrap_or(&state.plan.as_ref().unwrap().plan_hash);
         assert_eq!(
-            approval.plan_hash, *next,
+            approval.request.plan_hash, *next,
             "an approval is for what is done next"
         );
+        for (consent, _) in &approval.given {
+            assert!(!stanch_ledger::same_person(&consent.by, state.requester()));
+        }
     }
     assert_eq!(state.status == Status::Paused, state.paused.is_some());
     for run in [ran, state.undo.as_ref().and_then(|undo| undo.run.as_ref())]
@@ -482,7 +656,7 @@ proptest! {
                                 _ => live.decision.as_ref().map(|decision| &decision.decided),
                             };
                             let verdict = decision.map_or(Verdict::Run, |decided| decided.verdict);
-                            let approved = live.approval.as_ref().is_some_and(|a| a.approved.is_some());
+                            let approved = after.approved.iter().any(stanch_ledger::Approval::is_complete);
                             assert!(verdict == Verdict::Run || approved, "it runs because someone lets it");
                         }
                         invariants(&after);

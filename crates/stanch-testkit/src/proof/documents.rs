@@ -1,7 +1,7 @@
 //! A remediation's Automation documents, run as in the member account: by the engine, in the scoped
 //! session, with the catalog's function and script answered in process.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use serde_json::{Map, Value, json};
@@ -10,6 +10,7 @@ use stanch_hub::observe;
 use stanch_models::Models;
 use stanch_runbook::{
     AutomationStatus, Document, Engine, Functions, Options, Ports, Script, ScriptError, Scripts,
+    Signal, Signals,
 };
 use stanch_types::chain;
 use stanch_types::{Api, Call, Clock};
@@ -42,13 +43,18 @@ impl Member {
         let member = Arc::new(self);
         ports.functions = Arc::clone(&member) as Arc<dyn Functions>;
         ports.scripts = member;
+        ports.signals = Arc::new(SaysYes);
+        let mut parameters = parameters.clone();
+        if document.parameters.contains_key("Approvers") {
+            parameters.insert("Approvers".to_owned(), json!([SOMEBODY]));
+        }
         let options = Options {
             account: Some(plan.account.clone()),
             region: Some(plan.region.clone()),
             ..Options::default()
         };
         let run = Engine::new(ports)
-            .run(Arc::new(document), parameters, options)
+            .run(Arc::new(document), &parameters, options)
             .await;
         let outcome = run.map_err(|error| error.to_string())?;
         if outcome.status() != AutomationStatus::Success {
@@ -80,6 +86,23 @@ impl Member {
             None => None,
         };
         Ok(invocation.answer(&self.remediation, observed)?)
+    }
+}
+
+/// Whoever is asked in the documents' approvals.
+const SOMEBODY: &str = "somebody";
+
+struct SaysYes;
+
+#[async_trait]
+impl Signals for SaysYes {
+    async fn next(&self, _: &str) -> Signal {
+        // Those who only watch for a cancellation ask again and again.
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        Signal::Approve {
+            by: SOMEBODY.to_owned(),
+            comment: String::new(),
+        }
     }
 }
 

@@ -12,15 +12,17 @@ use std::{
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 use stanch_catalog::{Catalog, Example, Plan, PolicyError, Remediation};
-use stanch_hub::{Account, ClassGuard, Hub, Ports, Preview, RequestError, Settings, Source, Taken};
+use stanch_hub::{
+    Account, Approvals, ClassGuard, Hub, Ports, Preview, RequestError, Settings, Source, Taken,
+};
 use stanch_ledger::{Directives, Ledger, LedgerError, MemoryLedger, RemediationId, State, Status};
 use stanch_models::Models;
 use stanch_runbook::Ids;
 use stanch_types::{AccountId, Api, Clock, Region};
 
 use crate::{
-    Emulated, EmulatorError, Emulators, FastClock, LookError, Misconfiguration, Organization,
-    PlantError, Planted, Rounded, Seen, Tap, Unplayable, also, choose,
+    Emulated, EmulatorError, Emulators, FastClock, Listener, LookError, Misconfiguration,
+    Organization, PlantError, Planted, Rounded, Seen, Tap, Unplayable, also, choose,
     emulator::CLOCK_AHEAD,
     judge::{Judge, JudgeError, Judged},
     look,
@@ -246,6 +248,7 @@ impl Stage<'_> {
                 .into(),
             parameters: self.parameters.clone(),
             lease: LEASE,
+            approval: Approvals::by("everyone", &[APPROVER]),
             ..Settings::default()
         };
         let ports = Ports {
@@ -255,7 +258,7 @@ impl Stage<'_> {
             clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
             ids: Arc::new(CountingIds::default()),
             guard: Arc::new(ClassGuard::new(settings.automatic.clone())),
-            notifiers: Vec::new(),
+            notifiers: vec![Arc::new(Listener::default())],
         };
         Arc::new(Hub::new(
             ports,
@@ -287,7 +290,7 @@ impl Stage<'_> {
         let mut state = hub.handle(id).await?;
         for _ in 0..10 {
             if state.status == Status::AwaitingApproval {
-                state = hub.approve(id, "another person").await?;
+                state = hub.approve(id, APPROVER).await?;
             } else if state.status.is_final() {
                 break;
             } else {
@@ -306,6 +309,9 @@ impl Stage<'_> {
         Ok((id, self.finish(&hub, id).await?))
     }
 }
+
+/// Somebody who approves what others ask for.
+const APPROVER: &str = "another person";
 
 /// Somebody who may ask for what only people may ask for.
 fn person() -> Source {

@@ -1,4 +1,5 @@
 use serde_json::json;
+use stanch_catalog::{Catalog, Plan, ResourceId, Subject};
 use stanch_testkit::{Emulated, Emulator, Organization, organization::MEMBERS};
 use stanch_types::{Access, AccountId, Call, CallErrorKind, Region, Scope, Sessions};
 
@@ -102,4 +103,74 @@ async fn the_hub_may_do_in_a_member_account_what_its_session_allows_and_nothing_
             .iter()
             .any(|r| r.body.contains("Action=AssumeRole"))
     );
+}
+
+/// The plan of the block of public access to a bucket.
+async fn plan(aws: &Emulated, account: &AccountId, region: &Region, bucket: &str) -> Plan {
+    let remediation = Catalog::embedded().get("S3BlockPublicAccess").unwrap();
+    let subject = Subject {
+        account: account.clone(),
+        partition: region.partition(),
+        region: region.clone(),
+        time: jiff::Timestamp::UNIX_EPOCH,
+        resource: ResourceId {
+            kind: "AwsS3Bucket".to_owned(),
+            id: format!("arn:aws:s3:::{bucket}"),
+        },
+        parameters: serde_json::Map::from_iter([("Bucket".to_owned(), json!(bucket))]),
+    };
+    let root = aws.root(account, region);
+    let observation = remediation.observe(subject);
+    let observed = stanch_hub::observe(&*root, &stanch_testkit::models(), observation).await;
+    observed.unwrap().plan().unwrap()
+}
+
+#[tokio::test]
+async fn what_no_plan_holds_is_refused_a_second_time_by_the_session() {
+    let emulator = Emulator::start().unwrap();
+    let region: Region = "us-east-1".parse().unwrap();
+    let aws = Emulated::at(&emulator.endpoint(), region.clone());
+    let everything = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]});
+    let root = |account: &AccountId, region: &Region| aws.root(account, region);
+    let organization = Organization::create(emulator.endpoint(), &root, &everything)
+        .await
+        .unwrap();
+    let account: AccountId = MEMBERS[0].0.parse().unwrap();
+    let admin = root(&account, &region);
+    for bucket in ["logs", "other"] {
+        for operation in ["CreateBucket", "DeletePublicAccessBlock"] {
+            let call = Call::new("s3", operation, json!({"Bucket": bucket}));
+            admin.call(&call).await.unwrap();
+        }
+    }
+    let plan = plan(&aws, &account, &region, "logs").await;
+    let policy = plan.session_policy(&stanch_testkit::models()).unwrap();
+    let scope = Scope {
+        account,
+        region,
+        session_name: "stanch-test".to_owned(),
+        access: Access::Policy(policy),
+    };
+    let session = aws.sessions(&organization).open(&scope).await.unwrap();
+
+    // As if the gate had let them through: another resource, another action, another service.
+    let planned = plan.writes().next().unwrap().clone();
+    let mut elsewhere = planned.clone();
+    elsewhere.params["Bucket"] = json!("other");
+    let statement = json!({"Version": "2012-10-17", "Statement": []}).to_string();
+    let tampered = [
+        elsewhere,
+        Call::new(
+            "s3",
+            "PutBucketPolicy",
+            json!({"Bucket": "logs", "Policy": statement}),
+        ),
+        Call::new("s3", "DeleteBucket", json!({"Bucket": "logs"})),
+        Call::new("iam", "CreateUser", json!({"UserName": "mallory"})),
+    ];
+    for call in tampered {
+        let refused = session.call(&call).await.unwrap_err();
+        assert_eq!(refused.kind, CallErrorKind::Denied, "{call}: {refused}");
+    }
+    session.call(&planned).await.unwrap();
 }

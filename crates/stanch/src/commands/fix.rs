@@ -8,8 +8,8 @@ use std::{
 
 use serde_json::{Value, json};
 use stanch_catalog::{Plan, PlannedAction};
-use stanch_hub::{Buried, Hub, Previewed, Skipped, Source, Taken};
-use stanch_ledger::{MemoryLedger, Received, RemediationId, State, Status, Verdict};
+use stanch_hub::{Approver, Buried, Hub, Previewed, Skipped, Source, Taken, line};
+use stanch_ledger::{Approval, MemoryLedger, Received, RemediationId, State, Status, Verdict};
 
 use crate::{
     cli::{Finding, Person},
@@ -114,7 +114,7 @@ fn describe(previewed: &Previewed, hub: &Hub) -> String {
     lines.join("\n")
 }
 
-fn heading(received: &Received, hub: &Hub) -> String {
+pub fn heading(received: &Received, hub: &Hub) -> String {
     let color = Color::out();
     let title = hub
         .catalog()
@@ -135,10 +135,7 @@ fn heading(received: &Received, hub: &Hub) -> String {
 
 /// What the resource is now, and what becomes of it as far as the requests tell.
 pub fn changes(plan: &Plan, color: Color) -> String {
-    let mut after = plan.state.clone();
-    for call in plan.writes() {
-        overlay(&mut after, &call.params);
-    }
+    let after = stanch_hub::foreseen(plan);
     if after == plan.state {
         return format!("  now\n{}", state_lines(&plan.state, "    "));
     }
@@ -149,30 +146,6 @@ pub fn changes(plan: &Plan, color: Color) -> String {
         color,
     };
     format!("  change\n{diff}")
-}
-
-/// Lays the members that a request sets over a state's objects with members of the same names.
-fn overlay(state: &mut Value, request: &Value) {
-    match state {
-        Value::Object(members) => {
-            if let Value::Object(set) = request {
-                for (name, value) in set {
-                    if let Some(member) = members.get_mut(name) {
-                        member.clone_from(value);
-                    }
-                }
-                set.values()
-                    .filter(|value| value.is_object())
-                    .for_each(|value| overlay(state, value));
-            }
-            if let Value::Object(members) = state {
-                members
-                    .values_mut()
-                    .for_each(|member| overlay(member, request));
-            }
-        }
-        Value::Array(_) | Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
-    }
 }
 
 pub fn requests(plan: &Plan, color: Color) -> String {
@@ -231,7 +204,11 @@ pub async fn remediate(wire: &Wire, finding: Finding) -> Result<Exit, Failure> {
 
 /// Takes an event in, works on it to the end, and says what came of it.
 pub async fn deliver(wire: &Wire, source: &Source, bytes: &[u8]) -> Result<(Exit, Taken), Failure> {
-    let hub = wire.hub(wire.ledger()?, wire.resolved.config.settings(), Vec::new())?;
+    let hub = wire.hub(
+        wire.ledger()?,
+        wire.resolved.config.settings(),
+        wire.terminal(),
+    )?;
     let work = Arc::clone(&hub);
     let workers = tokio::spawn(async move { work.run().await });
     let taken = hub.take(source, bytes).await;
@@ -408,13 +385,69 @@ fn report(id: RemediationId, state: &State, known: bool, hub: &Hub) -> String {
             .iter()
             .flat_map(|decision| &decision.decided.reasons);
         lines.extend(reasons.map(|reason| format!("  {reason}")));
-        lines.push(format!("  approve with: stanch approve {id}"));
+        lines.extend(state.approval.iter().map(|asked| waiting(asked, color)));
+        lines.push(format!(
+            "  approve with: stanch approve {id}{}",
+            plan_flag(state)
+        ));
     }
     if state.status == Status::Success {
         lines.push(color.dim(format!("  undo with: stanch rollback {id}")));
     } else {
         lines.push(color.dim(format!("  remediation {id}")));
     }
+    lines.join("\n")
+}
+
+/// The flag by which an approval names the plan that was shown.
+fn plan_flag(state: &State) -> String {
+    let hash = state
+        .plan
+        .as_ref()
+        .map(|planned| planned.plan_hash.as_str());
+    hash.and_then(|hash| hash.get(..12))
+        .map(|hash| format!(" --plan {hash}"))
+        .unwrap_or_default()
+}
+
+/// What people are asked for, who has answered, and what is different from what they saw before.
+pub fn waiting(approval: &Approval, color: Color) -> String {
+    let request = &approval.request;
+    let mut lines = Vec::new();
+    if let Some(cutover) = &request.cutover {
+        lines.push(format!(
+            "  {} step {}: {}",
+            color.yellow("it has begun, and waits at"),
+            cutover.step + 1,
+            clean(&cutover.message)
+        ));
+    }
+    if let Some(changed) = &request.changed {
+        lines.push(color.yellow("  different from what was shown before"));
+        lines.extend(
+            changed
+                .changes
+                .iter()
+                .map(|change| format!("    {}", line(change))),
+        );
+    }
+    for need in &request.needs {
+        lines.push(format!(
+            "  needs {} of {}: {}",
+            need.count,
+            clean(&need.role),
+            clean(&need.people.join(", "))
+        ));
+    }
+    for (consent, at) in &approval.given {
+        lines.push(format!(
+            "  {} by {} as {} at {at:.0}",
+            color.green("approved"),
+            clean(&consent.by),
+            clean(&consent.role)
+        ));
+    }
+    lines.push(format!("  until {:.0}", request.expires));
     lines.join("\n")
 }
 
@@ -430,13 +463,17 @@ async fn show(wire: &Wire, hub: &Hub, id: RemediationId, state: &State) -> Resul
 
 pub fn hub_of_requests(wire: &Wire) -> Result<Arc<Hub>, Failure> {
     wire.existing_ledger()?;
-    wire.hub(wire.ledger()?, wire.resolved.config.settings(), Vec::new())
+    wire.hub(
+        wire.ledger()?,
+        wire.resolved.config.settings(),
+        wire.terminal(),
+    )
 }
 
 /// Approves a plan and carries it out.
-pub async fn approve(wire: &Wire, id: RemediationId, person: Person) -> Result<Exit, Failure> {
+pub async fn approve(wire: &Wire, id: RemediationId, approver: Approver) -> Result<Exit, Failure> {
     let hub = hub_of_requests(wire)?;
-    let state = hub.approve(id, &wire.person(person.name)?).await?;
+    let state = hub.approve(id, approver).await?;
     show(wire, &hub, id, &state).await
 }
 

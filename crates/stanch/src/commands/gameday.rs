@@ -10,7 +10,7 @@ use stanch_ledger::Ledger;
 use crate::{
     cli,
     output::{Color, Exit, Failure, Table, print, print_json, say},
-    sandbox::{Played, Property, Sandbox, Verdict, test_account},
+    sandbox::{Played, Property, Sandbox, Verdict, approves_itself, test_account},
     wire::Wire,
 };
 
@@ -56,7 +56,8 @@ pub async fn run(wire: &Wire, options: cli::Gameday) -> Result<Exit, Failure> {
         return Ok(Exit::Done);
     }
     let ledger = wire.ledger()?;
-    let told = wire.notifiers(&(Arc::clone(&ledger) as Arc<dyn Ledger>));
+    let mut told = wire.notifiers(&(Arc::clone(&ledger) as Arc<dyn Ledger>));
+    told.push(approves_itself(wire, &mut settings)?);
     let hub = wire.hub_of(catalog, ledger, settings, told)?;
     let sandbox = Sandbox::open(wire, hub, account, &region)?;
     let mut played = Vec::new();

@@ -7,7 +7,9 @@ use std::{
 
 use jiff::{Span, SpanRelativeTo, Timestamp, civil, tz::TimeZone};
 use serde_json::json;
-use stanch_ledger::{Cursor, Event, Query, Record, RemediationId, Scope, Status, verify_export};
+use stanch_ledger::{
+    Cursor, Event, Means, Query, Record, RemediationId, Scope, Status, verify_export,
+};
 
 use crate::{
     cli::Ledger,
@@ -229,12 +231,26 @@ fn detail(event: &Event) -> String {
         Event::Planned(planned) if planned.compliant => "nothing to fix".to_owned(),
         Event::Planned(planned) => format!("plan {}", short(&planned.plan_hash)),
         Event::Decided(decided) => decided.reasons.join("; "),
-        Event::ApprovalRequested { plan_hash, expires } => {
-            format!("of plan {}, until {expires:.0}", short(plan_hash))
+        Event::ApprovalRequested(request) => {
+            let at = request
+                .cutover
+                .as_ref()
+                .map(|cutover| format!(" at step {}", cutover.step + 1))
+                .unwrap_or_default();
+            let (plan, until) = (short(&request.plan_hash), request.expires);
+            format!("of plan {plan}{at}, until {until:.0}")
         }
-        Event::Approved { by, plan_hash } => format!("plan {} by {by}", short(plan_hash)),
+        Event::Approved(consent) => {
+            let how = match &consent.how {
+                Means::Cli => String::new(),
+                Means::Link(link) => format!(", with link {}", short(link)),
+                Means::StepFunctions => ", by Step Functions".to_owned(),
+            };
+            let plan = short(&consent.plan_hash);
+            format!("plan {plan} by {} as {}{how}", consent.by, consent.role)
+        }
         Event::Rejected { by, reason, .. } => format!("by {by}: {reason}"),
-        Event::ApprovalVoided { reason } => reason.clone(),
+        Event::ApprovalVoided { reason } | Event::ApprovalLapsed { reason } => reason.clone(),
         Event::Started(started) | Event::UndoStarted(started) => {
             format!("as {}/{}", started.executor_arn, started.session)
         }

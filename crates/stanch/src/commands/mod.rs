@@ -1,6 +1,7 @@
 //! One module per command: arguments in, output and an exit code out.
 
 mod api;
+mod approvals;
 mod catalog;
 mod config;
 mod control;
@@ -18,6 +19,7 @@ use std::{
 };
 
 use clap::CommandFactory as _;
+use stanch_hub::Approver;
 
 use crate::{
     cli::{Cli, Command},
@@ -56,7 +58,20 @@ pub fn run(Cli { global, command }: Cli) -> Result<Exit, Failure> {
                 finding,
                 dry_run: false,
             } => fix::remediate(&wire, finding).await,
-            Command::Approve { id, person } => fix::approve(&wire, id, person).await,
+            Command::Approve {
+                id,
+                person,
+                as_role,
+                plan,
+            } => {
+                let approver = Approver {
+                    role: as_role,
+                    plan,
+                    ..Approver::from(&wire.person(person.name)?)
+                };
+                fix::approve(&wire, id, approver).await
+            }
+            Command::Approvals(command) => approvals::run(&wire, command).await,
             Command::Reject { id, person, reason } => fix::reject(&wire, id, person, &reason).await,
             Command::Rollback(options) => undo::rollback(&wire, options).await,
             Command::Pause(options) => control::pause(&wire, options).await,

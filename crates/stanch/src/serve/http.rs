@@ -18,7 +18,7 @@ use stanch_ledger::{Query, Status};
 use stanch_types::Secret;
 use tokio::net::TcpListener;
 
-use super::Intake;
+use super::{Intake, approvals};
 
 /// A little more than the longest event, so that its reader can say what is wrong with one.
 const LONGEST: usize = 10 << 20;
@@ -31,6 +31,11 @@ pub async fn run(intake: Intake, listener: TcpListener, secret: Option<Secret<St
         .route("/metrics", get(metrics))
         .layer(middleware::from_fn_with_state(Arc::new(secret), authorize))
         .route("/health", get(health))
+        // A link is its own authority.
+        .route(
+            "/approvals/{link}",
+            get(approvals::show).post(approvals::answer),
+        )
         .layer(DefaultBodyLimit::max(LONGEST))
         .with_state(intake);
     let server =

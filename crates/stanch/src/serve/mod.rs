@@ -3,12 +3,13 @@
 //! Every source keeps an event until the ledger has it. On a signal they stop, the workers finish
 //! what they have in hand, and what is left stands in the ledger for the next start.
 
+mod approvals;
 mod folder;
 mod http;
 mod poll;
 mod queue;
 
-use std::{fs, sync::Arc, time::Duration};
+use std::{fs, path::Path, sync::Arc, time::Duration};
 
 use stanch_hub::Hub;
 use stanch_types::{Clock, Secret};
@@ -81,10 +82,15 @@ pub fn secret(config: &Config) -> Result<Option<Secret<String>>, Failure> {
     };
     let text = fs::read_to_string(path)
         .map_err(|error| Failure::usage(format!("cannot read `{}`: {error}", path.display())))?;
+    long_enough(&text, path, 16).map(Some)
+}
+
+/// A secret that is not too short to be guessed.
+pub fn long_enough(text: &str, path: &Path, least: usize) -> Result<Secret<String>, Failure> {
     match text.trim() {
-        secret if secret.len() >= 16 => Ok(Some(Secret::new(secret.to_owned()))),
+        secret if secret.len() >= least => Ok(Secret::new(secret.to_owned())),
         _ => Err(Failure::usage(format!(
-            "the secret in `{}` has less than 16 characters",
+            "the secret in `{}` has less than {least} characters",
             path.display()
         ))
         .hint("make one with `openssl rand -hex 32`")),
@@ -135,7 +141,11 @@ pub async fn serve(wire: &Wire) -> Result<Exit, Failure> {
             Failure::failed(format!("cannot listen on {}: {error}", config.serve.listen))
                 .hint("another process may; choose another address with `--listen`")
         })?;
-    let hub = wire.hub(wire.ledger()?, config.settings(), vec![Arc::new(LogLine)])?;
+    let hub = wire.hub(
+        wire.ledger()?,
+        config.settings(),
+        vec![Arc::new(LogLine::new(wire.reaches_nobody_else()))],
+    )?;
     let (sender, receiver) = watch::channel(false);
     let intake = Intake {
         hub: Arc::clone(&hub),

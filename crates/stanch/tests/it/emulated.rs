@@ -350,7 +350,7 @@ fn what_someone_may_notice_waits_for_an_approval_of_somebody_else() {
     let event = world.event(SEEN);
     // The same finding, asked for through a custom action: no person is known to have asked.
     world.here.put("inbox/event.json", event.to_string());
-    let id = crate::served::take(&world.here, "AwaitingApproval");
+    let id = crate::served::wait(&world.here);
     assert_eq!(world.blocks(), None);
     world
         .fix(&["remediate", "-"], SEEN)
@@ -378,7 +378,7 @@ fn what_someone_may_notice_waits_for_an_approval_of_somebody_else() {
         world.event("2026-02-01T12:00:00Z").to_string(),
     );
     world.call("DeletePublicAccessBlock", json!({"Bucket": BUCKET}));
-    let id = crate::served::take(&world.here, "AwaitingApproval");
+    let id = crate::served::wait(&world.here);
     world
         .here
         .run(&["reject", &id, "--as", "bob", "--reason", "it is a website"])

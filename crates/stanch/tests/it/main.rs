@@ -12,5 +12,6 @@ mod command;
 mod configured;
 mod emulated;
 mod kill;
+mod linked;
 mod offline;
 mod served;

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// A running service and the lines of its log.
-struct Service {
+pub struct Service {
     child: Child,
     address: SocketAddr,
     log: mpsc::Receiver<Value>,
@@ -25,7 +25,7 @@ struct Service {
 const PATIENCE: Duration = Duration::from_secs(60);
 
 impl Service {
-    fn start(here: &Workplace, arguments: &[&str]) -> Self {
+    pub fn start(here: &Workplace, arguments: &[&str]) -> Self {
         let mut command = here.command(&["serve", "--listen", "127.0.0.1:0", "--log", "json"]);
         let mut child = command
             .args(arguments)
@@ -53,7 +53,7 @@ impl Service {
     }
 
     /// The next line of the log with this message.
-    fn wait_for(&self, message: &str) -> Value {
+    pub fn wait_for(&self, message: &str) -> Value {
         loop {
             let line = self
                 .log
@@ -65,7 +65,7 @@ impl Service {
         }
     }
 
-    fn ask(&self, head: &str, body: &[u8]) -> (u16, String) {
+    pub fn ask(&self, head: &str, body: &[u8]) -> (u16, String) {
         let mut stream = TcpStream::connect(self.address).unwrap();
         let length = body.len();
         write!(
@@ -81,7 +81,7 @@ impl Service {
     }
 
     /// SIGTERM, and the end.
-    fn stop(mut self) {
+    pub fn stop(mut self) {
         let pid = self.child.id().to_string();
         assert!(
             Command::new("kill")
@@ -260,6 +260,17 @@ pub fn take(here: &Workplace, status: &str) -> String {
     assert_eq!(told["status"], status);
     service.stop();
     told["id"].as_str().unwrap().to_owned()
+}
+
+/// Serves until what lies in `inbox/` waits for an approval; its id.
+pub fn wait(here: &Workplace) -> String {
+    let service = Service::start(
+        here,
+        &["--inbox", "inbox", "--set", "serve.inbox_every=20ms"],
+    );
+    let asked = service.wait_for("an approval is asked for");
+    service.stop();
+    asked["id"].as_str().unwrap().to_owned()
 }
 
 #[test]

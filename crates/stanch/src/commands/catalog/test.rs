@@ -11,7 +11,7 @@ use crate::{
     cli::Test,
     output::{Color, Exit, Failure, Table, print, print_json, say},
     proof::{self, Proof, Shown},
-    sandbox::{Played, Property, Sandbox, Verdict, test_account},
+    sandbox::{Played, Property, Sandbox, Verdict, approves_itself, test_account},
     wire::Wire,
 };
 
@@ -31,7 +31,8 @@ pub async fn test(wire: &Wire, options: &Test) -> Result<Exit, Failure> {
     }
     // What is tried is no remediation: neither the ledger nor anybody is told.
     let ledger = Arc::new(MemoryLedger::new());
-    let hub = wire.hub_of(Arc::clone(&catalog), ledger, settings, Vec::new())?;
+    let told = approves_itself(wire, &mut settings)?;
+    let hub = wire.hub_of(Arc::clone(&catalog), ledger, settings, vec![told])?;
     let sandbox = Sandbox::open(wire, hub, account, &region)?;
 
     let mut proofs = Vec::new();
