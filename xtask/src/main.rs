@@ -1,6 +1,7 @@
 //! Development tasks: `cargo xtask <task>`.
 
 mod bench;
+mod chaos;
 mod codegen;
 mod demo;
 mod models;
@@ -37,6 +38,10 @@ enum Task {
     New(new::Options),
     /// Measure what the project promises, and write `bench/RESULTS.md`
     Bench(bench::Options),
+    /// Live through 100,000 histories in a bad world, and write `bench/CHAOS.md`
+    Chaos(chaos::ChaosOptions),
+    /// Give everything that reads foreign bytes bytes that nobody expected
+    Fuzz(chaos::FuzzOptions),
     /// Have Prowler find what the examples plant, before and after; installs it first (2.3 GB)
     Prowler(prowler::Options),
     /// Write the committed files that are made from others
@@ -52,6 +57,8 @@ fn main() -> ExitCode {
         Task::Ci => test::ci(),
         Task::Demo(options) => demo::demo(&options),
         Task::Bench(options) => bench::bench(&options),
+        Task::Chaos(options) => chaos::chaos(&options),
+        Task::Fuzz(options) => chaos::fuzz(&options),
         Task::New(options) => new::new(&options),
         Task::Prowler(options) => prowler::prowler(&options),
         Task::Codegen(options) => codegen::codegen(&options),

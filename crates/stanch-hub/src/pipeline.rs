@@ -511,6 +511,7 @@ impl<'h> Work<'h> {
         if let (Some(error), false) = (&failure, changed) {
             return self.fail(error).await;
         }
+        self.let_arrive(state.run.as_ref()).await;
         // What failed half-way is looked at once; what was carried out may take a while to show.
         let attempts = if failure.is_some() {
             1
@@ -598,6 +599,14 @@ impl<'h> Work<'h> {
             self.hub.ports.clock.sleep(self.hub.settings.settle).await;
         }
         self.close_in_flight().await
+    }
+
+    /// Waits while a request whose caller gave up may still have its effect.
+    pub(crate) async fn let_arrive(&self, run: Option<&Run>) {
+        let last = run.and_then(|run| run.steps.last()?.outcome.as_ref());
+        if last.is_some_and(|outcome| *outcome != StepOutcome::Ok && outcome.may_have_happened()) {
+            self.hub.ports.clock.sleep(self.hub.settings.settle).await;
+        }
     }
 
     async fn close_in_flight(&self) -> Result<(), LedgerError> {

@@ -240,6 +240,11 @@ impl Work<'_> {
             Ran::Failed(error) => Some(error),
             Ran::Paused(reason) => return Ok(Err(Halt::Paused(reason))),
         };
+        if failure.is_some() {
+            let undo = self.state().await.undo;
+            self.let_arrive(undo.as_ref().and_then(|undo| undo.run.as_ref()))
+                .await;
+        }
         let mut last = (String::new(), Value::Null);
         for attempt in 0..plan.verify.attempts.max(1) {
             if attempt > 0 {

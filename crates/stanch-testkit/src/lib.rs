@@ -3,11 +3,13 @@
 //!
 //! Nothing here is on the product's own path.
 
+pub mod chaos;
 mod clock;
 mod emulated;
 mod emulator;
 mod fake;
 mod finding;
+pub mod fuzz;
 mod generated;
 pub mod judge;
 mod listener;

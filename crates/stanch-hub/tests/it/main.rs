@@ -7,6 +7,7 @@
 )]
 
 mod approval;
+mod chaos;
 mod crash;
 mod flow;
 mod ledgers;

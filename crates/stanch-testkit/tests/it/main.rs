@@ -6,6 +6,7 @@
 
 mod emulator;
 mod fake;
+mod fuzz;
 mod organization;
 mod proof;
 mod stand_in;

@@ -231,11 +231,25 @@ fn a_finding_is_fixed_once_and_put_back() {
     assert_eq!(world.blocks(), Some(true));
     world.here.run(&["rollback", id]).exits(0).says("undone");
     assert_eq!(world.blocks(), None);
-    world
-        .here
-        .run(&["rollback", id])
-        .exits(3)
-        .says("there is no change to take back");
+    // The undo is undone, and that again.
+    world.here.run(&["rollback", id]).exits(0).says("fixed");
+    assert_eq!(world.blocks(), Some(true));
+    let shown = world.here.run(&["rollback", "--control", "S3.8"]);
+    shown
+        .exits(0)
+        .says("s3.DeletePublicAccessBlock")
+        .says("nothing was changed");
+    assert_eq!(world.blocks(), Some(true));
+    let many = [
+        "rollback",
+        "--account",
+        world.account.as_str(),
+        "--since",
+        "1h",
+        "--yes",
+    ];
+    world.here.run(&many).exits(0).says("undone");
+    assert_eq!(world.blocks(), None);
 }
 
 #[test]
@@ -270,9 +284,62 @@ fn what_somebody_else_changed_is_not_undone_unless_forced() {
     world
         .here
         .run(&["rollback", id, "--force"])
+        .exits(4)
+        .says("needs an approval")
+        .says(&format!("stanch approve {id}"));
+    assert_eq!(world.blocks(), Some(true), "nothing yet");
+    world
+        .here
+        .run(&["approve", id, "--as", "bob"])
         .exits(0)
         .says("undone");
     assert_eq!(world.blocks(), None);
+}
+
+#[test]
+fn a_pause_stops_everything_until_it_is_resumed() {
+    let world = World::new();
+    let why = ["--reason", "payments is down", "--as", "alice"];
+    let pause = ["pause", "--account", world.account.as_str()];
+    world
+        .here
+        .run(&[&pause[..], &why[..]].concat())
+        .exits(0)
+        .says("changes are paused for account");
+    let stopped = world
+        .fix(&["remediate", "-", "--json"], SEEN)
+        .exits(4)
+        .json();
+    let record = &stopped["remediations"][0]["Record"];
+    let id = record["RemediationId"].as_str().unwrap();
+    assert_eq!(record["Status"], "Paused");
+    assert_eq!(world.blocks(), None);
+    world
+        .here
+        .run(&["pause", "list"])
+        .exits(0)
+        .says("alice")
+        .says("payments is down");
+    let shown = world.here.run(&["ledger", "show", id]);
+    shown.exits(0).says("by alice: payments is down");
+    // Not what was paused.
+    world.here.run(&["resume"]).exits(1).says("is not paused");
+    let resume = [
+        "resume",
+        "--account",
+        world.account.as_str(),
+        "--as",
+        "alice",
+    ];
+    world.here.run(&resume).exits(0).says("changes go on");
+    let fixed = world.fix(&["remediate", "-"], SEEN);
+    fixed.exits(0);
+    assert_eq!(world.blocks(), Some(true));
+    world
+        .here
+        .run(&["pause", "list", "--all"])
+        .exits(0)
+        .says("resume account");
 }
 
 #[test]

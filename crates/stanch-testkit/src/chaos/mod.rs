@@ -1,0 +1,771 @@
+//! Histories of the hub in a bad world, by chance and yet the same for the same seed.
+//!
+//! Processes die at any write to the ledger and with requests under way, disks are full, AWS throttles,
+//! fails and loses answers, clocks jump, events come twice, late and out of order, two hubs share a
+//! ledger, people approve, reject, roll back, pause and resume at any moment, and others change the same
+//! resources. At the end all calms down, and what must always hold is checked.
+
+mod invariants;
+mod process;
+mod random;
+
+use std::{
+    fmt,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use jiff::SignedDuration;
+use serde_json::{Value, json};
+use stanch_catalog::Catalog;
+use stanch_hub::{Account, ClassGuard, Hub, Ports, Settings, Source};
+use stanch_ledger::{Directives, Ledger, MemoryLedger, Query, Reach, RemediationId, Status};
+use stanch_models::Models;
+use stanch_runbook::Ids;
+use stanch_types::{AccountId, Call, Clock, Region};
+use tokio::task::JoinSet;
+
+use self::process::{Process, Sent, Shared, hold};
+pub(crate) use self::random::Chance;
+use crate::{FakeAws, FakeClock, Misconfiguration};
+
+/// How often something goes wrong, in a thousand times.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Dangers {
+    latency: u64,
+    die_before_write: u64,
+    die_after_write: u64,
+    disk: u64,
+    bad_read: u64,
+    bad_write: u64,
+}
+
+/// What a number of histories came to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// Histories.
+    pub histories: u64,
+    /// Remediations admitted.
+    pub remediations: u64,
+    /// Events in the ledgers.
+    pub events: u64,
+    /// Requests that changed something at AWS.
+    pub changes: u64,
+    /// Processes that died.
+    pub deaths: u64,
+    /// Calls that AWS answered wrongly or not at all.
+    pub aws_faults: u64,
+    /// Changes that arrived after the caller had given up.
+    pub late_effects: u64,
+    /// Writes that the ledger's disk refused.
+    pub disk_faults: u64,
+    /// Jumps of the clock.
+    pub jumps: u64,
+    /// Events delivered: the first time and again.
+    pub deliveries: u64,
+    /// Pauses.
+    pub pauses: u64,
+    /// Approvals and rejections that counted.
+    pub answers: u64,
+    /// Rollbacks that were made or refused.
+    pub rollbacks: u64,
+    /// Changes by others.
+    pub others: u64,
+    /// Remediations that ended fixed.
+    pub fixed: u64,
+    /// Remediations that ended undone.
+    pub undone: u64,
+}
+
+impl Figures {
+    /// Both together.
+    #[must_use]
+    pub const fn plus(mut self, other: &Self) -> Self {
+        self.histories += other.histories;
+        self.remediations += other.remediations;
+        self.events += other.events;
+        self.changes += other.changes;
+        self.deaths += other.deaths;
+        self.aws_faults += other.aws_faults;
+        self.late_effects += other.late_effects;
+        self.disk_faults += other.disk_faults;
+        self.jumps += other.jumps;
+        self.deliveries += other.deliveries;
+        self.pauses += other.pauses;
+        self.answers += other.answers;
+        self.rollbacks += other.rollbacks;
+        self.others += other.others;
+        self.fixed += other.fixed;
+        self.undone += other.undone;
+        self
+    }
+
+    /// Name and value of each.
+    #[must_use]
+    pub const fn rows(&self) -> [(&'static str, u64); 16] {
+        [
+            ("histories", self.histories),
+            ("remediations", self.remediations),
+            ("events in the ledgers", self.events),
+            ("requests that changed something", self.changes),
+            ("processes that died", self.deaths),
+            (
+                "calls that AWS answered wrongly or not at all",
+                self.aws_faults,
+            ),
+            (
+                "changes that arrived after the caller had given up",
+                self.late_effects,
+            ),
+            ("ledger writes and reads that failed", self.disk_faults),
+            ("jumps of the clock", self.jumps),
+            ("events delivered", self.deliveries),
+            ("pauses", self.pauses),
+            ("approvals and rejections that counted", self.answers),
+            ("rollbacks asked for", self.rollbacks),
+            ("changes by others", self.others),
+            ("remediations that ended fixed", self.fixed),
+            ("remediations that ended undone", self.undone),
+        ]
+    }
+}
+
+/// An invariant that did not hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    /// The history.
+    pub seed: u64,
+    /// What did not hold.
+    pub what: String,
+    /// What happened, a line each.
+    pub story: Vec<String>,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "seed {}: {}", self.seed, self.what)?;
+        for line in &self.story {
+            writeln!(f, "  {line}")?;
+        }
+        write!(f, "again with: cargo xtask chaos --seed {}", self.seed)
+    }
+}
+
+/// What all histories share.
+#[derive(Clone)]
+pub struct Chaos {
+    catalog: Arc<Catalog>,
+    models: Arc<Models>,
+}
+
+/// Identifiers in order.
+struct Counter(String, AtomicU64);
+
+impl Ids for Counter {
+    fn next(&self) -> String {
+        format!("{}-{}", self.0, self.1.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+/// Runs `work` where time stands still while anyone works.
+#[expect(clippy::expect_used, reason = "without a runtime nothing can be tried")]
+fn in_its_own_time<T>(work: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .expect("a runtime without IO");
+    runtime.block_on(work)
+}
+
+const BUCKETS: [&str; 3] = ["bucket-a", "bucket-b", "bucket-c"];
+
+pub(crate) fn account() -> AccountId {
+    #[expect(clippy::unwrap_used, reason = "it is an account id")]
+    "222222222222".parse().unwrap()
+}
+
+pub(crate) fn region() -> Region {
+    #[expect(clippy::unwrap_used, reason = "it is a region")]
+    "eu-central-1".parse().unwrap()
+}
+
+/// An event that somebody wants delivered.
+#[derive(Clone)]
+struct Delivery {
+    bytes: Vec<u8>,
+    acknowledged: bool,
+}
+
+/// One history under way.
+struct History {
+    chance: Chance,
+    shared: Arc<Shared>,
+    settings: Settings,
+    chaos: Chaos,
+    slots: Vec<Slot>,
+    deliveries: Vec<Delivery>,
+    /// Pauses: when each began to count, by the clock that never jumps, and when it ended.
+    paused: Vec<(Duration, Option<Duration>)>,
+    /// When others changed a bucket.
+    others: Vec<(&'static str, Duration)>,
+    story: Vec<String>,
+    admitted: Vec<RemediationId>,
+}
+
+/// A place where a hub runs.
+#[derive(Default)]
+struct Slot {
+    process: Option<(Process, Arc<Hub>)>,
+    tasks: JoinSet<()>,
+    starts: u64,
+}
+
+impl Chaos {
+    /// Loads what histories need.
+    ///
+    /// # Errors
+    /// The models or the two remediations cannot be read.
+    pub fn new() -> Result<Self, String> {
+        let block = Catalog::embedded_files()
+            .find(|(path, _)| path.ends_with("s3/block-public-access.yaml"))
+            .ok_or("the catalog lacks s3/block-public-access.yaml")?;
+        let (catalog, wrong) = Catalog::load([block, crate::TWO_STEPS]);
+        if let Some(wrong) = wrong.first() {
+            return Err(wrong.to_string());
+        }
+        let models = Models::embedded().map_err(|error| error.to_string())?;
+        Ok(Self {
+            catalog: Arc::new(catalog),
+            models: Arc::new(models),
+        })
+    }
+
+    /// Lives through the history of `seed`.
+    ///
+    /// # Errors
+    /// An invariant does not hold.
+    pub fn run(&self, seed: u64) -> Result<Figures, Box<Violation>> {
+        in_its_own_time(self.live(seed))
+    }
+
+    /// What the ledger exports after the history of `seed`.
+    #[must_use]
+    pub fn export(&self, seed: u64) -> Vec<u8> {
+        in_its_own_time(async {
+            let history = self.history(seed).await;
+            let mut lines = Vec::new();
+            // Writing to memory does not fail.
+            let _ = history.shared.ledger.export(&mut lines).await;
+            lines
+        })
+    }
+
+    async fn history(&self, seed: u64) -> History {
+        let mut history = History::new(self.clone(), seed).await;
+        let actions = 4 + history.chance.below(14);
+        for _ in 0..actions {
+            history.act().await;
+            let pause = history.chance.below(3_000);
+            history.pass(Duration::from_millis(pause)).await;
+        }
+        history.calm().await;
+        history
+    }
+
+    async fn live(&self, seed: u64) -> Result<Figures, Box<Violation>> {
+        let history = self.history(seed).await;
+        let verdict = history.check().await;
+        let mut figures = *hold(&history.shared.figures);
+        figures.histories = 1;
+        figures.changes = hold(&history.shared.sent)
+            .iter()
+            .filter(|sent| sent.effective)
+            .count() as u64;
+        match verdict {
+            Ok(()) => Ok(figures),
+            Err(what) => {
+                let mut story = history.story.clone();
+                story.extend(history.told().await);
+                Err(Box::new(Violation { seed, what, story }))
+            }
+        }
+    }
+}
+
+impl History {
+    async fn new(chaos: Chaos, seed: u64) -> Self {
+        let mut chance = Chance::of(seed);
+        let mut settings = Settings {
+            workers: 3,
+            ..Settings::default()
+        };
+        settings.accounts.insert(account(), Account::default());
+        // In half of the histories one of the two remediations needs an approval.
+        if chance.permille(500) {
+            settings
+                .automatic
+                .guarded
+                .insert("S3BlockPublicAccess".to_owned());
+        }
+        let some = |chance: &mut Chance, most: u64| match chance.below(3) {
+            0 => 0,
+            _ => chance.below(most),
+        };
+        let dangers = Dangers {
+            latency: some(&mut chance, 300),
+            die_before_write: some(&mut chance, 60),
+            die_after_write: some(&mut chance, 60),
+            disk: some(&mut chance, 80),
+            bad_read: some(&mut chance, 100),
+            bad_write: some(&mut chance, 500),
+        };
+        let shared = Arc::new(Shared {
+            aws: FakeAws::new(&[account()]),
+            ledger: Arc::new(MemoryLedger::new()),
+            clock: Arc::new(FakeClock::default()),
+            chance: Mutex::new(Chance::of(chance.next())),
+            dangers: Mutex::new(dangers),
+            sent: Mutex::default(),
+            figures: Mutex::default(),
+        });
+        let slots = (0..=u64::from(chance.permille(500)))
+            .map(|_| Slot::default())
+            .collect();
+        let mut history = Self {
+            chance,
+            shared,
+            settings,
+            chaos,
+            slots,
+            deliveries: Vec::new(),
+            paused: Vec::new(),
+            others: Vec::new(),
+            story: Vec::new(),
+            admitted: Vec::new(),
+        };
+        for bucket in BUCKETS {
+            history
+                .admin("CreateBucket", json!({"Bucket": bucket}))
+                .await;
+            history.scramble(bucket).await;
+        }
+        for slot in 0..history.slots.len() {
+            history.start(slot);
+        }
+        history
+    }
+
+    async fn admin(&self, operation: &str, params: Value) {
+        let api = self.shared.aws.account(&account(), &region());
+        // Deleting what is not there is no matter.
+        let _ = api.call(&Call::new("s3", operation, params)).await;
+    }
+
+    /// Somebody gives a bucket some other state.
+    async fn scramble(&mut self, bucket: &str) {
+        match self.chance.below(4) {
+            0 => {
+                let block = json!({"BlockPublicAcls": false, "IgnorePublicAcls": true});
+                self.admin(
+                    "PutPublicAccessBlock",
+                    json!({"Bucket": bucket, "PublicAccessBlockConfiguration": block}),
+                )
+                .await;
+            }
+            1 => {
+                self.admin("DeletePublicAccessBlock", json!({"Bucket": bucket}))
+                    .await
+            }
+            2 => {
+                self.admin("DeleteBucketPolicy", json!({"Bucket": bucket}))
+                    .await
+            }
+            _ => {
+                self.admin(
+                    "PutBucketPolicy",
+                    json!({"Bucket": bucket, "Policy": r#"{"Statement":[]}"#}),
+                )
+                .await
+            }
+        }
+    }
+
+    fn note(&mut self, what: impl fmt::Display) {
+        let at = self.shared.clock.monotonic().as_millis();
+        self.story.push(format!("{at:>9} ms  {what}"));
+    }
+
+    /// Starts a process where none lives.
+    fn start(&mut self, slot: usize) {
+        let Some(place) = self.slots.get_mut(slot) else {
+            return;
+        };
+        place.starts += 1;
+        let process = Process::new(Arc::clone(&self.shared));
+        let port = Arc::new(process.clone());
+        let name = format!("hub-{slot}-{}", place.starts);
+        let ports = Ports {
+            sessions: Arc::clone(&port) as _,
+            ledger: Arc::clone(&port) as _,
+            directives: port,
+            clock: Arc::clone(&self.shared.clock) as Arc<dyn Clock>,
+            ids: Arc::new(Counter(name, AtomicU64::new(0))),
+            guard: Arc::new(ClassGuard::new(self.settings.automatic.clone())),
+            notifiers: Vec::new(),
+        };
+        let (catalog, models) = (
+            Arc::clone(&self.chaos.catalog),
+            Arc::clone(&self.chaos.models),
+        );
+        let hub = Arc::new(Hub::new(ports, self.settings.clone(), catalog, models));
+        let runner = Arc::clone(&hub);
+        place.tasks.spawn(async move { runner.run().await });
+        let recoverer = Arc::clone(&hub);
+        place
+            .tasks
+            .spawn(async move { drop(recoverer.recover().await) });
+        place.process = Some((process, hub));
+        self.note(format_args!("hub {slot} starts"));
+    }
+
+    /// Buries processes that died; kills one, if `also` says so.
+    fn reap(&mut self, also: Option<usize>) {
+        for slot in 0..self.slots.len() {
+            let Some(place) = self.slots.get_mut(slot) else {
+                continue;
+            };
+            let Some((process, _)) = &place.process else {
+                continue;
+            };
+            if also == Some(slot) {
+                process.kill();
+            }
+            if !process.is_alive() {
+                place.tasks.abort_all();
+                place.tasks = JoinSet::new();
+                place.process = None;
+                self.note(format_args!("hub {slot} is dead"));
+            }
+        }
+    }
+
+    async fn pass(&mut self, time: Duration) {
+        self.shared.clock.sleep(time).await;
+        self.reap(None);
+    }
+
+    /// A hub that lives.
+    fn hub(&mut self) -> Option<(usize, Arc<Hub>)> {
+        let slot = usize::try_from(self.chance.below(self.slots.len() as u64)).unwrap_or(0);
+        let hub = self
+            .slots
+            .get(slot)?
+            .process
+            .as_ref()
+            .map(|(_, hub)| Arc::clone(hub))?;
+        Some((slot, hub))
+    }
+
+    /// Has a hub do something beside its work.
+    fn ask<F: Future<Output = ()> + Send + 'static>(&mut self, slot: usize, work: F) {
+        if let Some(place) = self.slots.get_mut(slot) {
+            place.tasks.spawn(work);
+        }
+    }
+
+    async fn act(&mut self) {
+        match self.chance.below(20) {
+            0..=6 => self.deliver().await,
+            7 => {
+                let slot = usize::try_from(self.chance.below(self.slots.len() as u64)).unwrap_or(0);
+                self.reap(Some(slot));
+            }
+            8 | 9 => {
+                let dead = self.slots.iter().position(|place| place.process.is_none());
+                match dead {
+                    Some(slot) => self.start(slot),
+                    None => self.recover(),
+                }
+            }
+            10 => {
+                let minutes = i64::try_from(self.chance.below(240)).unwrap_or(0) - 120;
+                hold(&self.shared.figures).jumps += 1;
+                self.note(format_args!("the clock jumps by {minutes} minutes"));
+                self.shared.clock.jump(SignedDuration::from_mins(minutes));
+            }
+            11 | 12 => self.pause_or_resume().await,
+            13..=15 => self.answer().await,
+            16..=18 => self.roll_back().await,
+            _ => {
+                let index = usize::try_from(self.chance.below(3)).unwrap_or(0);
+                let Some(bucket) = BUCKETS.get(index) else {
+                    return;
+                };
+                hold(&self.shared.figures).others += 1;
+                self.note(format_args!("somebody changes {bucket}"));
+                self.others.push((bucket, self.shared.clock.monotonic()));
+                self.scramble(bucket).await;
+            }
+        }
+    }
+
+    /// A new event, or one that came before.
+    async fn deliver(&mut self) {
+        let known = self.deliveries.len() as u64;
+        let index = if known > 0 && self.chance.permille(350) {
+            self.chance.below(known)
+        } else {
+            let bucket = BUCKETS
+                .get(usize::try_from(self.chance.below(3)).unwrap_or(0))
+                .unwrap_or(&"bucket-a");
+            let control = if self.chance.permille(500) {
+                "S3.8"
+            } else {
+                "Test.2"
+            };
+            let Ok(control) = control.parse() else { return };
+            let finding = Misconfiguration {
+                account: account(),
+                region: region(),
+                control,
+                resource_type: "AwsS3Bucket".to_owned(),
+                resource_id: format!("arn:aws:s3:::{bucket}"),
+                details: Value::Null,
+                at: self.shared.clock.now(),
+            };
+            self.note(format_args!("{} on {bucket} is found", finding.control));
+            self.deliveries.push(Delivery {
+                bytes: finding.bytes(),
+                acknowledged: false,
+            });
+            // Some come late, after others.
+            if self.chance.permille(200) {
+                return;
+            }
+            known
+        };
+        self.hand_over(usize::try_from(index).unwrap_or(0)).await;
+    }
+
+    /// Delivers to a hub that lives; the source keeps what is not acknowledged.
+    async fn hand_over(&mut self, index: usize) {
+        let (Some((slot, hub)), Some(delivery)) = (self.hub(), self.deliveries.get(index)) else {
+            return;
+        };
+        hold(&self.shared.figures).deliveries += 1;
+        let bytes = delivery.bytes.clone();
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        self.ask(slot, async move {
+            let taken = hub.take(&Source::automatic("chaos"), &bytes).await;
+            let _ = sender.send(taken);
+        });
+        // Nobody waits longer than a queue would.
+        let waited = tokio::time::timeout(Duration::from_secs(3), receiver).await;
+        if let Ok(Ok(Ok(taken))) = waited {
+            if let Some(delivery) = self.deliveries.get_mut(index) {
+                delivery.acknowledged = true;
+            }
+            self.admitted.extend(taken.admitted);
+        }
+        self.reap(None);
+    }
+
+    fn recover(&mut self) {
+        if let Some((slot, hub)) = self.hub() {
+            self.ask(slot, async move { drop(hub.recover().await) });
+        }
+    }
+
+    async fn pause_or_resume(&mut self) {
+        let open = self.paused.iter().position(|(_, end)| end.is_none());
+        let Some((slot, hub)) = self.hub() else {
+            return;
+        };
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        let resume = open.is_some();
+        if let Some((_, end)) = open.and_then(|index| self.paused.get_mut(index)) {
+            // From now on it may be over, whether or not the process lives to say so.
+            *end = Some(self.shared.clock.monotonic());
+        }
+        self.ask(slot, async move {
+            let given = match resume {
+                true => hub.resume(Reach::All, "operator", "over").await,
+                false => hub.pause(Reach::All, "operator", "stop").await,
+            };
+            let _ = sender.send(given.is_ok());
+        });
+        let done = tokio::time::timeout(Duration::from_secs(3), receiver).await;
+        let done = matches!(done, Ok(Ok(true)));
+        self.note(format_args!(
+            "{} ({done})",
+            if resume { "resume" } else { "pause" }
+        ));
+        if done && !resume {
+            hold(&self.shared.figures).pauses += 1;
+            self.paused.push((self.shared.clock.monotonic(), None));
+        }
+        self.reap(None);
+    }
+
+    /// One of those that were admitted, by chance.
+    async fn some(&mut self, wanted: impl Fn(Status) -> bool) -> Option<RemediationId> {
+        let page = self.shared.ledger.query(&Query::all()).await.ok()?;
+        let fit: Vec<RemediationId> = page
+            .records
+            .iter()
+            .filter(|record| wanted(record.status))
+            .map(|record| record.remediation_id)
+            .collect();
+        let index = self.chance.below(fit.len() as u64);
+        fit.get(usize::try_from(index).ok()?).copied()
+    }
+
+    async fn answer(&mut self) {
+        let Some(id) = self.some(|status| status == Status::AwaitingApproval).await else {
+            return;
+        };
+        let Some((slot, hub)) = self.hub() else {
+            return;
+        };
+        let reject = self.chance.permille(200);
+        let shared = Arc::clone(&self.shared);
+        self.note(format_args!(
+            "{} {id}",
+            if reject { "reject" } else { "approve" }
+        ));
+        self.ask(slot, async move {
+            let answered = match reject {
+                true => hub.reject(id, "boss", "no").await.is_ok(),
+                false => hub.approve(id, "boss").await.is_ok(),
+            };
+            hold(&shared.figures).answers += u64::from(answered);
+        });
+    }
+
+    async fn roll_back(&mut self) {
+        let undoable = |status| {
+            use Status::{Failed, Paused, Success, UndoFailed, Undone};
+            matches!(status, Success | Failed | Undone | UndoFailed | Paused)
+        };
+        let Some(id) = self.some(undoable).await else {
+            return;
+        };
+        let Some((slot, hub)) = self.hub() else {
+            return;
+        };
+        let force = self.chance.permille(300);
+        hold(&self.shared.figures).rollbacks += 1;
+        self.note(format_args!(
+            "roll back {id}{}",
+            if force { " with force" } else { "" }
+        ));
+        self.ask(slot, async move {
+            drop(hub.rollback(id, "operator", false, force).await);
+        });
+    }
+
+    /// Nothing goes wrong any more; what was begun ends.
+    async fn calm(&mut self) {
+        self.note("calm");
+        *hold(&self.shared.dangers) = Dangers::default();
+        for round in 0..8 {
+            self.reap(None);
+            for slot in 0..self.slots.len() {
+                if self
+                    .slots
+                    .get(slot)
+                    .is_some_and(|place| place.process.is_none())
+                {
+                    self.start(slot);
+                }
+            }
+            if self.paused.iter().any(|(_, end)| end.is_none()) || round == 0 {
+                while let Some((_, end)) = self.paused.iter_mut().find(|(_, end)| end.is_none()) {
+                    *end = Some(self.shared.clock.monotonic());
+                }
+                if let Some((_, hub)) = self.hub() {
+                    let _ = hub.resume(Reach::All, "operator", "over").await;
+                }
+            }
+            for index in 0..self.deliveries.len() {
+                if self
+                    .deliveries
+                    .get(index)
+                    .is_some_and(|delivery| !delivery.acknowledged)
+                {
+                    self.hand_over(index).await;
+                }
+            }
+            self.pass(Duration::from_mins(3)).await;
+            self.recover();
+            self.pass(Duration::from_mins(3)).await;
+            if self.is_over().await {
+                break;
+            }
+            if round == 2 {
+                // Nobody answers: what waits for an approval ends as a no.
+                self.pass(Duration::from_hours(25)).await;
+                self.recover();
+            }
+            if round == 4 {
+                // The clock may have been set back while something was to expire.
+                self.shared.clock.jump(SignedDuration::from_hours(8));
+                self.recover();
+            }
+        }
+        for place in &mut self.slots {
+            place.tasks.abort_all();
+        }
+    }
+
+    async fn is_over(&self) -> bool {
+        let unfinished = self.shared.ledger.unfinished().await;
+        unfinished.is_ok_and(|records| records.is_empty())
+            && self.deliveries.iter().all(|delivery| delivery.acknowledged)
+    }
+
+    /// The ledger, and all that reached AWS.
+    async fn told(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        let page = self.shared.ledger.query(&Query::all()).await;
+        for record in page.map(|page| page.records).unwrap_or_default() {
+            lines.push(format!(
+                "{} {} {}",
+                record.remediation_id, record.remediation_action, record.resource_id
+            ));
+            for entry in self
+                .shared
+                .ledger
+                .entries(record.remediation_id)
+                .await
+                .unwrap_or_default()
+            {
+                let text = serde_json::to_string(&entry.event).unwrap_or_default();
+                let text: String = text.chars().take(160).collect();
+                lines.push(format!("    {} {text}", entry.at));
+            }
+        }
+        for Sent {
+            session,
+            call,
+            effective,
+            at,
+            ..
+        } in hold(&self.shared.sent).iter()
+        {
+            lines.push(format!(
+                "{:>9} ms  {session} {call} effective={effective}",
+                at.as_millis()
+            ));
+        }
+        lines
+    }
+
+    async fn directives(&self) -> Vec<stanch_ledger::Given> {
+        self.shared.ledger.directives().await.unwrap_or_default()
+    }
+}

@@ -1,0 +1,370 @@
+//! What a hub reaches, disturbed: a ledger that fails and an AWS that answers late, wrongly or never. A
+//! process that died gets no answer any more.
+
+use std::{
+    collections::BTreeMap,
+    future::pending,
+    io::Write,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use serde_json::Value;
+use stanch_ledger::{
+    Admission, Attempts, DeadLetter, Digest, Directives, Entry, Event, Given, Head, IdempotencyKey,
+    Lease, Ledger, LedgerError, Letter, Lock, MemoryLedger, Page, Query, Received, Record,
+    RemediationId, Status, StoreFault,
+};
+use stanch_types::{
+    AccountId, Api, Call, CallError, CallErrorKind, Clock, Region, Reply, Scope, Sessions,
+};
+
+use super::{Dangers, random::Chance};
+use crate::{FakeAws, FakeClock};
+
+/// One call of a hub that reached AWS, in the order of their effects.
+#[derive(Debug, Clone)]
+pub(super) struct Sent {
+    pub session: String,
+    pub call: Call,
+    pub write: bool,
+    /// It changed something.
+    pub effective: bool,
+    /// By the clock that never jumps.
+    pub at: Duration,
+}
+
+/// What all processes of a history share.
+pub(super) struct Shared {
+    pub aws: FakeAws,
+    pub ledger: Arc<MemoryLedger>,
+    pub clock: Arc<FakeClock>,
+    pub chance: Mutex<Chance>,
+    pub dangers: Mutex<Dangers>,
+    pub sent: Mutex<Vec<Sent>>,
+    pub figures: Mutex<super::Figures>,
+}
+
+pub(super) fn hold<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Shared {
+    fn permille(&self, pick: impl Fn(&Dangers) -> u64) -> bool {
+        let danger = pick(&hold(&self.dangers));
+        hold(&self.chance).permille(danger)
+    }
+
+    fn below(&self, limit: u64) -> u64 {
+        hold(&self.chance).below(limit)
+    }
+
+    /// The state of a bucket, as its owner sees it.
+    pub(super) async fn bucket(&self, account: &AccountId, region: &Region, name: &str) -> Value {
+        let api = self.aws.account(account, region);
+        let mut seen = serde_json::Map::new();
+        for (read, operation, pick) in [
+            (
+                "block",
+                "GetPublicAccessBlock",
+                "PublicAccessBlockConfiguration",
+            ),
+            ("policy", "GetBucketPolicy", "Policy"),
+        ] {
+            let call = Call::new("s3", operation, serde_json::json!({"Bucket": name}));
+            let answer = api.call(&call).await.ok();
+            let value = answer.and_then(|reply| reply.output.get(pick).cloned());
+            seen.insert(read.to_owned(), value.unwrap_or_default());
+        }
+        Value::Object(seen)
+    }
+}
+
+/// A process, until it dies.
+#[derive(Clone)]
+pub(super) struct Process {
+    pub shared: Arc<Shared>,
+    alive: Arc<AtomicBool>,
+}
+
+impl Process {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self {
+            shared,
+            alive: Arc::new(AtomicBool::new(true)),
+        }
+    }
+
+    pub(super) fn is_alive(&self) -> bool {
+        self.alive.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn kill(&self) {
+        if self.alive.swap(false, Ordering::Relaxed) {
+            hold(&self.shared.figures).deaths += 1;
+        }
+    }
+
+    /// Nothing happens in a dead process; a living one takes its time.
+    async fn lives(&self) {
+        if !self.is_alive() {
+            pending::<()>().await;
+        }
+        if self.shared.permille(|dangers| dangers.latency) {
+            let pause = Duration::from_millis(1 + self.shared.below(400));
+            self.shared.clock.sleep(pause).await;
+            if !self.is_alive() {
+                pending::<()>().await;
+            }
+        }
+    }
+
+    /// Before and after a write to the ledger.
+    async fn writing<T>(
+        &self,
+        write: impl Future<Output = Result<T, LedgerError>>,
+    ) -> Result<T, LedgerError> {
+        self.lives().await;
+        if self.shared.permille(|dangers| dangers.die_before_write) {
+            self.kill();
+            pending::<()>().await;
+        }
+        if self.shared.permille(|dangers| dangers.disk) {
+            hold(&self.shared.figures).disk_faults += 1;
+            let fault = match self.shared.below(2) {
+                0 => StoreFault::Full,
+                _ => StoreFault::ReadOnly,
+            };
+            return Err(LedgerError::Store {
+                store: "chaos".to_owned(),
+                fault,
+                source: Arc::new(std::io::Error::other("by chance")),
+            });
+        }
+        let done = write.await;
+        if self.shared.permille(|dangers| dangers.die_after_write) {
+            self.kill();
+            pending::<()>().await;
+        }
+        done
+    }
+}
+
+#[async_trait]
+impl Ledger for Process {
+    async fn admit(
+        &self,
+        key: IdempotencyKey,
+        received: Received,
+        at: Timestamp,
+    ) -> Result<Admission, LedgerError> {
+        self.writing(self.shared.ledger.admit(key, received, at))
+            .await
+    }
+    async fn append(
+        &self,
+        id: RemediationId,
+        expected: u64,
+        events: Vec<Event>,
+        at: Timestamp,
+    ) -> Result<Head, LedgerError> {
+        self.writing(self.shared.ledger.append(id, expected, events, at))
+            .await
+    }
+    async fn entries(&self, id: RemediationId) -> Result<Vec<Entry>, LedgerError> {
+        self.lives().await;
+        self.shared.ledger.entries(id).await
+    }
+    async fn record(&self, id: RemediationId) -> Result<Record, LedgerError> {
+        self.lives().await;
+        self.shared.ledger.record(id).await
+    }
+    async fn query(&self, query: &Query) -> Result<Page, LedgerError> {
+        self.lives().await;
+        self.shared.ledger.query(query).await
+    }
+    async fn counts(&self, query: &Query) -> Result<BTreeMap<Status, u64>, LedgerError> {
+        self.lives().await;
+        self.shared.ledger.counts(query).await
+    }
+    async fn attempts(
+        &self,
+        account: &AccountId,
+        resource_id: &str,
+        remediation: &str,
+        since: Timestamp,
+    ) -> Result<Attempts, LedgerError> {
+        self.lives().await;
+        self.shared
+            .ledger
+            .attempts(account, resource_id, remediation, since)
+            .await
+    }
+    async fn lock(
+        &self,
+        key: &str,
+        owner: &str,
+        ttl: Duration,
+        now: Timestamp,
+    ) -> Result<Lock, LedgerError> {
+        self.writing(self.shared.ledger.lock(key, owner, ttl, now))
+            .await
+    }
+    async fn renew(
+        &self,
+        lease: &Lease,
+        ttl: Duration,
+        now: Timestamp,
+    ) -> Result<Lease, LedgerError> {
+        self.writing(self.shared.ledger.renew(lease, ttl, now))
+            .await
+    }
+    async fn unlock(&self, lease: &Lease) -> Result<(), LedgerError> {
+        self.writing(self.shared.ledger.unlock(lease)).await
+    }
+    async fn bury(&self, letter: Letter, at: Timestamp) -> Result<Digest, LedgerError> {
+        self.writing(self.shared.ledger.bury(letter, at)).await
+    }
+    async fn dead_letters(&self, limit: u32) -> Result<Vec<DeadLetter>, LedgerError> {
+        self.shared.ledger.dead_letters(limit).await
+    }
+    async fn dead_letter(&self, id: Digest) -> Result<Option<DeadLetter>, LedgerError> {
+        self.shared.ledger.dead_letter(id).await
+    }
+    async fn remove_dead_letter(&self, id: Digest) -> Result<bool, LedgerError> {
+        self.shared.ledger.remove_dead_letter(id).await
+    }
+    async fn export(&self, to: &mut (dyn Write + Send)) -> Result<u64, LedgerError> {
+        self.shared.ledger.export(to).await
+    }
+}
+
+#[async_trait]
+impl Directives for Process {
+    async fn directives(&self) -> Result<Vec<Given>, LedgerError> {
+        self.lives().await;
+        if self.shared.permille(|dangers| dangers.disk) {
+            return Err(LedgerError::Store {
+                store: "chaos".to_owned(),
+                fault: StoreFault::Busy,
+                source: Arc::new(std::io::Error::other("by chance")),
+            });
+        }
+        self.shared.ledger.directives().await
+    }
+    async fn give(&self, given: Given) -> Result<bool, LedgerError> {
+        self.writing(self.shared.ledger.give(given)).await
+    }
+}
+
+#[async_trait]
+impl Sessions for Process {
+    async fn open(&self, scope: &Scope) -> Result<Arc<dyn Api>, CallError> {
+        self.lives().await;
+        Ok(Arc::new(Line {
+            process: self.clone(),
+            api: self.shared.aws.open(scope).await?,
+            scope: scope.clone(),
+        }))
+    }
+
+    fn role_arn(&self, scope: &Scope) -> String {
+        self.shared.aws.role_arn(scope)
+    }
+}
+
+/// A process's line to AWS.
+#[derive(Clone)]
+struct Line {
+    process: Process,
+    api: Arc<dyn Api>,
+    scope: Scope,
+}
+
+impl Line {
+    /// The call has its effect, and is noted down.
+    async fn arrive(&self, call: &Call) -> Result<Reply, CallError> {
+        let shared = &self.process.shared;
+        let bucket = call
+            .params
+            .get("Bucket")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
+        let write = crate::is_write(call);
+        let look = async || {
+            shared
+                .bucket(&self.scope.account, &self.scope.region, bucket)
+                .await
+        };
+        let before = if write { look().await } else { Value::Null };
+        let answer = self.api.call(call).await;
+        let effective = write && look().await != before;
+        hold(&shared.sent).push(Sent {
+            session: self.scope.session_name.clone(),
+            call: call.clone(),
+            write,
+            effective,
+            at: shared.clock.monotonic(),
+        });
+        answer
+    }
+}
+
+#[async_trait]
+impl Api for Line {
+    async fn call(&self, call: &Call) -> Result<Reply, CallError> {
+        self.process.lives().await;
+        let shared = &self.process.shared;
+        let write = crate::is_write(call);
+        let fails = |kind| Err(CallError::new(kind, call, "by chance"));
+        if !shared.permille(|dangers| {
+            if write {
+                dangers.bad_write
+            } else {
+                dangers.bad_read
+            }
+        }) {
+            let answer = self.arrive(call).await;
+            self.process.lives().await;
+            return answer;
+        }
+        hold(&shared.figures).aws_faults += 1;
+        match shared.below(if write { 8 } else { 3 }) {
+            0 => fails(CallErrorKind::Throttled),
+            1 => fails(CallErrorKind::Server),
+            2 => fails(CallErrorKind::Unanswered),
+            3 => fails(CallErrorKind::Denied),
+            // It was carried out; the answer does not arrive.
+            4 => {
+                let _ = self.arrive(call).await;
+                fails(CallErrorKind::Unanswered)
+            }
+            5 => {
+                let _ = self.arrive(call).await;
+                fails(CallErrorKind::Server)
+            }
+            // The caller gives up first.
+            6 => {
+                let (line, late) = (self.clone(), call.clone());
+                let delay = Duration::from_millis(1 + shared.below(4_000));
+                hold(&shared.figures).late_effects += 1;
+                tokio::spawn(async move {
+                    line.process.shared.clock.sleep(delay).await;
+                    let _ = line.arrive(&late).await;
+                });
+                fails(CallErrorKind::Unanswered)
+            }
+            // The process dies while the answer is on its way.
+            _ => {
+                let _ = self.arrive(call).await;
+                self.process.kill();
+                pending().await
+            }
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! `cargo xtask chaos` and `cargo xtask fuzz`: chance against the hub and against all that reads
+//! foreign bytes.
+
+use std::{
+    fmt::Write as _,
+    fs,
+    process::{Command, Stdio},
+};
+
+use clap::Args;
+use serde_json::Value;
+
+use crate::run::{Failure, Outcome, cargo, root, run, section};
+
+/// Which histories.
+#[derive(Args)]
+pub struct ChaosOptions {
+    /// Live through one history again, and print what happened
+    #[arg(long)]
+    seed: Option<u64>,
+    /// How many histories
+    #[arg(long)]
+    histories: Option<u64>,
+}
+
+/// How long.
+#[derive(Args)]
+pub struct FuzzOptions {
+    /// How long, over all targets
+    #[arg(long, default_value_t = 60)]
+    seconds: u64,
+    /// Another seed gives other inputs
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+}
+
+/// A program of the test kit, built like the tests but with our own crates optimized.
+fn program(name: &str) -> Command {
+    let mut cargo = cargo();
+    cargo.args(["run", "--quiet", "--locked"]);
+    for own in [
+        "types", "syntax", "models", "aws", "runbook", "catalog", "ledger", "hub", "testkit",
+    ] {
+        cargo.arg("--config");
+        cargo.arg(format!("profile.dev.package.stanch-{own}.opt-level=2"));
+    }
+    cargo.args(["-p", "stanch-testkit", "--bin", name, "--"]);
+    cargo
+}
+
+/// Lives through histories; a whole round writes `bench/CHAOS.md`.
+pub fn chaos(options: &ChaosOptions) -> Outcome {
+    let mut chaos = program("chaos");
+    for (flag, number) in [("--seed", options.seed), ("--histories", options.histories)] {
+        if let Some(number) = number {
+            chaos.args([flag, &number.to_string()]);
+        }
+    }
+    section("chaos");
+    let output = chaos
+        .stderr(Stdio::inherit())
+        .output()
+        .map_err(|error| Failure::new(error.to_string()))?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    println!("{}", text.trim_end());
+    if !output.status.success() {
+        return Err(Failure::new("an invariant does not hold")
+            .hint("`cargo xtask chaos --seed N` lives through that history again"));
+    }
+    let figures = text.lines().last().map(serde_json::from_str::<Value>);
+    match figures {
+        Some(Ok(figures)) if options.seed.is_none() => write(&figures),
+        _ => Ok(()),
+    }
+}
+
+fn write(figures: &Value) -> Outcome {
+    let mut text = String::from(
+        "<!-- Written by `cargo xtask chaos`. -->\n# Chaos\n\n\
+         Histories of one or two hubs on one ledger, by chance and yet the same for the same seed:\n\
+         processes die at any write to the ledger and with requests under way, disks are full or read-only,\n\
+         AWS throttles, fails, loses answers and carries requests out after the caller gave up, clocks jump,\n\
+         events come twice, late and out of order, people approve, reject, roll back, pause and resume at any\n\
+         moment, and others change the same resources. Afterwards it holds that nothing was sent that no plan\n\
+         held, nothing twice, nothing while paused; that nothing is lost and all that began has ended; that\n\
+         no success is without a verifying read; that resources are as the ledger says; and that the ledger\n\
+         verifies.\n\n",
+    );
+    let number = |name: &str| {
+        figures
+            .get(name)
+            .and_then(Value::as_f64)
+            .unwrap_or(f64::NAN)
+    };
+    let _ = writeln!(
+        text,
+        "{:.0} s on {} cores, {} violations.\n\n| what | how many |\n|---|--:|",
+        number("seconds"),
+        number("cores"),
+        number("violations"),
+    );
+    let rows = figures.get("figures").and_then(Value::as_object);
+    for (name, value) in rows.into_iter().flatten() {
+        let _ = writeln!(text, "| {name} | {value} |");
+    }
+    let path = root().join("bench/CHAOS.md");
+    fs::write(&path, text).map_err(|error| Failure::new(format!("`{}`: {error}", path.display())))
+}
+
+/// Gives every target unexpected bytes for a while.
+pub fn fuzz(options: &FuzzOptions) -> Outcome {
+    let mut fuzz = program("fuzz");
+    fuzz.args(["--seconds", &options.seconds.to_string()]);
+    fuzz.args(["--seed", &options.seed.to_string()]);
+    section("fuzz");
+    run(&mut fuzz).map_err(|failure| {
+        failure.hint("the inputs are below fuzz/found/; once mended, they belong into fuzz/corpus/")
+    })
+}
