@@ -160,7 +160,7 @@ impl Ledger for Process {
     async fn admit(
         &self,
         key: IdempotencyKey,
-        received: Received,
+        received: Arc<Received>,
         at: Timestamp,
     ) -> Result<Admission, LedgerError> {
         self.writing(self.shared.ledger.admit(key, received, at))
