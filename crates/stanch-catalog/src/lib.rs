@@ -31,7 +31,7 @@ pub use plan::{
     NextRead, Observation, Observed, Plan, PlanError, PlannedAction, PlannedRead, PlannedStep,
     ResourceId, Stage, Subject, Target,
 };
-pub use policy::{Permission, PolicyError, SESSION_POLICY_LIMIT, policy_document};
+pub use policy::{Permission, PolicyError, SESSION_POLICY_LIMIT, compact_policy, policy_document};
 pub use remediation::{
     Action, Class, Computed, Control, Example, Given, Let, Output, Parameter, ParameterType, Read,
     Refusal, Remediation, Safety, Step, Undo, Verify,

@@ -131,6 +131,12 @@ pub fn policy_document(permissions: &[Permission]) -> String {
     document(&statements(permissions))
 }
 
+/// The same in fewer statements, each of several services: for limits on a policy's length.
+#[must_use]
+pub fn compact_policy(permissions: &[Permission]) -> String {
+    document(&merged(statements(permissions)))
+}
+
 /// Actions and what they may be used on.
 struct Statement<'p> {
     actions: BTreeSet<&'p str>,

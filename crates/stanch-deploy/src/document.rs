@@ -1,0 +1,143 @@
+//! Automation documents as templates: the control runbook, and the remediation and rollback runbooks of
+//! those that are wanted.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value, json};
+use sha2::{Digest as _, Sha256};
+use stanch_catalog::{ExportError, Remediation};
+use stanch_models::Models;
+
+use crate::{
+    DeployError, File,
+    template::{self, BODY_LIMIT, RESOURCE_LIMIT},
+};
+
+/// The control runbook's name after the prefix.
+pub const CONTROL_RUNBOOK: &str = "ControlRunbook";
+
+/// The bytes of a document's content that Systems Manager takes:
+/// <https://docs.aws.amazon.com/general/latest/gr/ssm.html>.
+const CONTENT_LIMIT: usize = 65_536;
+
+/// Names of documents.
+pub struct Naming;
+
+impl Naming {
+    /// The brief's own names for the documents of these remediations.
+    const EXAMPLES: [(&str, &str); 7] = [
+        ("S3BlockPublicAccess", "S3PublicAccess"),
+        ("Ec2CloseOpenPorts", "OpenSecurityGroup"),
+        ("RdsEncryptSnapshot", "UnencryptedRDS"),
+        ("Ec2EncryptNewVolumes", "UnencryptedEBS"),
+        ("AcmReplaceExpiringCertificate", "ExpiredSSLCert"),
+        ("Ec2AllowOnlyAuthorizedPorts", "SecurityGroupRules"),
+        ("Ec2CloseNetworkAcl", "NetworkACLs"),
+    ];
+
+    /// What the brief calls the remediation, if it names it: `S3PublicAccess`.
+    #[must_use]
+    pub fn example(remediation: &str) -> Option<&'static str> {
+        let found = Self::EXAMPLES.iter().find(|(name, _)| *name == remediation);
+        found.map(|(_, called)| *called)
+    }
+
+    fn of(remediation: &str) -> &str {
+        Self::example(remediation).unwrap_or(remediation)
+    }
+}
+
+/// The templates with the documents of `remediations`, as many as limits demand. The control runbook is in
+/// the first.
+pub(crate) fn templates(
+    remediations: &[Arc<Remediation>],
+    models: &Models,
+) -> Result<Vec<File>, DeployError> {
+    let base = template::part("member-documents")?;
+    let mut documents = vec![(
+        CONTROL_RUNBOOK.to_owned(),
+        resource(
+            json!({"Fn::Sub": format!("${{NamePrefix}}{CONTROL_RUNBOOK}")}),
+            template::part("control-runbook")?,
+        ),
+    )];
+    for one in remediations {
+        documents.extend(of(one, models)?);
+    }
+    let mut files = Vec::new();
+    let (mut resources, mut bytes) = (Map::new(), 0);
+    let flush = |resources: &mut Map<String, Value>, files: &mut Vec<File>| {
+        let mut whole = base.clone();
+        if let Some(place) = whole.get_mut("Resources") {
+            *place = Value::Object(std::mem::take(resources));
+        }
+        let name = match files.len() {
+            0 => "member-documents".to_owned(),
+            before => format!("member-documents-{}", before + 1),
+        };
+        files.push(template::file(&name, &whole)?);
+        Ok::<_, DeployError>(())
+    };
+    for (name, resource) in documents {
+        let length = stanch_syntax::to_yaml(&json!({"Resources": {&name: &resource}})).len();
+        if bytes + length > BODY_LIMIT * 9 / 10 || resources.len() + 1 > RESOURCE_LIMIT {
+            flush(&mut resources, &mut files)?;
+            bytes = 0;
+        }
+        bytes += length;
+        resources.insert(name, resource);
+    }
+    flush(&mut resources, &mut files)?;
+    Ok(files)
+}
+
+/// The documents of a remediation: the way there, and the way back if there is one.
+fn of(remediation: &Remediation, models: &Models) -> Result<Vec<(String, Value)>, DeployError> {
+    let fail = |source: ExportError| DeployError::Export {
+        name: remediation.name.clone(),
+        source,
+    };
+    let export = remediation.export(models).map_err(fail)?;
+    let called = Naming::of(&remediation.name);
+    let pairs = [
+        ("Remediate", Some(export.remediation)),
+        ("Rollback", export.rollback),
+    ];
+    let mut documents = Vec::new();
+    for (what, document) in pairs {
+        let Some(document) = document else { continue };
+        let name = format!("{what}{called}");
+        let content = document.to_json();
+        let length = content.to_string().len();
+        if length > CONTENT_LIMIT {
+            return Err(DeployError::DocumentTooLong { name, length });
+        }
+        let full = json!({"Fn::If": ["DefaultNames", name, {"Fn::Sub": format!("${{NamePrefix}}{name}")}]});
+        documents.push((name, resource(full, content)));
+    }
+    Ok(documents)
+}
+
+/// A document whose versions are kept: an update adds one.
+fn resource(name: Value, mut content: Value) -> Value {
+    let digest = Sha256::digest(content.to_string().as_bytes());
+    let version: String = digest
+        .iter()
+        .take(6)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    if let Some(function) = content.pointer_mut("/parameters/RemediationFunction/default") {
+        *function = json!({"Fn::Sub": "${NamePrefix}Remediation"});
+    }
+    json!({
+        "Type": "AWS::SSM::Document",
+        "Properties": {
+            "Name": name,
+            "DocumentType": "Automation",
+            "DocumentFormat": "YAML",
+            "UpdateMethod": "NewVersion",
+            "VersionName": format!("v-{version}"),
+            "Content": content,
+        },
+    })
+}
