@@ -21,9 +21,10 @@ pub fn setup() -> Outcome<PathBuf> {
     venv(".venv", "tools/requirements.txt")
 }
 
-/// The same with the IAM simulator that judges the proof suite.
+/// The same with the linter of templates and the IAM simulator that judges the proof suite.
 pub fn setup_tests() -> Outcome {
     setup()?;
+    venv(".venv-templates", "tools/templates.txt")?;
     judge()
 }
 

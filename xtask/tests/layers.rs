@@ -6,7 +6,7 @@ use serde_json::Value;
 
 /// Each crate with those of ours that it may use, tests aside. `stanch` and `stanch-testkit` may use
 /// all, and nothing may use them.
-const MAY_USE: [(&str, &[&str]); 8] = [
+const MAY_USE: [(&str, &[&str]); 9] = [
     ("stanch-types", &[]),
     ("stanch-syntax", &[]),
     ("stanch-models", &["stanch-types"]),
@@ -23,6 +23,10 @@ const MAY_USE: [(&str, &[&str]); 8] = [
             "stanch-syntax",
             "stanch-types",
         ],
+    ),
+    (
+        "stanch-deploy",
+        &["stanch-catalog", "stanch-models", "stanch-syntax"],
     ),
     ("stanch-ledger", &["stanch-types"]),
     (

@@ -116,6 +116,7 @@ fn directive(members: &Map<String, Value>) -> Option<(&str, &str)> {
 fn stands_for(name: &str, about: &str, policies: &Policies) -> Result<Value, DeployError> {
     match name {
         "Json" => Ok(json!({"Fn::Sub": part(about)?.to_string()})),
+        "Part" => part(about),
         "Policies" => Ok(policies.attached(about)),
         "Boundary" => Ok(substituted(policies.boundary.clone())),
         other => Err(DeployError::Part(other.to_owned())),

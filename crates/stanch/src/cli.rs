@@ -121,6 +121,9 @@ pub enum Command {
     /// Systems Manager Automation documents
     #[command(subcommand)]
     Runbook(Runbook),
+    /// CloudFormation templates of the administrator and the member accounts
+    #[command(subcommand)]
+    Deploy(Deploy),
     /// Any operation of any AWS service
     #[command(subcommand)]
     Api(Api),
@@ -394,6 +397,42 @@ pub enum Runbook {
     Plan(Execution),
     /// Run a document
     Run(Execution),
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Deploy {
+    /// Write the templates
+    Render {
+        #[command(flatten)]
+        what: Deployed,
+        /// A folder for the files
+        #[arg(long, value_name = "FOLDER")]
+        out: PathBuf,
+    },
+    /// Show what will be created, and what it costs a month
+    Plan {
+        #[command(flatten)]
+        what: Deployed,
+        /// Member accounts
+        #[arg(long, default_value_t = 1)]
+        accounts: u32,
+        /// Regions, in each of which a member account has a stack
+        #[arg(long, default_value_t = 1)]
+        regions: u32,
+        /// Remediations a month, over all accounts
+        #[arg(long, default_value_t = 1000)]
+        remediations: u32,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct Deployed {
+    /// Enable only these remediations; else all
+    #[arg(long, value_name = "NAME")]
+    pub only: Vec<String>,
+    /// Deploy the Automation documents of these, or of `all` [default: the architecture's examples]
+    #[arg(long, value_name = "NAME")]
+    pub document: Vec<String>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -29,7 +29,10 @@ fn policies_are_short() {
     );
     assert!(DEPLOYMENT.policies.boundary_length() <= POLICY_LIMIT);
     let all: usize = lengths.iter().map(|(_, length)| length).sum();
-    assert!(all <= POLICY_PER_REMEDIATION * DEPLOYMENT.enabled(), "{all}: {lengths:?}");
+    assert!(
+        all <= POLICY_PER_REMEDIATION * DEPLOYMENT.enabled(),
+        "{all}: {lengths:?}"
+    );
     assert!(
         lengths.len() < 10,
         "with the boundary, a role has at most 10"

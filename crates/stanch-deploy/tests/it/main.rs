@@ -9,9 +9,11 @@
 )]
 
 mod checklist;
+mod deployed;
 mod documents;
 mod generated;
 mod limits;
+mod lint;
 mod plans;
 
 use std::{collections::BTreeMap, sync::LazyLock};

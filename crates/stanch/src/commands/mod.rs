@@ -6,6 +6,7 @@ mod catalog;
 mod config;
 mod control;
 mod dead_letter;
+mod deploy;
 mod fix;
 mod gameday;
 mod ledger;
@@ -85,6 +86,7 @@ pub fn run(Cli { global, command }: Cli) -> Result<Exit, Failure> {
             Command::Deadletter(command) => dead_letter::run(&wire, command).await,
             Command::Catalog(command) => catalog::run(&wire, command).await,
             Command::Runbook(command) => runbook::run(&wire, command).await,
+            Command::Deploy(command) => deploy::run(&wire, command),
             Command::Api(command) => api::run(&wire, command).await,
             Command::Gameday(options) => gameday::run(&wire, options).await,
             Command::Config(command) => config::run(&wire, &command),

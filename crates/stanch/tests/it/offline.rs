@@ -39,6 +39,34 @@ fn completions_know_every_command() {
 }
 
 #[test]
+fn deployments() {
+    let here = Workplace::new();
+    let render = |more: &[&'static str]| {
+        let arguments = [&["deploy", "render", "--out", "templates"], more].concat();
+        here.run(&arguments)
+    };
+    render(&["--only", "S3BlockPublicAccess"])
+        .exits(0)
+        .says("member-stack.yaml")
+        .says("member-documents.yaml");
+    render(&["--only", "Nothing"])
+        .exits(2)
+        .says("error: `Nothing` is not in the catalog\nhint: `stanch catalog list`");
+    render(&[
+        "--only",
+        "S3KeepVersions",
+        "--document",
+        "S3BlockPublicAccess",
+    ])
+    .exits(2)
+    .says("hint: add `--only S3BlockPublicAccess`");
+    here.run(&["deploy", "plan", "--accounts", "10", "--regions", "2"])
+        .exits(0)
+        .says("     30  AWS::IAM::Role, 1 more if asked for")
+        .says("with 1000 remediations, 10 accounts, 2 regions");
+}
+
+#[test]
 fn catalog() {
     transcript("catalog-explain-unknown", &["catalog", "explain", "S3.999"]);
     transcript(
