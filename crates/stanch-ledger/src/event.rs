@@ -371,6 +371,102 @@ impl Means {
     }
 }
 
+/// What people are asked for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ApprovalRequest {
+    /// The plan that an approval will be for.
+    pub plan_hash: String,
+    /// From this moment on no approval counts.
+    pub expires: Timestamp,
+    /// Names this very request; a link is for one of them.
+    pub nonce: String,
+    /// Who has to say yes; each of these by people of its own.
+    pub needs: Vec<Need>,
+    /// In the middle of a run: where it stands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cutover: Option<Cutover>,
+    /// What is different from what people were shown before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changed: Option<Difference>,
+}
+
+/// So many people of a group.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Need {
+    /// The group, which is the role that they approve in.
+    pub role: String,
+    /// How many of them.
+    pub count: u32,
+    /// The group's people who may: whoever asked for the remediation is none of them.
+    pub people: Vec<String>,
+}
+
+/// A run that waits for people.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Cutover {
+    /// The step of the plan that waits, from 0.
+    pub step: u32,
+    /// What is to be approved.
+    pub message: String,
+    /// What was read of the resource when the run came here.
+    pub observed: Value,
+}
+
+/// How two plans, or two states, differ.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Difference {
+    /// The plan that people were shown before.
+    pub plan_hash: String,
+    /// What is different.
+    pub changes: Vec<Change>,
+}
+
+/// A value that is different.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Change {
+    /// Where, as a JSON pointer (RFC 6901).
+    pub at: String,
+    /// What it was; absent if there was nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub was: Option<Value>,
+    /// What it is; absent if there is nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub is: Option<Value>,
+}
+
+/// One person's yes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Consent {
+    /// Who.
+    pub by: String,
+    /// In which role: one of those that the request needs.
+    pub role: String,
+    /// What they saw.
+    pub plan_hash: String,
+    /// How.
+    #[serde(default, skip_serializing_if = "Means::is_cli")]
+    pub how: Means,
+}
+
+/// How a person answered.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Means {
+    /// On the command line.
+    #[default]
+    Cli,
+    /// By a link, of which the SHA-256 is kept. A link is used once.
+    Link(String),
+    /// By a task token of Step Functions.
+    StepFunctions,
+}
+
+impl Means {
+    fn is_cli(&self) -> bool {
+        *self == Self::Cli
+    }
+}
+
 /// An executor at work.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Started {

@@ -249,11 +249,12 @@ fn arns_of(pieces: &[Piece], params: &Value, told: bool) -> Vec<String> {
                 // Of a key an alias does not tell the id.
                 .filter(|value| name != "KeyId" || !value.starts_with("alias/"))
                 .filter(|value| !value.starts_with("arn:"))
-                // `/ssm/documents` is `servicesetting/ssm/documents`; WAF's scopes are lower-case in ARNs.
+                // WAF's scopes are lower-case in ARNs; `/ssm/documents` is `servicesetting/ssm/documents`.
                 .map(|value| match value {
                     "REGIONAL" => "regional",
                     "CLOUDFRONT" => "global",
-                    value => value.trim_start_matches('/'),
+                    value if name == "ResourceId" => value.trim_start_matches('/'),
+                    value => value,
                 })
                 .collect(),
         };

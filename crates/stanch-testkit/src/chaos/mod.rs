@@ -21,7 +21,7 @@ use std::{
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 use stanch_catalog::Catalog;
-use stanch_hub::{Account, ClassGuard, Hub, Ports, Settings, Source};
+use stanch_hub::{Account, Approvals, ClassGuard, Hub, Ports, Settings, Source};
 use stanch_ledger::{Directives, Ledger, MemoryLedger, Query, Reach, RemediationId, Status};
 use stanch_models::Models;
 use stanch_runbook::Ids;
@@ -304,6 +304,7 @@ impl History {
             ..Settings::default()
         };
         settings.accounts.insert(account(), Account::default());
+        settings.approval = Approvals::by("security", &["boss"]);
         // In half of the histories one of the two remediations needs an approval.
         if chance.permille(500) {
             settings
@@ -415,7 +416,7 @@ impl History {
             clock: Arc::clone(&self.shared.clock) as Arc<dyn Clock>,
             ids: Arc::new(Counter(name, AtomicU64::new(0))),
             guard: Arc::new(ClassGuard::new(self.settings.automatic.clone())),
-            notifiers: Vec::new(),
+            notifiers: vec![Arc::new(crate::Listener::default())],
         };
         let (catalog, models) = (
             Arc::clone(&self.chaos.catalog),
