@@ -396,14 +396,6 @@ pub enum Approvals {
 }
 
 #[derive(Debug, Subcommand)]
-pub enum Approvals {
-    /// List what waits, the oldest first
-    List,
-    /// Show what is to be approved: the plan, why people are asked, and who has answered
-    Show { id: RemediationId },
-}
-
-#[derive(Debug, Subcommand)]
 pub enum DeadLetter {
     /// List dead letters, the oldest first
     List {

@@ -22,7 +22,7 @@ use crate::{
 /// What needs an approval before it begins.
 fn asking() -> World {
     let mut world = World::new();
-    world.settings.automatic.guarded.clear();
+    world.automatic.guarded.clear();
     world
 }
 
@@ -548,7 +548,7 @@ async fn a_change_by_somebody_else_while_it_waits_is_shown_and_asked_again() {
 #[tokio::test(start_paused = true)]
 async fn nobody_else_changes_the_resource_while_it_waits() {
     let (mut world, hub, id) = waiting().await;
-    world.settings.automatic.guarded = ["S3BlockPublicAccess".to_owned()].into();
+    world.automatic.guarded = ["S3BlockPublicAccess".to_owned()].into();
     let (other, state) = world.fix("logs").await;
     assert_eq!(state.status, Status::Ready, "{:?}", state.error);
     hub.reject(id, "bob", "no").await.unwrap();

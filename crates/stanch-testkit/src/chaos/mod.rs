@@ -21,7 +21,8 @@ use std::{
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 use stanch_catalog::Catalog;
-use stanch_hub::{Account, Approvals, ClassGuard, Hub, Ports, Settings, Source};
+use stanch_guard::{Automatic, Guard};
+use stanch_hub::{Account, Approvals, Hub, Ports, Settings, Source};
 use stanch_ledger::{Directives, Ledger, MemoryLedger, Query, Reach, RemediationId, Status};
 use stanch_models::Models;
 use stanch_runbook::Ids;
@@ -205,6 +206,7 @@ struct History {
     chance: Chance,
     shared: Arc<Shared>,
     settings: Settings,
+    automatic: Automatic,
     chaos: Chaos,
     slots: Vec<Slot>,
     deliveries: Vec<Delivery>,
@@ -259,7 +261,8 @@ impl Chaos {
             let history = self.history(seed).await;
             let mut lines = Vec::new();
             // Writing to memory does not fail.
-            let _ = history.shared.ledger.export(&mut lines).await;
+            let signer = stanch_ledger::testing::signer();
+            let _ = stanch_ledger::export(&*history.shared.ledger, &signer, &mut lines).await;
             lines
         })
     }
@@ -306,11 +309,9 @@ impl History {
         settings.accounts.insert(account(), Account::default());
         settings.approval = Approvals::by("security", &["boss"]);
         // In half of the histories one of the two remediations needs an approval.
+        let mut automatic = Automatic::default();
         if chance.permille(500) {
-            settings
-                .automatic
-                .guarded
-                .insert("S3BlockPublicAccess".to_owned());
+            automatic.guarded.insert("S3BlockPublicAccess".to_owned());
         }
         let some = |chance: &mut Chance, most: u64| match chance.below(3) {
             0 => 0,
@@ -340,6 +341,7 @@ impl History {
             chance,
             shared,
             settings,
+            automatic,
             chaos,
             slots,
             deliveries: Vec::new(),
@@ -415,7 +417,7 @@ impl History {
             directives: port,
             clock: Arc::clone(&self.shared.clock) as Arc<dyn Clock>,
             ids: Arc::new(Counter(name, AtomicU64::new(0))),
-            guard: Arc::new(ClassGuard::new(self.settings.automatic.clone())),
+            guard: Arc::new(Guard::built_in(&self.automatic)),
             notifiers: vec![Arc::new(crate::Listener::default())],
         };
         let (catalog, models) = (
