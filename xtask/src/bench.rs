@@ -121,6 +121,16 @@ pub fn bench(options: &Options) -> Outcome {
             "flat",
         ),
         (
+            "Ledger: events appended with hashes and tree, durable",
+            format!("{}/s", of(&ledger, "events_appended_per_second")),
+            "≥ 5,000/s",
+        ),
+        (
+            "… of the file verified",
+            format!("{}/s", of(&ledger, "events_of_the_file_verified_per_second")),
+            "≥ 200,000/s",
+        ),
+        (
             "Release binary, all services inside",
             format!("{:.1} MiB", size as f64 / 1_048_576.0),
             "≤ 25 MiB",

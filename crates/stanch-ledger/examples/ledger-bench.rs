@@ -20,9 +20,9 @@ use std::{
 
 use serde_json::json;
 use stanch_ledger::{
-    Ledger, Query, SqliteLedger, Status, Verdict,
-    testing::{decided, finished, key, noon_and, planned, received, success},
-    verify_export,
+    Ledger, Query, SqliteLedger, Status, Trust, Verdict, export as write_out,
+    testing::{decided, finished, key, noon_and, planned, received, signer, success},
+    verify_export, verify_ledger,
 };
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
@@ -65,6 +65,10 @@ async fn main() {
         writer * 1e6 / findings as f64
     );
 
+    let events = ledger.head().await.unwrap().size;
+    let appended = events as f64 / begin.elapsed().as_secs_f64();
+    println!("{events} events, hashed, in the tree and durable: {appended:.0} events/s");
+
     let random = |n: u64| n.wrapping_mul(0x9E37_79B9_7F4A_7C15) % findings;
     let mut figures = json!({"findings": findings, "at_once": at_once, "findings_per_second": per_second.round()});
     for (name, query) in [
@@ -103,16 +107,27 @@ async fn main() {
     let begin = Instant::now();
     assert!(ledger.unfinished().await.unwrap().is_empty());
     println!("unfinished: {:?}", begin.elapsed());
+    figures["events_appended_per_second"] = json!(appended.round());
+    let begin = Instant::now();
+    let store: Arc<dyn Ledger> = Arc::<SqliteLedger>::clone(&ledger);
+    let report = verify_ledger(store, None, None).await.unwrap();
+    assert_eq!((report.holds(), report.events), (true, events));
+    let checked = events as f64 / begin.elapsed().as_secs_f64();
+    println!("the file: verified at {checked:.0} events/s");
+    figures["events_of_the_file_verified_per_second"] = json!(checked.round());
     let mut export = Vec::new();
     if findings <= 100_000 {
         let begin = Instant::now();
-        let events = ledger.export(&mut export).await.unwrap();
+        let events = write_out(&*ledger, &signer(), &mut export).await.unwrap();
         let written = begin.elapsed();
         let begin = Instant::now();
-        assert_eq!(verify_export(&*export).unwrap().events, events);
+        let report = verify_export(&*export, Trust::default()).unwrap();
+        assert_eq!((report.holds(), report.events), (true, events));
         let rate = |time: Duration| events as f64 / time.as_secs_f64();
         let (written, verified) = (rate(written), rate(begin.elapsed()));
         println!("export: {written:.0} events/s, verified at {verified:.0} events/s");
+        figures["events_exported_per_second"] = json!(written.round());
+        figures["events_of_an_export_verified_per_second"] = json!(verified.round());
     }
     if let Some(line) = std::fs::read_to_string("/proc/self/status")
         .unwrap_or_default()

@@ -1,16 +1,19 @@
-//! Events as they are stored: numbered, dated and chained by hash.
+//! Events as they are stored: numbered, dated, chained by hash, and each a leaf of the tree.
 
-use std::io;
+use std::io::Write as _;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use uuid::Uuid;
 
-use crate::{Digest, Event, LedgerError, RemediationId};
+use crate::{Digest, Event, RemediationId, merkle::leaf_hash};
 
 /// A stored event.
 ///
-/// `body` is the hash of the event, `hash` that of all other members: an event that retention has
-/// removed leaves a chain that still verifies.
+/// `body` is the hash of the event, `hash` that of all members before it: an event that retention has
+/// removed leaves a chain that still verifies. What `hash` is taken over is also the event's leaf in
+/// the tree.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Entry {
     /// Version of this format.
@@ -28,6 +31,8 @@ pub struct Entry {
     pub body: Digest,
     /// SHA-256 of the canonical JSON of `v`, `id`, `seq`, `at`, `prev` and `body`.
     pub hash: Digest,
+    /// The event's number among all events of the ledger, in the order that they were appended.
+    pub leaf: u64,
     /// What happened.
     pub event: Event,
 }
@@ -44,60 +49,21 @@ pub struct Break {
     pub problem: &'static str,
 }
 
-/// What `hash` is taken over.
-#[derive(Serialize)]
-struct Link {
-    v: u32,
-    id: RemediationId,
-    seq: u64,
-    at: i64,
-    prev: Digest,
-    body: Digest,
-}
-
 impl Entry {
     /// The version that is written: one more whenever an event gets a new member.
     pub const VERSION: u32 = 1;
 
-    /// The entry that follows one with hash `prev`. `body` is the digest of `event`, taken by the
-    /// caller so that it can be done where there is time for it.
-    pub(crate) fn seal(
-        id: RemediationId,
-        seq: u64,
-        at: Timestamp,
-        prev: Digest,
-        body: Digest,
-        event: Event,
-    ) -> Self {
-        let hash = link(Self::VERSION, id, seq, at, prev, body);
-        let v = Self::VERSION;
-        Self {
-            v,
-            id,
-            seq,
-            at,
-            prev,
-            body,
-            hash,
-            event,
-        }
-    }
-
-    /// Writes it as a line of JSON.
-    pub(crate) fn write_line(&self, to: &mut dyn io::Write) -> Result<(), LedgerError> {
-        let mut line = serde_json::to_vec(self).map_err(LedgerError::encode)?;
-        line.push(b'\n');
-        to.write_all(&line).map_err(LedgerError::write)
-    }
-
-    /// Reads a line that [`Entry::write_line`] wrote. A line that says the same in other bytes is not
-    /// one: what nobody reads (an added member, a member given twice) is covered by no hash.
-    pub(crate) fn from_line(line: &str) -> Result<Self, serde_json::Error> {
-        let entry: Self = serde_json::from_str(line)?;
-        if serde_json::to_string(&entry)? == line {
-            Ok(entry)
-        } else {
-            Err(serde::de::Error::custom("it is not as it was written"))
+    /// All but the event.
+    pub(crate) const fn header(&self) -> Header {
+        Header {
+            v: self.v,
+            id: self.id,
+            seq: self.seq,
+            at: self.at,
+            prev: self.prev,
+            body: self.body,
+            hash: self.hash,
+            leaf: self.leaf,
         }
     }
 
@@ -108,8 +74,191 @@ impl Entry {
     /// The first entry that does not hold.
     pub fn verify(id: RemediationId, entries: &[Self]) -> Result<(), Break> {
         let mut chain = Chain::new(id);
-        entries.iter().try_for_each(|entry| chain.follow(entry))
+        entries
+            .iter()
+            .try_for_each(|entry| chain.follow(&entry.header(), Digest::of(&entry.event).ok()))
     }
+}
+
+/// An entry without its event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Header {
+    pub(crate) v: u32,
+    pub(crate) id: RemediationId,
+    pub(crate) seq: u64,
+    pub(crate) at: Timestamp,
+    pub(crate) prev: Digest,
+    pub(crate) body: Digest,
+    pub(crate) hash: Digest,
+    pub(crate) leaf: u64,
+}
+
+impl Header {
+    /// The header of the entry that follows one with hash `prev`, and the hash of its leaf. `body` is
+    /// the event's digest, taken by the caller so that it can be done where there is time for it.
+    pub(crate) fn seal(
+        id: RemediationId,
+        seq: u64,
+        at: Timestamp,
+        prev: Digest,
+        body: Digest,
+        leaf: u64,
+    ) -> (Self, Digest) {
+        let mut header = Self {
+            v: Entry::VERSION,
+            id,
+            seq,
+            at,
+            prev,
+            body,
+            hash: Digest::ZERO,
+            leaf,
+        };
+        let link = header.link();
+        header.hash = hash(&link);
+        (header, leaf_hash(&link))
+    }
+
+    /// With its event.
+    pub(crate) fn with(self, event: Event) -> Entry {
+        let Self {
+            v,
+            id,
+            seq,
+            at,
+            prev,
+            body,
+            hash,
+            leaf,
+        } = self;
+        Entry {
+            v,
+            id,
+            seq,
+            at,
+            prev,
+            body,
+            hash,
+            leaf,
+            event,
+        }
+    }
+
+    pub(crate) const fn broken(&self, problem: &'static str) -> Break {
+        let Self { id, seq, .. } = *self;
+        Break { id, seq, problem }
+    }
+
+    /// What `hash` is taken over: canonical JSON of the members before it.
+    pub(crate) fn link(&self) -> Vec<u8> {
+        let Self { v, seq, .. } = self;
+        let mut link = Vec::with_capacity(288);
+        let at = self.at.as_millisecond();
+        // Writing to memory does not fail.
+        let _ = write!(link, r#"{{"at":{at},"body":""#);
+        self.body.write_hex(&mut link);
+        link.extend_from_slice(br#"","id":""#);
+        write_id(self.id, &mut link);
+        link.extend_from_slice(br#"","prev":""#);
+        self.prev.write_hex(&mut link);
+        let _ = write!(link, r#"","seq":{seq},"v":{v}}}"#);
+        link
+    }
+
+    /// With the event (its JSON, or `None` once it has expired) as a line of an export.
+    pub(crate) fn write_line(&self, event: Option<&str>, line: &mut Vec<u8>) {
+        let Self { v, seq, leaf, .. } = self;
+        let at = self.at.as_millisecond();
+        let _ = write!(line, r#"{{"v":{v},"id":""#);
+        write_id(self.id, line);
+        let _ = write!(line, r#"","seq":{seq},"at":{at},"prev":""#);
+        self.prev.write_hex(line);
+        line.extend_from_slice(br#"","body":""#);
+        self.body.write_hex(line);
+        line.extend_from_slice(br#"","hash":""#);
+        self.hash.write_hex(line);
+        let _ = write!(line, r#"","leaf":{leaf},"event":"#);
+        line.extend_from_slice(event.unwrap_or("null").as_bytes());
+        line.extend_from_slice(b"}\n");
+    }
+
+    /// Reads a line that [`Header::write_line`] wrote, without its end. A line that says the same in
+    /// other bytes is not one: no hash covers what nobody reads.
+    pub(crate) fn parse_line(line: &str) -> Option<(Self, Option<&str>)> {
+        let mut line = Scanner(line);
+        let v = line.after(r#"{"v":"#)?.number()?;
+        let id = line.after(r#","id":""#)?.id()?;
+        let seq = line.after(r#"","seq":"#)?.number()?;
+        let at: i64 = line.after(r#","at":"#)?.number()?;
+        let prev = line.after(r#","prev":""#)?.digest()?;
+        let body = line.after(r#"","body":""#)?.digest()?;
+        let hash = line.after(r#"","hash":""#)?.digest()?;
+        let leaf = line.after(r#"","leaf":"#)?.number()?;
+        let event = line.after(r#","event":"#)?.0.strip_suffix('}')?;
+        let header = Self {
+            v,
+            id,
+            seq,
+            at: Timestamp::from_millisecond(at).ok()?,
+            prev,
+            body,
+            hash,
+            leaf,
+        };
+        Some((header, (event != "null").then_some(event)))
+    }
+}
+
+fn write_id(id: RemediationId, to: &mut Vec<u8>) {
+    let mut text = Uuid::encode_buffer();
+    to.extend_from_slice(
+        id.as_uuid()
+            .as_hyphenated()
+            .encode_lower(&mut text)
+            .as_bytes(),
+    );
+}
+
+fn hash(bytes: &[u8]) -> Digest {
+    Digest::from(<[u8; 32]>::from(Sha256::digest(bytes)))
+}
+
+/// What is left of a line.
+struct Scanner<'l>(&'l str);
+
+impl<'l> Scanner<'l> {
+    fn after(&mut self, text: &str) -> Option<&mut Self> {
+        self.0 = self.0.strip_prefix(text)?;
+        Some(self)
+    }
+
+    fn take(&mut self, length: usize) -> Option<&'l str> {
+        let (text, rest) = self.0.split_at_checked(length)?;
+        self.0 = rest;
+        Some(text)
+    }
+
+    fn number<T: std::str::FromStr>(&mut self) -> Option<T> {
+        let is_part = |byte: u8| byte.is_ascii_digit() || byte == b'-';
+        let length = self.0.bytes().take_while(|&byte| is_part(byte)).count();
+        let text = self.take(length)?;
+        let digits = text.strip_prefix('-').unwrap_or(text);
+        let is_shortest = text == "0" || !digits.starts_with('0');
+        text.parse().ok().filter(|_| is_shortest)
+    }
+
+    fn digest(&mut self) -> Option<Digest> {
+        lower(self.take(64)?)?.parse().ok()
+    }
+
+    fn id(&mut self) -> Option<RemediationId> {
+        let text = lower(self.take(36)?)?;
+        Some(Uuid::try_parse(text).ok()?.into())
+    }
+}
+
+fn lower(text: &str) -> Option<&str> {
+    (!text.bytes().any(|byte| byte.is_ascii_uppercase())).then_some(text)
 }
 
 /// The chain of a remediation, as far as it was followed.
@@ -128,45 +277,32 @@ impl Chain {
         }
     }
 
-    /// Checks that `entry` is the next one.
-    pub(crate) fn follow(&mut self, entry: &Entry) -> Result<(), Break> {
+    /// Checks that `header` is the next one, of an event with the hash `body`.
+    pub(crate) fn follow(&mut self, header: &Header, body: Option<Digest>) -> Result<(), Break> {
         let Self { id, seq, prev } = *self;
         let broken = |problem| Err(Break { id, seq, problem });
-        if entry.v != Entry::VERSION {
+        if header.v != Entry::VERSION {
             return broken("was written by a version that is not known here");
         }
-        if entry.id != id {
+        if header.id != id {
             return broken("belongs to another remediation");
         }
-        if entry.seq != seq {
+        if header.seq != seq {
             return broken("is missing or out of order");
         }
-        if entry.prev != prev {
+        if header.prev != prev {
             return broken("does not follow on the one before it");
         }
-        if Digest::of(&entry.event).ok() != Some(entry.body) {
+        if body != Some(header.body) {
             return broken("was changed");
         }
-        if link(entry.v, id, seq, entry.at, prev, entry.body) != entry.hash {
+        if hash(&header.link()) != header.hash {
             return broken("has a number, time or hash that was changed");
         }
         self.seq += 1;
-        self.prev = entry.hash;
+        self.prev = header.hash;
         Ok(())
     }
-}
-
-fn link(v: u32, id: RemediationId, seq: u64, at: Timestamp, prev: Digest, body: Digest) -> Digest {
-    let at = at.as_millisecond();
-    let link = Link {
-        v,
-        id,
-        seq,
-        at,
-        prev,
-        body,
-    };
-    Digest::of_plain(&link)
 }
 
 /// Entries carry milliseconds; everything that compares or hashes a time uses this one.

@@ -2,7 +2,7 @@
 
 use std::{error::Error, io, sync::Arc};
 
-use crate::{Break, IllegalTransition, RemediationId};
+use crate::{Break, IllegalTransition, NotSigned, RemediationId};
 
 /// Why a ledger did not do it. Nothing of the call was stored.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -35,6 +35,32 @@ pub enum LedgerError {
     /// The lease ran out or someone else took the lock: stop touching the resource.
     #[error("the lock on `{0}` is no longer held")]
     LeaseLost(String),
+    /// Its contents have expired; its hashes are still there.
+    #[error("the events of remediation `{0}` have expired")]
+    Expired(RemediationId),
+    /// The remediation has no such event.
+    #[error("remediation `{id}` has no event {seq}")]
+    NoEvent {
+        /// The remediation.
+        id: RemediationId,
+        /// The event's number.
+        seq: u64,
+    },
+    /// The stored tree is not whole.
+    #[error("the tree over the ledger's {0} events is damaged")]
+    Tree(u64),
+    /// What is stored as a checkpoint is none.
+    #[error("the ledger's checkpoint of {0} events cannot be read")]
+    BadCheckpoint(u64),
+    /// The ledger is not an extension of its own checkpoint.
+    #[error("the ledger does not extend its checkpoint of {0} events: it was rewritten or cut off")]
+    Rewritten(u64),
+    /// A secret could not be sealed.
+    #[error("a secret cannot be sealed, and is not stored in the clear")]
+    NotSealed,
+    /// A checkpoint was not signed.
+    #[error(transparent)]
+    NotSigned(#[from] NotSigned),
     /// A cursor that this ledger did not give out.
     #[error("`{0}` is not a page cursor of this ledger")]
     BadCursor(String),
@@ -43,7 +69,7 @@ pub enum LedgerError {
     Broken(#[from] Break),
     /// The event cannot be written as JSON.
     #[error("the event cannot be written as JSON")]
-    Encode(#[source] Arc<serde_json::Error>),
+    Encode(#[source] Arc<dyn Error + Send + Sync>),
     /// The export cannot be written.
     #[error("the export cannot be written")]
     Write(#[source] Arc<io::Error>),
@@ -91,7 +117,7 @@ pub enum StoreFault {
 }
 
 impl LedgerError {
-    pub(crate) fn encode(error: serde_json::Error) -> Self {
+    pub(crate) fn encode(error: impl Error + Send + Sync + 'static) -> Self {
         Self::Encode(Arc::new(error))
     }
 
@@ -104,7 +130,7 @@ impl LedgerError {
     pub const fn hint(&self) -> Option<&'static str> {
         match self {
             Self::NotFound(_) => Some("`stanch ledger list` shows what there is"),
-            Self::Broken(_) => {
+            Self::Broken(_) | Self::Tree(_) | Self::BadCheckpoint(_) | Self::Rewritten(_) => {
                 Some("keep the file as evidence and restore the ledger from a backup")
             }
             Self::BadCursor(_) => Some("start again without a cursor"),

@@ -95,6 +95,13 @@ pub enum Event {
         #[serde(default)]
         duration_ms: u64,
     },
+    /// The contents of all events before this one were removed; their hashes stay.
+    Expired {
+        /// Who asked for it: a person, or the retention of the remediation's class.
+        by: String,
+        /// Why.
+        reason: String,
+    },
     /// People or systems were told.
     Notified {
         /// The channel's configured name.
@@ -146,6 +153,7 @@ impl Event {
             Self::Undone { .. } => "undone",
             Self::UndoFailed { .. } => "undo-failed",
             Self::Finished { .. } => "finished",
+            Self::Expired { .. } => "expired",
             Self::Notified { .. } => "notified",
         }
     }

@@ -1,78 +1,49 @@
-//! Checking an export without the ledger that it came from.
+//! Writing a ledger out.
 
-use std::{collections::HashSet, io};
+use std::io::Write;
 
-use crate::{Break, Entry, IllegalTransition, RemediationId, State, chain::Chain};
+use serde_json::json;
 
-/// What a sound export holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Exported {
-    /// Remediations.
-    pub remediations: u64,
-    /// Events of all of them.
-    pub events: u64,
+use crate::{Ledger, LedgerError, Selection, Signer};
+
+/// The most checkpoints in an export: the last, and others at even distances before it.
+const CHECKPOINTS: usize = 256;
+
+/// The first line of an export that is not of everything.
+pub(crate) fn selected(selection: &Selection) -> String {
+    json!({ "selection": selection }).to_string()
 }
 
-/// Why an export does not hold.
-#[derive(Debug, thiserror::Error)]
-#[error("line {line} of the export does not hold")]
-pub struct ExportError {
-    /// The first line that is wrong, from 1.
-    pub line: u64,
-    /// What is wrong with it.
-    #[source]
-    pub fault: ExportFault,
-}
-
-/// What is wrong with a line of an export.
-#[derive(Debug, thiserror::Error)]
-pub enum ExportFault {
-    /// The line cannot be read.
-    #[error("it cannot be read")]
-    Read(#[from] io::Error),
-    /// It is not as an export writes it.
-    #[error("it is not an event as an export writes it")]
-    Form(#[from] serde_json::Error),
-    /// It is not the next event of its remediation.
-    #[error(transparent)]
-    Broken(#[from] Break),
-    /// It is not what can have happened next.
-    #[error(transparent)]
-    Illegal(#[from] IllegalTransition),
-    /// Its remediation was complete before.
-    #[error("remediation `{0}` stands there twice")]
-    Twice(RemediationId),
-}
-
-/// Checks an export line by line: every byte of every event, every chain, and that each remediation
-/// took a course that is possible. What it cannot see is a remediation left out, or cut off at its end.
+/// Writes every event as a line of JSON ([`crate::Entry`]; `event` is `null` once it has expired), by
+/// remediation in the order of admission, after the checkpoints, the last of which is signed for it.
+/// Returns how many events.
 ///
 /// # Errors
-/// The first line that does not hold.
-pub fn verify_export(from: impl io::BufRead) -> Result<Exported, ExportError> {
-    let mut seen = HashSet::new();
-    let mut current: Option<(Chain, State)> = None;
-    let mut exported = Exported::default();
-    for (line, text) in (1..).zip(from.lines()) {
-        let step = || -> Result<_, ExportFault> {
-            let entry = Entry::from_line(&text?)?;
-            let next = match current.take() {
-                Some((mut chain, state)) if chain.id == entry.id => {
-                    chain.follow(&entry)?;
-                    (chain, state.apply(&entry.event, entry.at)?)
-                }
-                _ if !seen.insert(entry.id) => return Err(ExportFault::Twice(entry.id)),
-                _ => {
-                    let mut chain = Chain::new(entry.id);
-                    chain.follow(&entry)?;
-                    (chain, State::first(&entry.event, entry.at)?)
-                }
-            };
-            Ok(next)
-        };
-        current = Some(step().map_err(|fault| ExportError { line, fault })?);
-        exported.events += 1;
+/// The ledger cannot be read, the checkpoint not be made, or `to` not be written.
+pub async fn export(
+    ledger: &dyn Ledger,
+    signer: &dyn Signer,
+    to: &mut (dyn Write + Send),
+) -> Result<u64, LedgerError> {
+    let last = ledger.checkpoint(signer).await?;
+    let mut checkpoints = ledger.checkpoints().await?;
+    checkpoints.retain(|checkpoint| checkpoint.size < last.size);
+    let step = checkpoints.len().div_ceil(CHECKPOINTS).max(1);
+    let before = checkpoints.iter().rev().step_by(step).rev();
+    for checkpoint in before.chain([&last]) {
+        let note = serde_json::to_string(checkpoint.as_note()).map_err(LedgerError::encode)?;
+        writeln!(to, r#"{{"checkpoint":{note}}}"#).map_err(LedgerError::write)?;
     }
-    exported.remediations = seen.len() as u64;
-    Ok(exported)
+    let (mut after, mut events) = (0, 0);
+    loop {
+        let slice = ledger.slice(after, last.size).await?;
+        for told in &slice.told {
+            to.write_all(told.lines()).map_err(LedgerError::write)?;
+            events += told.events;
+        }
+        match slice.next {
+            Some(row) => after = row,
+            None => return Ok(events),
+        }
+    }
 }

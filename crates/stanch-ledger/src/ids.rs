@@ -41,6 +41,19 @@ impl Digest {
         Self::of(value).expect("strings, numbers and structs are JSON")
     }
 
+    /// Its text, at the end of `to`.
+    pub(crate) fn write_hex(&self, to: &mut Vec<u8>) {
+        let digit = |nibble: u8| match nibble {
+            0..=9 => b'0' + nibble,
+            _ => b'a' + nibble - 10,
+        };
+        to.extend(
+            self.0
+                .iter()
+                .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]),
+        );
+    }
+
     /// The 32 bytes.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 32] {

@@ -1,6 +1,11 @@
 //! The port: where remediations are kept.
 
-use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    ops::Range,
+    sync::Arc,
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -8,8 +13,10 @@ use serde::{Deserialize, Serialize};
 use stanch_types::AccountId;
 
 use crate::{
-    Break, Digest, Entry, Event, IdempotencyKey, LedgerError, Received, Record, RemediationId,
-    State, Status, chain::to_millisecond,
+    Break, Checkpoint, Digest, Entry, Event, IdempotencyKey, LedgerError, Received, Record,
+    RemediationId, Signer, State, Status,
+    chain::{Header, to_millisecond},
+    merkle::Needed,
 };
 
 /// Keeps remediations. Whatever a method acknowledged survives the process and, where the store is
@@ -96,9 +103,41 @@ pub trait Ledger: Send + Sync {
     /// Removes a dead letter; `false` if there is none.
     async fn remove_dead_letter(&self, id: Digest) -> Result<bool, LedgerError>;
 
-    /// Writes every event as a line of JSON ([`Entry`]), by remediation in the order of admission.
-    /// Returns how many.
-    async fn export(&self, to: &mut (dyn io::Write + Send)) -> Result<u64, LedgerError>;
+    /// Removes the contents of all events of a remediation that has ended, and what its row says of
+    /// people and resources; their hashes stay, and an `expired` event says who wanted it and why.
+    ///
+    /// # Errors
+    /// [`LedgerError::Illegal`] if it has not ended, [`LedgerError::Expired`] if they are gone already.
+    async fn expire(
+        &self,
+        id: RemediationId,
+        by: &str,
+        reason: &str,
+        at: Timestamp,
+    ) -> Result<Head, LedgerError>;
+
+    /// The next remediations behind row `after` (0 at first), in the order of admission, with those of
+    /// their events that are among the first `size` of the ledger.
+    async fn slice(&self, after: u64, size: u64) -> Result<Slice, LedgerError>;
+
+    /// The tree over all events, as it is stored.
+    async fn head(&self) -> Result<TreeHead, LedgerError>;
+
+    /// The hashes of a tile of the tree as it was with `size` leaves.
+    async fn tile(&self, level: u8, index: u64, size: u64) -> Result<Vec<Digest>, LedgerError>;
+
+    /// What the hashes of these leaves are taken over: canonical JSON of version, remediation, number,
+    /// time, predecessor and contents' hash.
+    async fn links(&self, leaves: Range<u64>) -> Result<Vec<Vec<u8>>, LedgerError>;
+
+    /// Which leaf of the tree event `seq` of a remediation is.
+    async fn leaf(&self, id: RemediationId, seq: u64) -> Result<u64, LedgerError>;
+
+    /// Keeps a checkpoint of this ledger.
+    async fn keep(&self, checkpoint: &Checkpoint) -> Result<(), LedgerError>;
+
+    /// The checkpoints that were kept, by size.
+    async fn checkpoints(&self) -> Result<Vec<Checkpoint>, LedgerError>;
 
     /// What a remediation has come to, with the number of its events.
     async fn state(&self, id: RemediationId) -> Result<(State, u64), LedgerError> {
@@ -137,6 +176,45 @@ pub trait Ledger: Send + Sync {
         }
     }
 
+    /// The hashes that `needed` stands for, in the tree as it was with `size` leaves.
+    async fn hashes(&self, needed: &Needed, size: u64) -> Result<Vec<Digest>, LedgerError> {
+        let mut tiles = HashMap::new();
+        for (level, index) in needed.tiles() {
+            tiles.insert((level, index), self.tile(level, index, size).await?);
+        }
+        let tile = |place| tiles.get(&place).map(Vec::as_slice);
+        needed.hashes(tile).ok_or(LedgerError::Tree(size))
+    }
+
+    /// The root of the tree as it was with `size` leaves.
+    async fn root(&self, size: u64) -> Result<Digest, LedgerError> {
+        let hashes = self.hashes(&Needed::root(size), size).await?;
+        hashes.first().copied().ok_or(LedgerError::Tree(size))
+    }
+
+    /// Signs the tree as it is and keeps that. One that would contradict the last is not signed.
+    ///
+    /// # Errors
+    /// [`LedgerError::Rewritten`]: the ledger is not an extension of its last checkpoint.
+    async fn checkpoint(&self, signer: &dyn Signer) -> Result<Checkpoint, LedgerError> {
+        let last = self.checkpoints().await?.pop();
+        let TreeHead { size, root, events } = self.head().await?;
+        if size != events {
+            return Err(LedgerError::Tree(size));
+        }
+        if let Some(last) = last {
+            if last.size > size || self.root(last.size).await? != last.root {
+                return Err(LedgerError::Rewritten(last.size));
+            }
+            if last.size == size && last.is_signed_by(signer.key()) {
+                return Ok(last);
+            }
+        }
+        let checkpoint = Checkpoint::sign(size, root, signer).await?;
+        self.keep(&checkpoint).await?;
+        Ok(checkpoint)
+    }
+
     /// Remediations that recovery has to look at, oldest first, all of them.
     async fn unfinished(&self) -> Result<Vec<Record>, LedgerError> {
         let mut query = Query::unfinished();
@@ -149,6 +227,57 @@ pub trait Ledger: Send + Sync {
                 None => return Ok(found),
             }
         }
+    }
+}
+
+/// The tree over all events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TreeHead {
+    /// Its leaves.
+    pub size: u64,
+    /// Its root.
+    pub root: Digest,
+    /// Events that are there: as many as leaves, unless someone tampered with it.
+    pub events: u64,
+}
+
+/// Some remediations, one after the other.
+#[derive(Debug, Default)]
+pub struct Slice {
+    /// The remediations.
+    pub told: Vec<Told>,
+    /// After which row the next slice starts; `None` if this is empty.
+    pub next: Option<u64>,
+}
+
+/// A remediation with its events as lines of an export.
+#[derive(Debug)]
+pub struct Told {
+    /// Its row.
+    pub record: Record,
+    /// How many lines there are.
+    pub events: u64,
+    lines: Vec<u8>,
+}
+
+impl Told {
+    pub(crate) const fn new(record: Record) -> Self {
+        Self {
+            record,
+            events: 0,
+            lines: Vec::new(),
+        }
+    }
+
+    pub(crate) fn push(&mut self, header: &Header, event: Option<&str>) {
+        header.write_line(event, &mut self.lines);
+        self.events += 1;
+    }
+
+    /// A line of JSON per event.
+    #[must_use]
+    pub fn lines(&self) -> &[u8] {
+        &self.lines
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    io::Write,
+    ops::Range,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -12,9 +12,11 @@ use jiff::Timestamp;
 use stanch_types::AccountId;
 
 use crate::{
-    Admission, Attempts, Cursor, DeadLetter, Digest, Directives, Entry, Event, Given, Head,
-    IdempotencyKey, Lease, Ledger, LedgerError, Letter, Lock, Order, Page, Query, Received, Record,
-    RemediationId, Scope, State, Status, chain::to_millisecond,
+    Admission, Attempts, Checkpoint, Cursor, DeadLetter, Digest, Directives, Entry, Event, Given,
+    Head, IdempotencyKey, Lease, Ledger, LedgerError, Letter, Lock, Order, Page, Query, Received,
+    Record, RemediationId, Scope, Slice, State, Status, Told, TreeHead,
+    chain::{Header, to_millisecond},
+    merkle::{Tree, tile_width},
 };
 
 /// Keeps everything in memory, for as long as it lives.
@@ -33,13 +35,25 @@ struct Inner {
     token: u64,
     dead_letters: BTreeMap<(Timestamp, Digest), DeadLetter>,
     directives: Vec<Given>,
+    tree: Tree,
+    tiles: BTreeMap<(u8, u64), Vec<Digest>>,
+    /// Where each leaf is: which chain, which of its events.
+    leaves: Vec<(usize, usize)>,
+    checkpoints: BTreeMap<u64, Checkpoint>,
 }
 
 #[derive(Debug)]
 struct Chain {
     id: RemediationId,
-    entries: Vec<Entry>,
+    entries: Vec<Stored>,
     state: State,
+}
+
+/// An event, until it expires.
+#[derive(Debug)]
+struct Stored {
+    header: Header,
+    event: Option<Event>,
 }
 
 impl MemoryLedger {
@@ -62,6 +76,22 @@ impl Inner {
             .get(&id)
             .and_then(|&index| self.chains.get(index))
             .ok_or(LedgerError::NotFound(id))
+    }
+
+    /// Puts new events, with the hashes of their leaves, behind those of a chain.
+    fn extend(&mut self, index: usize, new: Vec<(Stored, Digest)>, state: State) {
+        let Some(chain) = self.chains.get_mut(index) else {
+            return;
+        };
+        for (stored, leaf) in new {
+            self.leaves.push((index, chain.entries.len()));
+            chain.entries.push(stored);
+            self.tree.push(leaf);
+        }
+        chain.state = state;
+        for tile in self.tree.take_changed() {
+            self.tiles.insert((tile.level, tile.index), tile.hashes);
+        }
     }
 
     fn matching<'a>(&'a self, query: &'a Query) -> impl Iterator<Item = (usize, &'a Chain)> {
@@ -88,20 +118,14 @@ impl Inner {
 
 impl Chain {
     fn record(&self) -> Record {
-        let updated_at = self.entries.last().map_or(self.state.at, |entry| entry.at);
+        let last = self.entries.last();
+        let updated_at = last.map_or(self.state.at, |stored| stored.header.at);
         Record::project(self.id, &self.state, self.entries.len() as u64, updated_at)
     }
 }
 
-fn entry(
-    id: RemediationId,
-    seq: u64,
-    at: Timestamp,
-    prev: Digest,
-    event: Event,
-) -> Result<Entry, LedgerError> {
-    let body = Digest::of(&event).map_err(LedgerError::encode)?;
-    Ok(Entry::seal(id, seq, at, prev, body, event))
+fn digest(event: &Event) -> Result<Digest, LedgerError> {
+    Digest::of(event).map_err(LedgerError::encode)
 }
 
 #[async_trait]
@@ -115,24 +139,25 @@ impl Ledger for MemoryLedger {
         let id = key.remediation_id();
         let at = to_millisecond(at);
         let state = State::admitted(Arc::clone(&received), at);
-        let first = entry(
-            id,
-            0,
-            at,
-            Digest::ZERO,
-            Event::Received(Received::clone(&received).into()),
-        )?;
+        let event = Event::Received(Received::clone(&received).into());
+        let body = digest(&event)?;
         let mut inner = self.inner();
         if inner.by_id.contains_key(&id) {
             return Ok(Admission::Duplicate(id));
         }
         let index = inner.chains.len();
         inner.by_id.insert(id, index);
+        let (header, leaf) = Header::seal(id, 0, at, Digest::ZERO, body, inner.tree.size());
+        let first = Stored {
+            header,
+            event: Some(event),
+        };
         inner.chains.push(Chain {
             id,
-            entries: vec![first],
-            state,
+            entries: Vec::new(),
+            state: state.clone(),
         });
+        inner.extend(index, vec![(first, leaf)], state);
         Ok(Admission::New(id))
     }
 
@@ -155,30 +180,33 @@ impl Ledger for MemoryLedger {
             });
         }
         let mut state = chain.state.clone();
-        let mut prev = chain.entries.last().map_or(Digest::ZERO, |last| last.hash);
-        let mut entries = Vec::with_capacity(events.len());
-        for (seq, event) in (found..).zip(events) {
+        let last = chain.entries.last();
+        let mut prev = last.map_or(Digest::ZERO, |last| last.header.hash);
+        let mut new = Vec::with_capacity(events.len());
+        for (seq, event) in (0..).zip(events) {
             state = state
                 .apply(&event, at)
                 .map_err(|source| LedgerError::Illegal { id, source })?;
-            let entry = entry(id, seq, at, prev, event)?;
-            prev = entry.hash;
-            entries.push(entry);
+            let leaf = inner.tree.size() + seq;
+            let (header, leaf) = Header::seal(id, found + seq, at, prev, digest(&event)?, leaf);
+            prev = header.hash;
+            let event = Some(event);
+            new.push((Stored { header, event }, leaf));
         }
-        let index = inner.by_id.get(&id).copied();
-        if let Some(chain) = index.and_then(|index| inner.chains.get_mut(index)) {
-            chain.entries.extend(entries);
-            chain.state = state;
+        let events = found + new.len() as u64;
+        if let Some(index) = inner.by_id.get(&id).copied() {
+            inner.extend(index, new, state);
         }
-        let chain = inner.chain(id)?;
-        Ok(Head {
-            events: chain.entries.len() as u64,
-            hash: prev,
-        })
+        Ok(Head { events, hash: prev })
     }
 
     async fn entries(&self, id: RemediationId) -> Result<Vec<Entry>, LedgerError> {
-        Ok(self.inner().chain(id)?.entries.clone())
+        let inner = self.inner();
+        let entry = |Stored { header, event }: &Stored| {
+            let event = event.clone().ok_or(LedgerError::Expired(id))?;
+            Ok(header.with(event))
+        };
+        inner.chain(id)?.entries.iter().map(entry).collect()
     }
 
     async fn record(&self, id: RemediationId) -> Result<Record, LedgerError> {
@@ -341,14 +369,104 @@ impl Ledger for MemoryLedger {
         Ok(inner.dead_letters.len() < before)
     }
 
-    async fn export(&self, to: &mut (dyn Write + Send)) -> Result<u64, LedgerError> {
-        let inner = self.inner();
-        let mut lines = 0;
-        for entry in inner.chains.iter().flat_map(|chain| &chain.entries) {
-            entry.write_line(to)?;
-            lines += 1;
+    async fn expire(
+        &self,
+        id: RemediationId,
+        by: &str,
+        reason: &str,
+        at: Timestamp,
+    ) -> Result<Head, LedgerError> {
+        let chain = {
+            let inner = self.inner();
+            let chain = inner.chain(id)?;
+            if chain.state.expired {
+                return Err(LedgerError::Expired(id));
+            }
+            chain.entries.len() as u64
+        };
+        let event = Event::Expired {
+            by: by.to_owned(),
+            reason: reason.to_owned(),
+        };
+        let head = self.append(id, chain, vec![event], at).await?;
+        let mut inner = self.inner();
+        let index = inner.by_id.get(&id).copied();
+        if let Some(chain) = index.and_then(|index| inner.chains.get_mut(index)) {
+            let (_, before) = chain
+                .entries
+                .split_last_mut()
+                .ok_or(LedgerError::NotFound(id))?;
+            before.iter_mut().for_each(|stored| stored.event = None);
+            chain.state.forget();
         }
-        Ok(lines)
+        Ok(head)
+    }
+
+    async fn slice(&self, after: u64, size: u64) -> Result<Slice, LedgerError> {
+        let inner = self.inner();
+        let mut slice = Slice::default();
+        let chains = (1..).zip(&inner.chains);
+        for (row, chain) in chains.skip(after as usize).take(256) {
+            let mut told = Told::new(chain.record());
+            for Stored { header, event } in &chain.entries {
+                if header.leaf < size {
+                    let text = event.as_ref().map(serde_json::to_string).transpose();
+                    told.push(header, text.map_err(LedgerError::encode)?.as_deref());
+                }
+            }
+            slice.next = Some(row);
+            slice.told.push(told);
+        }
+        Ok(slice)
+    }
+
+    async fn head(&self) -> Result<TreeHead, LedgerError> {
+        let Inner { tree, leaves, .. } = &*self.inner();
+        Ok(TreeHead {
+            size: tree.size(),
+            root: tree.root(),
+            events: leaves.len() as u64,
+        })
+    }
+
+    async fn tile(&self, level: u8, index: u64, size: u64) -> Result<Vec<Digest>, LedgerError> {
+        let inner = self.inner();
+        let mut hashes = inner
+            .tiles
+            .get(&(level, index))
+            .cloned()
+            .unwrap_or_default();
+        hashes.truncate(tile_width(level, index, size));
+        Ok(hashes)
+    }
+
+    async fn links(&self, leaves: Range<u64>) -> Result<Vec<Vec<u8>>, LedgerError> {
+        let inner = self.inner();
+        let end = leaves.end.min(inner.leaves.len() as u64) as usize;
+        let places = inner.leaves.get(leaves.start as usize..end);
+        let link = |(chain, seq): &(usize, usize)| {
+            let stored = inner.chains.get(*chain)?.entries.get(*seq)?;
+            Some(stored.header.link())
+        };
+        Ok(places.unwrap_or_default().iter().filter_map(link).collect())
+    }
+
+    async fn leaf(&self, id: RemediationId, seq: u64) -> Result<u64, LedgerError> {
+        let inner = self.inner();
+        let stored = inner.chain(id)?.entries.get(seq as usize);
+        let stored = stored.ok_or(LedgerError::NoEvent { id, seq })?;
+        Ok(stored.header.leaf)
+    }
+
+    async fn keep(&self, checkpoint: &Checkpoint) -> Result<(), LedgerError> {
+        let mut inner = self.inner();
+        let kept = inner.checkpoints.entry(checkpoint.size);
+        kept.or_insert_with(|| checkpoint.clone());
+        Ok(())
+    }
+
+    async fn checkpoints(&self) -> Result<Vec<Checkpoint>, LedgerError> {
+        Ok(self.inner().checkpoints.values().cloned().collect())
     }
 }
 

@@ -54,6 +54,9 @@ pub struct Record {
     pub requester: String,
     /// The change was taken back.
     pub undone: bool,
+    /// The contents of its events were removed, and with them what this row said of them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub expired: bool,
     /// When an executor first took it up.
     #[serde(
         default,
@@ -108,6 +111,7 @@ impl Record {
             title: received.title.clone(),
             requester: received.requester.clone(),
             undone: state.status == Status::Undone,
+            expired: state.expired,
             started_at: run.as_ref().map(|run| run.at),
             updated_at,
             events,

@@ -250,6 +250,8 @@ pub struct State {
     pub duration_ms: Option<u64>,
     /// A channel took a message about it.
     pub notified: bool,
+    /// The contents of its events were removed. Nothing follows on that.
+    pub expired: bool,
 }
 
 impl State {
@@ -273,6 +275,7 @@ impl State {
             error: None,
             duration_ms: None,
             notified: false,
+            expired: false,
         }
     }
 
@@ -324,6 +327,9 @@ impl State {
                 reason,
             })
         };
+        if self.expired {
+            return illegal("its contents have expired");
+        }
         match event {
             Event::Received(_) => return illegal("it was admitted already"),
 
@@ -649,6 +655,13 @@ impl State {
                 self.error = Some(error.clone());
             }
 
+            Event::Expired { .. } => {
+                if !status.is_final() {
+                    return illegal("it has not ended");
+                }
+                self.expired = true;
+            }
+
             Event::Notified { ok, asked, .. } => {
                 self.notified |= ok;
                 if let Some(approval) = self.approval.as_mut().filter(|_| *ok) {
@@ -725,6 +738,28 @@ impl State {
             (Phase::Undo, Status::Undoing) => self.undo.as_mut()?.run.as_mut(),
             _ => None,
         }
+    }
+
+    /// What is left once the contents of its events were removed: nothing of people and resources.
+    pub(crate) fn forget(&mut self) {
+        let Self {
+            received,
+            run,
+            error,
+            ..
+        } = self;
+        let received = Arc::make_mut(received);
+        received.finding_id.clear();
+        received.title.clear();
+        received.resource_id.clear();
+        received.requester.clear();
+        received.subject = Value::Null;
+        *error = None;
+        if let Some(run) = run {
+            run.started.executor_arn.clear();
+            run.steps.clear();
+        }
+        (self.plan, self.verified, self.undo) = (None, None, None);
     }
 
     fn in_flight(&self) -> bool {

@@ -14,10 +14,11 @@ use serde_json::json;
 use stanch_types::{Call, CallErrorKind};
 
 use crate::{
-    Admission, Cursor, Decided, Digest, Entry, Event, ExecutionStatus, IdempotencyKey, Ledger,
-    LedgerError, Letter, Lock, Order, Phase, Planned, Query, Received, Record, RemediationId,
-    Route, Started, State, Status, StepFinished, StepOutcome, StepStarted, UndoPlanned, Verdict,
-    Verified,
+    Admission, Checkpoint, Cursor, Decided, Digest, Entry, Event, ExecutionStatus, IdempotencyKey,
+    KeyFile, Ledger, LedgerError, Letter, Lock, Order, Phase, Planned, Proved, Query, Received,
+    Record, RemediationId, Route, Signer as _, Started, State, Status, StepFinished, StepOutcome,
+    StepStarted, Trust, UndoPlanned, Verdict, Verified, export, merkle, prove_consistency,
+    prove_inclusion, verify_export, verify_ledger, verify_proof,
 };
 
 /// A moment to count from.
@@ -185,6 +186,16 @@ pub fn rollback() -> Vec<Event> {
     ]
 }
 
+/// A key that signs checkpoints, always the same.
+#[must_use]
+pub fn signer() -> KeyFile {
+    let pem = "-----BEGIN PRIVATE KEY-----
+MC4CAQAwBQYDK2VwBCIEIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f
+-----END PRIVATE KEY-----
+";
+    KeyFile::parse(pem, Some("example.com/ledger")).unwrap()
+}
+
 /// Runs the whole suite; `open` gives a new, empty ledger each time.
 ///
 /// # Panics
@@ -202,6 +213,9 @@ pub async fn conformance<L: Ledger + 'static>(open: impl AsyncFn() -> L) {
     one_of_many_takes_a_lock(Arc::new(open().await)).await;
     keeps_dead_letters(&open().await).await;
     exports_chains(&open().await).await;
+    grows_a_tree(&open().await).await;
+    signs_what_it_is(Arc::new(open().await)).await;
+    lets_contents_expire(Arc::new(open().await)).await;
 }
 
 async fn admit(ledger: &dyn Ledger, n: u64, at: Timestamp) -> RemediationId {
@@ -635,10 +649,11 @@ async fn exports_chains(ledger: &dyn Ledger) {
     ledger.append(id, 1, events, NOON).await.unwrap();
 
     let mut text = Vec::new();
-    let lines = ledger.export(&mut text).await.unwrap();
+    let lines = export(ledger, &signer(), &mut text).await.unwrap();
     let entries: Vec<Entry> = String::from_utf8(text)
         .unwrap()
         .lines()
+        .skip(1)
         .map(|line| serde_json::from_str(line).unwrap())
         .collect();
     assert_eq!(entries.len() as u64, lines);
@@ -654,4 +669,173 @@ async fn exports_chains(ledger: &dyn Ledger) {
         Entry::verify(chain[0].id, chain).unwrap();
         assert_eq!(chain, ledger.entries(chain[0].id).await.unwrap());
     }
+}
+
+/// Every root, tile and link is that of the events in the order that they were appended.
+async fn grows_a_tree(ledger: &dyn Ledger) {
+    let mut leaves = Vec::new();
+    let mut roots = vec![merkle::empty_root()];
+    assert_eq!(ledger.head().await.unwrap().root, merkle::empty_root());
+    for n in 0..90 {
+        let id = admit(ledger, n, noon_and(n)).await;
+        let mut events = success();
+        events.truncate(n as usize % 8);
+        ledger.append(id, 1, events, noon_and(n)).await.unwrap();
+        for entry in ledger.entries(id).await.unwrap() {
+            assert_eq!(entry.leaf, leaves.len() as u64);
+            assert_eq!(ledger.leaf(id, entry.seq).await.unwrap(), entry.leaf);
+            let json = json!({"v": 1, "id": id, "seq": entry.seq, "prev": entry.prev,
+                "at": entry.at.as_millisecond(), "body": entry.body});
+            let link = serde_json_canonicalizer::to_vec(&json).unwrap();
+            assert_eq!(
+                ledger.links(entry.leaf..entry.leaf + 1).await.unwrap(),
+                std::slice::from_ref(&link)
+            );
+            leaves.push(merkle::leaf_hash(&link));
+            roots.push(merkle::root(&leaves));
+        }
+        let head = ledger.head().await.unwrap();
+        assert_eq!((head.size, head.events), (leaves.len() as u64, head.size));
+        assert_eq!(head.root, roots[leaves.len()]);
+    }
+    let size = leaves.len() as u64;
+    assert!(size > 256, "more than a tile");
+    assert_eq!(ledger.tile(0, 0, size).await.unwrap(), leaves[..256]);
+    assert_eq!(ledger.tile(0, 0, 7).await.unwrap(), leaves[..7]);
+    assert_eq!(ledger.tile(0, 1, size).await.unwrap(), leaves[256..]);
+    let first = merkle::root(&leaves[..256]);
+    assert_eq!(ledger.tile(1, 0, size).await.unwrap(), [first]);
+    assert_eq!(ledger.tile(1, 0, 255).await.unwrap(), []);
+    for (size, root) in (0..).zip(&roots) {
+        assert_eq!(ledger.root(size).await.unwrap(), *root, "of {size}");
+    }
+    let id = key(3).remediation_id();
+    let error = ledger.leaf(id, 99).await.unwrap_err();
+    assert!(
+        matches!(error, LedgerError::NoEvent { seq: 99, .. }),
+        "{error}"
+    );
+}
+
+async fn signs_what_it_is(ledger: Arc<dyn Ledger>) {
+    let signer = signer();
+    let key = signer.key();
+    let empty = ledger.checkpoint(&signer).await.unwrap();
+    assert_eq!((empty.size, empty.root), (0, merkle::empty_root()));
+    let mut kept: Vec<Checkpoint> = vec![empty];
+    for n in 0..40 {
+        let id = admit(&*ledger, n, noon_and(n)).await;
+        ledger.append(id, 1, success(), noon_and(n)).await.unwrap();
+        if n % 7 == 0 {
+            let checkpoint = ledger.checkpoint(&signer).await.unwrap();
+            assert_eq!(ledger.checkpoint(&signer).await.unwrap(), checkpoint);
+            assert!(checkpoint.is_signed_by(key));
+            kept.push(checkpoint);
+        }
+    }
+    let last = ledger.checkpoint(&signer).await.unwrap();
+    kept.push(last.clone());
+    assert_eq!(ledger.checkpoints().await.unwrap(), kept);
+    for old in &kept {
+        let proof = prove_consistency(&*ledger, old.size, &last).await.unwrap();
+        let proved = verify_proof(&proof, Some(key), Some(old)).unwrap();
+        assert!(matches!(proved, Proved::Consistency { old: size, .. } if size == old.size));
+    }
+    for n in 0..40 {
+        let id = self::key(n).remediation_id();
+        let proof = prove_inclusion(&*ledger, &last, id, n % 8).await.unwrap();
+        match verify_proof(&proof, Some(key), None).unwrap() {
+            Proved::Inclusion { event, index, .. } => {
+                assert!(event.contains(&id.to_string()), "{event}");
+                assert_eq!(index, n * 8 + n % 8);
+            }
+            proved => panic!("{proved:?}"),
+        }
+    }
+    let report = verify_ledger(Arc::clone(&ledger), Some(key.clone()), None);
+    let report = report.await.unwrap();
+    assert!(report.holds(), "{:?}", report.faults);
+    assert_eq!((report.remediations, report.events), (40, 320));
+    assert_eq!((report.covered, report.signed), (320, true));
+    let mut text = Vec::new();
+    export(&*ledger, &signer, &mut text).await.unwrap();
+    let trust = Trust {
+        key: Some(key),
+        witness: None,
+    };
+    let report = verify_export(&*text, trust).unwrap();
+    assert!(report.holds(), "{:?}", report.faults);
+    assert_eq!((report.remediations, report.covered), (40, 320));
+}
+
+async fn lets_contents_expire(ledger: Arc<dyn Ledger>) {
+    let signer = signer();
+    for n in 0..3 {
+        let id = admit(&*ledger, n, noon_and(n)).await;
+        if n < 2 {
+            ledger.append(id, 1, success(), noon_and(n)).await.unwrap();
+        }
+    }
+    let before = ledger.checkpoint(&signer).await.unwrap();
+    let [gone, kept, open] = [0, 1, 2].map(|n| key(n).remediation_id());
+    let head = ledger
+        .expire(gone, "retention", "90 days", noon_and(9))
+        .await;
+    assert_eq!(head.unwrap().events, 9);
+    for error in [
+        ledger
+            .expire(gone, "retention", "again", noon_and(9))
+            .await
+            .unwrap_err(),
+        ledger.entries(gone).await.unwrap_err(),
+        ledger
+            .append(gone, 9, rollback(), noon_and(9))
+            .await
+            .unwrap_err(),
+    ] {
+        assert!(
+            matches!(error, LedgerError::Expired(id) if id == gone)
+                || matches!(error, LedgerError::Illegal { .. }),
+            "{error}"
+        );
+    }
+    let error = ledger
+        .expire(open, "alice", "too early", noon_and(9))
+        .await
+        .unwrap_err();
+    assert!(matches!(error, LedgerError::Illegal { .. }), "{error}");
+    let record = ledger.record(gone).await.unwrap();
+    assert_eq!(
+        (record.expired, record.events, record.status),
+        (true, 9, Status::Success)
+    );
+    assert_eq!(
+        record.resource_id + &record.requester + &record.finding_id + &record.title,
+        ""
+    );
+    assert_eq!(
+        ledger.record(kept).await.unwrap().requester,
+        received(1).requester
+    );
+    let mut text = Vec::new();
+    export(&*ledger, &signer, &mut text).await.unwrap();
+    let text = String::from_utf8(text).unwrap();
+    assert_eq!(text.matches("\"event\":null").count(), 8);
+    assert!(!text.contains("bucket-0") && text.contains("bucket-1"));
+    let trust = Trust {
+        key: Some(signer.key()),
+        witness: None,
+    };
+    let report = verify_export(text.as_bytes(), trust).unwrap();
+    assert!(report.holds(), "{:?}", report.faults);
+    assert_eq!((report.events, report.expired), (18, 8));
+    let report = verify_ledger(Arc::clone(&ledger), None, None)
+        .await
+        .unwrap();
+    assert!(report.holds(), "{:?}", report.faults);
+    let last = ledger.checkpoint(&signer).await.unwrap();
+    let proof = prove_consistency(&*ledger, before.size, &last)
+        .await
+        .unwrap();
+    verify_proof(&proof, Some(signer.key()), Some(&before)).unwrap();
 }

@@ -274,18 +274,110 @@ pub enum Ledger {
     },
     /// Show one remediation with all of its events
     Show { id: RemediationId },
-    /// Write every event as a line of JSON
+    /// Write the ledger out, all of it with its checkpoints unless some remediations are asked for
     Export {
         /// The file; standard output if none is named
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
+        /// The format
+        #[arg(long, value_enum, default_value_t = LedgerFormat::Jsonl)]
+        format: LedgerFormat,
+        /// Of this account
+        #[arg(long)]
+        account: Option<AccountId>,
+        /// Admitted since: `2026-01-31`, `2026-01-31T12:00:00Z`, or how long ago: `2h`, `7d`
+        #[arg(long, value_name = "WHEN")]
+        since: Option<String>,
+        /// Admitted before
+        #[arg(long, value_name = "WHEN")]
+        until: Option<String>,
     },
-    /// Check the hash chains: of one remediation, of all, or of an export
+    /// Copy the ledger as it is now to a new file, while others go on using it
+    Backup {
+        /// The copy
+        file: PathBuf,
+    },
+    /// Check a backup against the last checkpoint and put it in the ledger's place
+    Restore {
+        /// The backup
+        file: PathBuf,
+        /// Restore it although the witness has seen events that it lacks
+        #[arg(long)]
+        accept_loss: bool,
+    },
+    /// Remove the contents of what is older than it is to be kept, or of one remediation; hashes stay
+    Expire {
+        /// Only this one, whatever its age
+        id: Option<RemediationId>,
+        /// Why, for the record
+        #[arg(long, requires = "id")]
+        reason: Option<String>,
+        /// Only name what would be removed
+        #[arg(long)]
+        dry_run: bool,
+        #[command(flatten)]
+        person: Person,
+    },
+    /// Check that no event was changed, removed, moved or put in: of one remediation, of all, or of
+    /// an export
     Verify {
         id: Option<RemediationId>,
         /// An export, checked without the ledger
         #[arg(long, value_name = "FILE", conflicts_with = "id")]
         export: Option<PathBuf>,
+        /// The ledger's public key, or a file with it [default: that of `audit.key`]
+        #[arg(long, value_name = "KEY", conflicts_with = "id")]
+        key: Option<String>,
+        /// The witness's copy of the tree [default: `ledger/` in the folder `logs`]
+        #[arg(long, value_name = "FOLDER", conflicts_with = "id")]
+        witness: Option<PathBuf>,
+    },
+    /// Sign what the ledger is now, for the witness and for whoever keeps it
+    Checkpoint,
+    /// Show the public key that checkpoints are verified with
+    Key,
+    /// Prove something of the ledger to an auditor, who needs no ledger to check it
+    #[command(subcommand)]
+    Prove(Prove),
+    /// Check a proof without the ledger
+    VerifyProof {
+        /// What `stanch ledger prove` wrote; `-` for standard input
+        proof: PathBuf,
+        /// The ledger's public key, or a file with it
+        #[arg(long, value_name = "KEY")]
+        key: Option<String>,
+        /// The checkpoint that was kept, for a proof that the ledger only grew since
+        #[arg(long, value_name = "FILE")]
+        since: Option<PathBuf>,
+    },
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum LedgerFormat {
+    /// A line of JSON per event: what `stanch ledger verify --export` checks
+    Jsonl,
+    /// A row per event
+    Csv,
+    /// A row per event, in columns
+    Parquet,
+    /// OCSF 1.4: a Compliance Finding and a Remediation Activity per remediation
+    Ocsf,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Prove {
+    /// That an event is in the ledger, and with it all before it of its remediation
+    Inclusion {
+        id: RemediationId,
+        /// The event's number [default: the last]
+        #[arg(long, value_name = "NUMBER")]
+        event: Option<u64>,
+    },
+    /// That the ledger only grew since a checkpoint
+    Consistency {
+        /// The checkpoint that was kept
+        #[arg(long, value_name = "FILE")]
+        since: PathBuf,
     },
 }
 

@@ -36,6 +36,8 @@ pub struct Config {
     /// Nothing is changed. As `STANCH_PAUSE=1` it stops one process at its start.
     #[serde(deserialize_with = "switch")]
     pub pause: bool,
+    /// How the ledger is signed and witnessed.
+    pub audit: Audit,
     /// How AWS is reached.
     pub aws: Aws,
     /// The member accounts.
@@ -60,6 +62,50 @@ pub struct Config {
     pub log: Log,
     /// `stanch gameday`.
     pub gameday: Gameday,
+}
+
+/// How the ledger is signed and witnessed.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Audit {
+    /// The Ed25519 key that signs checkpoints, as PEM. If absent, it is beside the ledger, and made
+    /// when it is first needed.
+    pub key: Option<PathBuf>,
+    /// The name that checkpoints are signed by; from the key if absent.
+    pub origin: Option<String>,
+    /// How often `stanch serve` signs what the ledger has become, for the witness in `logs`.
+    #[serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")]
+    pub checkpoint_every: Duration,
+    /// The key that secrets in events are sealed with, 32 bytes as base64. If absent, it is beside the
+    /// ledger, and made when it is first needed.
+    pub vault: Option<PathBuf>,
+    /// How many days the contents of events are kept, 90 to 2557 (7 years).
+    pub retention_days: RetentionDays,
+}
+
+/// How many days the contents of events are kept, by class of remediation.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RetentionDays {
+    /// Of class `safe`.
+    #[serde(deserialize_with = "years")]
+    pub safe: u16,
+    /// Of class `guarded`.
+    #[serde(deserialize_with = "years")]
+    pub guarded: u16,
+    /// Of class `destructive`, and of remediations that the catalog does not have.
+    #[serde(deserialize_with = "years")]
+    pub destructive: u16,
+}
+
+fn years<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<u16, D::Error> {
+    let days = u16::deserialize(deserializer)?;
+    match days {
+        90..=2557 => Ok(days),
+        _ => Err(serde::de::Error::custom(
+            "it is kept for 90 to 2557 days (7 years)",
+        )),
+    }
 }
 
 /// How AWS is reached.
@@ -311,6 +357,8 @@ fn defaults() -> Value {
         "catalog_dirs": [],
         "pause": false,
         "requester": null,
+        "audit": { "key": null, "origin": null, "checkpoint_every": "1m", "vault": null,
+            "retention_days": { "safe": 365, "guarded": 2557, "destructive": 2557 } },
         "aws": {
             "endpoint_url": null,
             "service_models": [],
@@ -507,9 +555,11 @@ fn variable(key: &str) -> String {
 }
 
 /// Values that name a file or folder: those of the configuration file are relative to it.
-const PATHS: [&str; 7] = [
+const PATHS: [&str; 9] = [
     "ledger",
     "logs",
+    "audit.key",
+    "audit.vault",
     "catalog_dirs",
     "aws.service_models",
     "approval.link_key_file",

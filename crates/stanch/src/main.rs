@@ -8,6 +8,7 @@ mod notify;
 mod output;
 mod proof;
 mod sandbox;
+mod secrets;
 mod serve;
 mod wire;
 

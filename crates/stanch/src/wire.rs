@@ -15,7 +15,10 @@ use stanch_aws::{
 };
 use stanch_catalog::{Catalog, FileDiagnostic};
 use stanch_hub::{ClassGuard, Hub, Links, Notifier, Ports, Settings};
-use stanch_ledger::{Directives, Ledger, SqliteLedger};
+use stanch_ledger::{
+    Checkpoint, Directives, KeyFile, Ledger, SealedLedger, Signer as _, SqliteLedger, Vault,
+    VerifierKey, Witness,
+};
 use stanch_models::{Models, Service};
 use stanch_runbook::Ids;
 use stanch_syntax::Severity;
@@ -27,6 +30,7 @@ use crate::{
     notify::{LogFolder, Terminal, Webhook},
     output::{Failure, say},
     proof,
+    secrets::ModelSecrets,
     serve::long_enough,
 };
 
@@ -50,6 +54,7 @@ pub struct Wire {
     /// True if JSON is asked for.
     pub json: bool,
     models: OnceCell<Arc<Models>>,
+    ledger: OnceCell<Arc<SqliteLedger>>,
 }
 
 impl Wire {
@@ -82,6 +87,7 @@ impl Wire {
             clock: Arc::new(SystemClock::default()),
             json: global.json,
             models: OnceCell::new(),
+            ledger: OnceCell::new(),
         })
     }
 
@@ -209,7 +215,95 @@ impl Wire {
 
     /// The ledger, made if there is none.
     pub fn ledger(&self) -> Result<Arc<SqliteLedger>, Failure> {
-        Ok(Arc::new(SqliteLedger::open(&self.resolved.config.ledger)?))
+        if let Some(ledger) = self.ledger.get() {
+            return Ok(Arc::clone(ledger));
+        }
+        let ledger = Arc::new(SqliteLedger::open(&self.resolved.config.ledger)?);
+        Ok(Arc::clone(self.ledger.get_or_init(|| ledger)))
+    }
+
+    /// The key that signs the ledger's checkpoints, made if there is none.
+    pub fn signer(&self) -> Result<KeyFile, Failure> {
+        let path = self.key_file();
+        if self.resolved.config.audit.key.is_none() && !path.exists() {
+            KeyFile::create(&path).map_err(|error| no_key(&path, &error))?;
+            say(format_args!(
+                "made `{}`, the key that signs the ledger: keep a copy elsewhere",
+                path.display()
+            ));
+        }
+        self.own_key(&path)
+    }
+
+    /// The public key of the ledger, if its key is there.
+    pub fn verifier(&self) -> Result<Option<VerifierKey>, Failure> {
+        let path = self.key_file();
+        match path.exists() {
+            true => Ok(Some(self.own_key(&path)?.key().clone())),
+            false => Ok(None),
+        }
+    }
+
+    fn key_file(&self) -> PathBuf {
+        let key = self.resolved.config.audit.key.clone();
+        key.unwrap_or_else(|| self.beside_ledger(".key"))
+    }
+
+    fn beside_ledger(&self, end: &str) -> PathBuf {
+        let mut path = self.resolved.config.ledger.clone().into_os_string();
+        path.push(end);
+        path.into()
+    }
+
+    /// `ledger` with secrets sealed, for whoever carries plans out.
+    fn sealed(&self, ledger: Arc<dyn Ledger>) -> Result<Arc<dyn Ledger>, Failure> {
+        let configured = self.resolved.config.audit.vault.clone();
+        let path = configured
+            .clone()
+            .unwrap_or_else(|| self.beside_ledger(".vault"));
+        let no_vault = |error: std::io::Error| {
+            Failure::usage(format!("cannot use the key `{}`: {error}", path.display()))
+                .hint("`audit.vault` names a file with 32 random bytes: `openssl rand -base64 32`")
+        };
+        if configured.is_none() && !path.exists() {
+            Vault::create(&path).map_err(no_vault)?;
+            say(format_args!(
+                "made `{}`, the key that seals secrets in the ledger: keep a copy elsewhere",
+                path.display()
+            ));
+        }
+        let vault = Vault::open(&path).map_err(no_vault)?;
+        let secrets = Arc::new(ModelSecrets::new(self.models()?));
+        Ok(Arc::new(SealedLedger::new(ledger, vault, secrets)))
+    }
+
+    fn own_key(&self, path: &Path) -> Result<KeyFile, Failure> {
+        let origin = self.resolved.config.audit.origin.as_deref();
+        KeyFile::open(path, origin).map_err(|error| no_key(path, &error))
+    }
+
+    /// The witness's copy of the ledger's tree, if logs are kept.
+    pub fn witness(&self) -> Result<Option<Witness>, Failure> {
+        let folder = self.resolved.config.logs.as_ref();
+        folder
+            .map(|logs| open_witness(&logs.join("ledger")))
+            .transpose()
+    }
+
+    /// Signs what the ledger has become, if it was opened to be written, and shows it to the witness.
+    pub async fn sign(&self) -> Result<Option<Checkpoint>, Failure> {
+        let Some(ledger) = self.ledger.get() else {
+            return Ok(None);
+        };
+        let checkpoint = ledger.checkpoint(&self.signer()?).await?;
+        if let Some(mut witness) = self.witness()? {
+            let published = witness.publish(&**ledger, &checkpoint).await;
+            published.map_err(|error| {
+                Failure::of(&error)
+                    .hint("`stanch ledger verify` says what is wrong; keep both as evidence")
+            })?;
+        }
+        Ok(Some(checkpoint))
     }
 
     /// The ledger, for reading.
@@ -265,7 +359,11 @@ impl Wire {
         let ports = Ports {
             sessions: Arc::new(self.sessions()?),
             directives: Arc::clone(&ledger) as Arc<dyn Directives>,
-            ledger,
+            ledger: match self.ledger.get() {
+                Some(_) => self.sealed(ledger)?,
+                // What is only in memory is not kept.
+                None => ledger,
+            },
             clock: Arc::clone(&self.clock),
             ids: Arc::new(RandomIds),
             guard: Arc::new(ClassGuard::new(settings.automatic.clone())),
@@ -362,6 +460,24 @@ impl Wire {
                     .hint("say it with `--as`: the ledger keeps it")
             })
     }
+}
+
+fn no_key(path: &Path, error: &std::io::Error) -> Failure {
+    Failure::usage(format!("cannot use the key `{}`: {error}", path.display())).hint(
+        "`audit.key` names an Ed25519 key: `openssl genpkey -algorithm ed25519 -out ledger.key`",
+    )
+}
+
+/// The witness's copy in `folder`.
+pub fn open_witness(folder: &Path) -> Result<Witness, Failure> {
+    Witness::open(folder).map_err(|error| {
+        let message = format!(
+            "cannot read the witness's copy in `{}`: {error}",
+            folder.display()
+        );
+        Failure::failed(message)
+            .hint("restore it from its storage's history, and find out who changed it")
+    })
 }
 
 impl From<ConfigError> for Failure {

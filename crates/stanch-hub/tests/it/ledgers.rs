@@ -1,15 +1,19 @@
 //! Ledgers that betray the hub.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    ops::Range,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use async_trait::async_trait;
 use jiff::Timestamp;
 use stanch_ledger::{
-    Admission, Attempts, DeadLetter, Digest, Entry, Event, Head, IdempotencyKey, Lease, Ledger,
-    LedgerError, Letter, Lock, Page, Query, Received, Record, RemediationId, Status, StoreFault,
+    Admission, Attempts, Checkpoint, DeadLetter, Digest, Entry, Event, Head, IdempotencyKey, Lease,
+    Ledger, LedgerError, Letter, Lock, Page, Query, Received, Record, RemediationId, Slice, Status,
+    StoreFault, TreeHead,
 };
 use stanch_types::AccountId;
 
@@ -143,7 +147,34 @@ impl Ledger for Dying {
     async fn remove_dead_letter(&self, id: Digest) -> Result<bool, LedgerError> {
         self.ledger.remove_dead_letter(id).await
     }
-    async fn export(&self, to: &mut (dyn std::io::Write + Send)) -> Result<u64, LedgerError> {
-        self.ledger.export(to).await
+    async fn expire(
+        &self,
+        id: RemediationId,
+        by: &str,
+        reason: &str,
+        at: Timestamp,
+    ) -> Result<Head, LedgerError> {
+        self.ledger.expire(id, by, reason, at).await
+    }
+    async fn slice(&self, after: u64, size: u64) -> Result<Slice, LedgerError> {
+        self.ledger.slice(after, size).await
+    }
+    async fn head(&self) -> Result<TreeHead, LedgerError> {
+        self.ledger.head().await
+    }
+    async fn tile(&self, level: u8, index: u64, size: u64) -> Result<Vec<Digest>, LedgerError> {
+        self.ledger.tile(level, index, size).await
+    }
+    async fn links(&self, leaves: Range<u64>) -> Result<Vec<Vec<u8>>, LedgerError> {
+        self.ledger.links(leaves).await
+    }
+    async fn leaf(&self, id: RemediationId, seq: u64) -> Result<u64, LedgerError> {
+        self.ledger.leaf(id, seq).await
+    }
+    async fn keep(&self, checkpoint: &Checkpoint) -> Result<(), LedgerError> {
+        self.ledger.keep(checkpoint).await
+    }
+    async fn checkpoints(&self) -> Result<Vec<Checkpoint>, LedgerError> {
+        self.ledger.checkpoints().await
     }
 }

@@ -1,6 +1,6 @@
 //! A connection to the file, and everything that is read through it.
 
-use std::{collections::BTreeMap, fmt::Write as _, path::PathBuf};
+use std::{collections::BTreeMap, fmt::Write as _, ops::Range, path::PathBuf};
 
 use rusqlite::{Connection, OptionalExtension, Row, ToSql, named_params, params};
 
@@ -9,8 +9,10 @@ use super::{
     schema::{SEQ_BITS, sqlite_error},
 };
 use crate::{
-    Attempts, Break, Cursor, DeadLetter, Digest, Entry, Event, LedgerError, Order, Page, Query,
-    Record, RemediationId, Scope, Status,
+    Attempts, Break, Checkpoint, Cursor, DeadLetter, Digest, Entry, Event, LedgerError, Order,
+    Page, Query, Record, RemediationId, Scope, Slice, Status, Told,
+    chain::Header,
+    merkle::{self, TILE_WIDTH, Tree},
 };
 
 pub(super) struct File {
@@ -57,53 +59,173 @@ impl File {
 
     /// The events of the remediation that is row `n`.
     pub(super) fn entries(&self, id: RemediationId, n: i64) -> Result<Vec<Entry>, LedgerError> {
-        let sql = "SELECT v, at, body, hash, event, position FROM event
-             WHERE position BETWEEN :first AND :last ORDER BY position";
-        let first = n << SEQ_BITS;
-        let range = named_params! {":first": first, ":last": first | ((1 << SEQ_BITS) - 1)};
-        let mut prev = Digest::ZERO;
-        self.rows(sql, range, |row| {
-            let seq = row.get::<_, i64>(5)?.abs_diff(first);
-            let hash = row.get(3)?;
-            let text = row.get_ref(4)?.as_str()?;
-            let event: Event = match serde_json::from_str(text) {
-                Ok(event) if serde_json::to_string(&event).is_ok_and(|again| again == text) => {
-                    event
-                }
-                // Also if it says the same in other bytes: no hash covers those.
-                _ => {
-                    let problem = "was changed";
-                    return Ok(Err(Break { id, seq, problem }));
-                }
-            };
-            let entry = Entry {
-                v: row.get(0)?,
-                id,
-                seq,
-                at: row.get::<_, Millis>(1)?.0,
-                prev: std::mem::replace(&mut prev, hash),
-                body: row.get(2)?,
-                hash,
-                event,
-            };
-            Ok(Ok(entry))
-        })?
-        .into_iter()
-        .collect::<Result<_, Break>>()
-        .map_err(LedgerError::Broken)
+        let mut entries = Vec::new();
+        self.each_event(id, n, |header, event| {
+            let broken = || LedgerError::Broken(header.broken("was changed"));
+            let text = event.ok_or(LedgerError::Expired(id))?;
+            let event: Event = serde_json::from_str(text).map_err(|_| broken())?;
+            // Also if it says the same in other bytes: no hash covers those.
+            if serde_json::to_string(&event).is_ok_and(|again| again != text) {
+                return Err(broken());
+            }
+            entries.push(header.with(event));
+            Ok(())
+        })?;
+        Ok(entries)
     }
 
-    /// Up to `limit` remediations whose rows come after `n`.
-    pub(super) fn after(
+    /// Reads the events of a remediation one by one, with their texts.
+    fn each_event(
         &self,
+        id: RemediationId,
         n: i64,
-        limit: usize,
-    ) -> Result<Vec<(i64, RemediationId)>, LedgerError> {
-        self.rows(
-            "SELECT n, id FROM remediation WHERE n > :n ORDER BY n LIMIT :limit",
-            named_params! {":n": n, ":limit": limit},
+        mut read: impl FnMut(Header, Option<&str>) -> Result<(), LedgerError>,
+    ) -> Result<(), LedgerError> {
+        let sql = "SELECT position, v, at, body, hash, leaf, event FROM event
+             WHERE position BETWEEN ?1 AND ?2 ORDER BY position";
+        let first = n << SEQ_BITS;
+        let fail = |error| self.error(error);
+        let mut statement = self.connection.prepare_cached(sql).map_err(fail)?;
+        let mut rows = statement
+            .query([first, first | ((1 << SEQ_BITS) - 1)])
+            .map_err(fail)?;
+        let mut prev = Digest::ZERO;
+        while let Some(row) = rows.next().map_err(fail)? {
+            let seq = row.get::<_, i64>(0).map_err(fail)?.abs_diff(first);
+            let header = || {
+                Ok(Header {
+                    v: row.get(1)?,
+                    id,
+                    seq,
+                    at: row.get::<_, Millis>(2)?.0,
+                    prev,
+                    body: row.get(3)?,
+                    hash: row.get(4)?,
+                    leaf: row.get(5)?,
+                })
+            };
+            let header: rusqlite::Result<Header> = header();
+            let problem = "cannot be read";
+            let unreadable = |_| LedgerError::Broken(Break { id, seq, problem });
+            let header = header.map_err(unreadable)?;
+            let text = row.get_ref(6).and_then(|text| Ok(text.as_str_or_null()?));
+            read(header, text.map_err(unreadable)?)?;
+            prev = header.hash;
+        }
+        Ok(())
+    }
+
+    /// The remediations that come after row `after`, up to a number of them; their events are those
+    /// among the first `size` of the ledger.
+    pub(super) fn slice(&self, after: u64, size: u64) -> Result<Slice, LedgerError> {
+        let sql = format!("SELECT {RECORD} FROM remediation WHERE n > :n ORDER BY n LIMIT 256");
+        let after = i64::try_from(after).unwrap_or(i64::MAX);
+        self.at_once(|| {
+            let mut slice = Slice::default();
+            for (n, record) in self.rows(&sql, named_params! {":n": after}, row::record)? {
+                let mut told = Told::new(record);
+                self.each_event(told.record.remediation_id, n, |header, event| {
+                    if header.leaf < size {
+                        told.push(&header, event);
+                    }
+                    Ok(())
+                })?;
+                slice.next = Some(n.unsigned_abs());
+                slice.told.push(told);
+            }
+            Ok(slice)
+        })
+    }
+
+    /// Reads the file as it is at one moment.
+    pub(super) fn at_once<T>(
+        &self,
+        read: impl FnOnce() -> Result<T, LedgerError>,
+    ) -> Result<T, LedgerError> {
+        let moment = self.connection.unchecked_transaction();
+        let moment = moment.map_err(|error| self.error(error))?;
+        let result = read();
+        drop(moment);
+        result
+    }
+
+    /// One more than the number of the last event.
+    pub(super) fn events(&self) -> Result<u64, LedgerError> {
+        self.connection
+            .prepare_cached("SELECT coalesce(max(leaf) + 1, 0) FROM event")
+            .and_then(|mut statement| statement.query_row([], |row| row.get(0)))
+            .map_err(|error| self.error(error))
+    }
+
+    /// How many leaves the tree has, by its last tile.
+    pub(super) fn size(&self) -> Result<u64, LedgerError> {
+        let sql = "SELECT id, length(hashes) FROM tile WHERE id < 1 << 56 ORDER BY id DESC LIMIT 1";
+        let last: Option<(u64, u64)> = self
+            .connection
+            .prepare_cached(sql)
+            .and_then(|mut statement| {
+                let read = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
+                statement.query_row([], read).optional()
+            })
+            .map_err(|error| self.error(error))?;
+        Ok(last.map_or(0, |(index, bytes)| index * TILE_WIDTH as u64 + bytes / 32))
+    }
+
+    /// The tree.
+    pub(super) fn tree(&self) -> Result<Tree, LedgerError> {
+        let size = self.size()?;
+        let tree = Tree::load(size, |level, index| self.tile(level, index, size))?;
+        tree.ok_or(LedgerError::Tree(size))
+    }
+
+    /// A tile of the tree of `size` leaves, as far as it is there.
+    pub(super) fn tile(
+        &self,
+        level: u8,
+        index: u64,
+        size: u64,
+    ) -> Result<Vec<Digest>, LedgerError> {
+        let id = row::tile_id(level, index);
+        let bytes: Option<Vec<u8>> = self
+            .connection
+            .prepare_cached("SELECT hashes FROM tile WHERE id = ?1")
+            .and_then(|mut statement| statement.query_row([id], |row| row.get(0)).optional())
+            .map_err(|error| self.error(error))?;
+        let mut hashes = merkle::from_bytes(&bytes.unwrap_or_default()).unwrap_or_default();
+        hashes.truncate(merkle::tile_width(level, index, size));
+        Ok(hashes)
+    }
+
+    /// What the hashes of these leaves are taken over.
+    pub(super) fn links(&self, leaves: Range<u64>) -> Result<Vec<Vec<u8>>, LedgerError> {
+        row::links(&self.connection, leaves).map_err(|error| self.error(error))
+    }
+
+    /// The number among all events of event `seq` of a remediation.
+    pub(super) fn leaf(&self, id: RemediationId, seq: u64) -> Result<u64, LedgerError> {
+        let position = self.number(id)? << SEQ_BITS | i64::try_from(seq).unwrap_or(i64::MAX);
+        self.connection
+            .prepare_cached("SELECT leaf FROM event WHERE position = ?1")
+            .and_then(|mut statement| statement.query_row([position], |row| row.get(0)).optional())
+            .map_err(|error| self.error(error))?
+            .filter(|_| seq >> SEQ_BITS == 0)
+            .ok_or(LedgerError::NoEvent { id, seq })
+    }
+
+    /// The checkpoints that were kept, by size. One that cannot be read is not left out: it is an error.
+    pub(super) fn checkpoints(&self) -> Result<Vec<Checkpoint>, LedgerError> {
+        let notes: Vec<(u64, String)> = self.rows(
+            "SELECT size, note FROM checkpoint ORDER BY size",
+            &[],
             |row| Ok((row.get(0)?, row.get(1)?)),
-        )
+        )?;
+        let read = |(size, note): (u64, String)| {
+            let checkpoint: Option<Checkpoint> = note.parse().ok();
+            checkpoint
+                .filter(|checkpoint| checkpoint.size == size)
+                .ok_or(LedgerError::BadCheckpoint(size))
+        };
+        notes.into_iter().map(read).collect()
     }
 
     pub(super) fn query(&self, query: &Query) -> Result<Page, LedgerError> {

@@ -12,7 +12,8 @@ mod writer;
 
 use std::{
     collections::BTreeMap,
-    io::{self, Write},
+    io,
+    ops::Range,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError, mpsc},
     thread::JoinHandle,
@@ -21,7 +22,7 @@ use std::{
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use rusqlite::Connection;
+use rusqlite::{Connection, backup::Backup};
 use stanch_types::AccountId;
 use tokio::sync::Semaphore;
 
@@ -32,9 +33,9 @@ use self::{
     writer::{Job, Sealed, Writer},
 };
 use crate::{
-    Admission, Attempts, DeadLetter, Digest, Entry, Event, Head, IdempotencyKey, Lease, Ledger,
-    LedgerError, Letter, Lock, Page, Query, Received, Record, RemediationId, Status, StoreFault,
-    chain::to_millisecond,
+    Admission, Attempts, Checkpoint, DeadLetter, Digest, Entry, Event, Head, IdempotencyKey, Lease,
+    Ledger, LedgerError, Letter, Lock, Page, Query, Received, Record, RemediationId, Slice, Status,
+    StoreFault, TreeHead, chain::to_millisecond,
 };
 
 /// Reads at the same time; also the most connections that are kept for them.
@@ -116,6 +117,33 @@ impl SqliteLedger {
             jobs: None,
             writer: None,
         })
+    }
+
+    /// Copies the ledger as it is at this moment to a new file, while it goes on.
+    ///
+    /// # Errors
+    /// It cannot be read, or the copy is there already or cannot be written.
+    pub async fn back_up(&self, to: impl Into<PathBuf>) -> Result<(), LedgerError> {
+        let to = to.into();
+        self.read(move |file| {
+            let draft = to.with_extension("new");
+            if to.exists() {
+                let error = io::Error::from(io::ErrorKind::AlreadyExists);
+                return Err(schema::store_error(&to, StoreFault::CannotOpen, error));
+            }
+            schema::create(&draft)?;
+            let mut copy = schema::connect(&draft, Mode::Write)?;
+            let copied = Backup::new(&file.connection, &mut copy)
+                .and_then(|backup| backup.run_to_completion(1_024, Duration::ZERO, None));
+            copied.map_err(|error| schema::sqlite_error(&draft, error))?;
+            // One file, without a log beside it.
+            let closed = copy.execute_batch("PRAGMA journal_mode = DELETE");
+            closed.map_err(|error| schema::sqlite_error(&draft, error))?;
+            drop(copy);
+            std::fs::rename(&draft, &to)
+                .map_err(|error| schema::store_error(&to, StoreFault::CannotOpen, error))
+        })
+        .await
     }
 
     /// The file.
@@ -334,29 +362,56 @@ impl Ledger for SqliteLedger {
             .await
     }
 
-    async fn export(&self, to: &mut (dyn Write + Send)) -> Result<u64, LedgerError> {
-        let (mut last, mut lines) = (0, 0);
-        loop {
-            let chunk = self
-                .read(move |file| {
-                    let mut text = Vec::new();
-                    let (mut reached, mut lines) = (None, 0);
-                    for (n, id) in file.after(last, 256)? {
-                        for entry in file.entries(id, n)? {
-                            entry.write_line(&mut text)?;
-                            lines += 1;
-                        }
-                        reached = Some(n);
-                    }
-                    Ok(reached.map(|n| (n, lines, text)))
+    async fn expire(
+        &self,
+        id: RemediationId,
+        by: &str,
+        reason: &str,
+        at: Timestamp,
+    ) -> Result<Head, LedgerError> {
+        let (by, reason) = (by.to_owned(), reason.to_owned());
+        let last = Sealed::new(Event::Expired { by, reason })?;
+        let at = to_millisecond(at);
+        self.write(move |writer| writer.expire(id, last, at)).await
+    }
+
+    async fn slice(&self, after: u64, size: u64) -> Result<Slice, LedgerError> {
+        self.read(move |file| file.slice(after, size)).await
+    }
+
+    async fn head(&self) -> Result<TreeHead, LedgerError> {
+        self.read(|file| {
+            file.at_once(|| {
+                let tree = file.tree()?;
+                Ok(TreeHead {
+                    size: tree.size(),
+                    root: tree.root(),
+                    events: file.events()?,
                 })
-                .await?;
-            let Some((reached, count, text)) = chunk else {
-                return Ok(lines);
-            };
-            to.write_all(&text).map_err(LedgerError::write)?;
-            (last, lines) = (reached, lines + count);
-        }
+            })
+        })
+        .await
+    }
+
+    async fn tile(&self, level: u8, index: u64, size: u64) -> Result<Vec<Digest>, LedgerError> {
+        self.read(move |file| file.tile(level, index, size)).await
+    }
+
+    async fn links(&self, leaves: Range<u64>) -> Result<Vec<Vec<u8>>, LedgerError> {
+        self.read(move |file| file.links(leaves)).await
+    }
+
+    async fn leaf(&self, id: RemediationId, seq: u64) -> Result<u64, LedgerError> {
+        self.read(move |file| file.leaf(id, seq)).await
+    }
+
+    async fn keep(&self, checkpoint: &Checkpoint) -> Result<(), LedgerError> {
+        let checkpoint = checkpoint.clone();
+        self.write(move |writer| writer.keep(&checkpoint)).await
+    }
+
+    async fn checkpoints(&self) -> Result<Vec<Checkpoint>, LedgerError> {
+        self.read(File::checkpoints).await
     }
 }
 

@@ -1,18 +1,23 @@
 //! Rows and what they mean.
 
+use std::ops::Range;
+
 use jiff::Timestamp;
 use rusqlite::{
-    Row, ToSql,
+    Connection, Row, ToSql, params,
     types::{FromSql, FromSqlError, FromSqlResult, ToSqlOutput, Type, ValueRef},
 };
 use uuid::Uuid;
 
-use crate::{DeadLetter, Digest, ExecutionStatus, Letter, Record, RemediationId, Route, Status};
+use crate::{
+    DeadLetter, Digest, ExecutionStatus, Letter, Record, RemediationId, Route, Status,
+    chain::Header, merkle::Tree,
+};
 
 /// The columns of `remediation` in the order that [`record`] reads them.
 pub(super) const RECORD: &str = "n, id, at, account, region, finding_id, control, severity, title, \
     resource_id, resource_type, remediation, route, requester, status, executor_arn, error, \
-    duration_ms, notified, undone, execution_status, started_at, updated_at, events";
+    duration_ms, notified, undone, execution_status, started_at, updated_at, events, expired";
 
 /// A row of [`RECORD`], with its number.
 pub(super) fn record(row: &Row<'_>) -> rusqlite::Result<(i64, Record)> {
@@ -40,6 +45,7 @@ pub(super) fn record(row: &Row<'_>) -> rusqlite::Result<(i64, Record)> {
         started_at: row.get::<_, Option<Millis>>(21)?.map(|at| at.0),
         updated_at: row.get::<_, Millis>(22)?.0,
         events: row.get(23)?,
+        expired: row.get(24)?,
     };
     Ok((row.get(0)?, record))
 }
@@ -58,6 +64,51 @@ pub(super) fn dead_letter(row: &Row<'_>) -> rusqlite::Result<DeadLetter> {
             body: row.get(5)?,
         },
     })
+}
+
+/// What the hashes of these leaves are taken over.
+pub(super) fn links(connection: &Connection, leaves: Range<u64>) -> rusqlite::Result<Vec<Vec<u8>>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT r.id, e.position & 1048575, e.v, e.at, e.body, e.hash, e.leaf,
+             (SELECT p.hash FROM event p
+              WHERE p.position = e.position - 1 AND e.position & 1048575 > 0)
+         FROM event e JOIN remediation r ON r.n = e.position >> 20
+         WHERE e.leaf >= ?1 AND e.leaf < ?2 ORDER BY e.leaf",
+    )?;
+    let link = |row: &Row<'_>| {
+        let header = Header {
+            id: row.get(0)?,
+            seq: row.get(1)?,
+            v: row.get(2)?,
+            at: row.get::<_, Millis>(3)?.0,
+            body: row.get(4)?,
+            hash: row.get(5)?,
+            leaf: row.get(6)?,
+            prev: row.get::<_, Option<Digest>>(7)?.unwrap_or(Digest::ZERO),
+        };
+        Ok(header.link())
+    };
+    statement
+        .query_map([leaves.start, leaves.end], link)?
+        .collect()
+}
+
+/// Writes the tiles that have changed.
+pub(super) fn put_tiles(connection: &Connection, tree: &mut Tree) -> rusqlite::Result<()> {
+    let mut statement = connection.prepare_cached(
+        "INSERT INTO tile (id, hashes) VALUES (?1, ?2)
+         ON CONFLICT (id) DO UPDATE SET hashes = ?2",
+    )?;
+    for tile in tree.take_changed() {
+        let id = tile_id(tile.level, tile.index);
+        statement.execute(params![id, tile.to_bytes()])?;
+    }
+    Ok(())
+}
+
+/// The key of a tile's row.
+pub(super) fn tile_id(level: u8, index: u64) -> i64 {
+    i64::from(level) << 56 | index.cast_signed()
 }
 
 /// A time as the milliseconds since 1970.

@@ -4,7 +4,11 @@ use std::{io, path::Path, sync::Arc, time::Duration};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior, config::DbConfig, ffi};
 
-use crate::{LedgerError, StoreFault};
+use super::row;
+use crate::{
+    LedgerError, StoreFault,
+    merkle::{Tree, leaf_hash},
+};
 
 /// Marks the file as a ledger of ours: "StLg".
 const APPLICATION_ID: i32 = 0x5374_4c67;
@@ -13,7 +17,11 @@ const APPLICATION_ID: i32 = 0x5374_4c67;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The n-th script brings a file from version n to n + 1. Scripts are never changed, only added.
-const MIGRATIONS: [&str; 2] = [include_str!("1.sql"), include_str!("2.sql")];
+const MIGRATIONS: [&str; 3] = [
+    include_str!("1.sql"),
+    include_str!("2.sql"),
+    include_str!("3.sql"),
+];
 
 /// Events of one remediation stand together in the order of their number:
 /// `position = remediation << SEQ_BITS | seq`.
@@ -98,7 +106,23 @@ pub(super) fn migrate(path: &Path, connection: &mut Connection) -> Result<(), Le
             .pragma_update(None, "application_id", APPLICATION_ID)
             .map_err(fail)?;
     }
+    if matches!(version, 1 | 2) {
+        plant(&transaction).map_err(fail)?;
+    }
     transaction.commit().map_err(fail)
+}
+
+/// Makes the tree over events that were appended before there was one.
+fn plant(connection: &Connection) -> rusqlite::Result<()> {
+    let mut tree = Tree::default();
+    loop {
+        let start = tree.size();
+        let links = row::links(connection, start..start + 4_096)?;
+        if links.is_empty() {
+            return row::put_tiles(connection, &mut tree);
+        }
+        links.iter().for_each(|link| tree.push(leaf_hash(link)));
+    }
 }
 
 /// The version of the file; 0 if it is empty.

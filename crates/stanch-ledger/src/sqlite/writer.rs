@@ -10,10 +10,14 @@ use jiff::Timestamp;
 use rusqlite::{OptionalExtension, named_params, params};
 use tokio::sync::oneshot;
 
-use super::{file::File, row::Millis, schema::SEQ_BITS};
+use super::{
+    file::File,
+    row::{self, Millis},
+    schema::SEQ_BITS,
+};
 use crate::{
-    Admission, Digest, Entry, Event, Head, Lease, LedgerError, Letter, Lock, Received, Record,
-    RemediationId, State,
+    Admission, Checkpoint, Digest, Event, Head, Lease, LedgerError, Letter, Lock, Received, Record,
+    RemediationId, State, canonical::Canonical, chain::Header, merkle::Tree,
 };
 
 /// The most pieces of work in one transaction.
@@ -54,7 +58,9 @@ pub(super) struct Writer {
     live: HashMap<RemediationId, Live>,
     /// Those whose rows are behind their events; all of them are in `live`.
     dirty: HashSet<RemediationId>,
-    /// SQLite's count of other connections' commits, when `live` was valid.
+    /// The tree, as far as this transaction has come; `None` when it has to be read.
+    tree: Option<Tree>,
+    /// SQLite's count of other connections' commits, when `live` and `tree` were valid.
     data_version: i64,
 }
 
@@ -76,9 +82,11 @@ pub(super) struct Sealed {
 
 impl Sealed {
     pub(super) fn new(event: Event) -> Result<Self, LedgerError> {
+        let json = serde_json::to_string(&event).map_err(LedgerError::encode)?;
+        let mut canonical = Canonical::default();
         Ok(Self {
-            body: Digest::of(&event).map_err(LedgerError::encode)?,
-            json: serde_json::to_string(&event).map_err(LedgerError::encode)?,
+            body: canonical.digest(&json).map_err(LedgerError::encode)?,
+            json,
             event,
         })
     }
@@ -94,6 +102,7 @@ impl Writer {
             file,
             live: HashMap::new(),
             dirty: HashSet::new(),
+            tree: None,
             data_version: 0,
         }
     }
@@ -120,6 +129,7 @@ impl Writer {
         }
         let outcome = outcome
             .and_then(|()| self.write_rows())
+            .and_then(|()| self.write_tree())
             .and_then(|()| self.execute("COMMIT"));
         if outcome.is_err() {
             self.forget();
@@ -149,12 +159,20 @@ impl Writer {
             self.forget();
             self.data_version = version;
         }
+        if self.tree.is_none() {
+            let tree = self.file.tree()?;
+            if self.file.events()? != tree.size() {
+                return Err(LedgerError::Tree(tree.size()));
+            }
+            self.tree = Some(tree);
+        }
         Ok(())
     }
 
     fn forget(&mut self) {
         self.live.clear();
         self.dirty.clear();
+        self.tree = None;
     }
 
     fn execute(&self, sql: &str) -> Result<(), LedgerError> {
@@ -228,6 +246,9 @@ impl Writer {
                 .apply(&sealed.event, at)
                 .map_err(|source| LedgerError::Illegal { id, source })?;
         }
+        if (found + events.len() as u64) >> SEQ_BITS != 0 {
+            return Err(LedgerError::TooLong(id));
+        }
         let mut count = found;
         for sealed in events {
             head = self.insert(id, n, count, at, head, sealed)?;
@@ -246,6 +267,43 @@ impl Writer {
             events: count,
             hash: head,
         })
+    }
+
+    pub(super) fn expire(
+        &mut self,
+        id: RemediationId,
+        last: Sealed,
+        at: Timestamp,
+    ) -> Result<Head, LedgerError> {
+        let expected = match self.live.get(&id) {
+            Some(live) => live.events,
+            None => self.load(id)?.events,
+        };
+        let head = self.append(id, expected, vec![last], at)?;
+        let Some(Live { n, mut state, .. }) = self.live.remove(&id) else {
+            return Err(LedgerError::NotFound(id));
+        };
+        state.forget();
+        let record = Record::project(id, &state, head.events, at);
+        let connection = &self.file.connection;
+        let remove = || {
+            // What was there is overwritten, not only given free.
+            connection.execute_batch("PRAGMA secure_delete = ON")?;
+            let first = n << SEQ_BITS;
+            connection.execute(
+                "UPDATE event SET event = NULL WHERE position >= ?1 AND position < ?2",
+                [first, first + expected.cast_signed()],
+            )?;
+            connection.execute(
+                "UPDATE remediation SET expired = 1, finding_id = '', title = '', resource_id = '',
+                     requester = '' WHERE n = ?1",
+                [n],
+            )?;
+            self.update_row(n, &record)?;
+            connection.execute_batch("PRAGMA secure_delete = OFF")
+        };
+        remove().map_err(|error| self.file.error(error))?;
+        Ok(head)
     }
 
     /// A remediation's state from its stored events.
@@ -268,7 +326,7 @@ impl Writer {
 
     /// Writes an event behind the one with hash `prev`; gives back its own.
     fn insert(
-        &self,
+        &mut self,
         id: RemediationId,
         n: i64,
         seq: u64,
@@ -276,22 +334,43 @@ impl Writer {
         prev: Digest,
         sealed: Sealed,
     ) -> Result<Digest, LedgerError> {
-        let Sealed { event, body, json } = sealed;
-        if seq >> SEQ_BITS != 0 {
-            return Err(LedgerError::TooLong(id));
-        }
-        let entry = Entry::seal(id, seq, at, prev, body, event);
+        let Sealed { body, json, .. } = sealed;
+        let tree = self.tree.get_or_insert_default();
+        let (header, leaf) = Header::seal(id, seq, at, prev, body, tree.size());
         self.file
             .connection
             .prepare_cached(
-                "INSERT INTO event (position, v, at, body, hash, event)
-                 VALUES (?1 << 20 | ?2, ?3, ?4, ?5, ?6, ?7)",
+                "INSERT INTO event (position, v, at, body, hash, leaf, event)
+                 VALUES (?1 << 20 | ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
             )
             .and_then(|mut statement| {
-                statement.execute(params![n, seq, entry.v, Millis(at), body, entry.hash, json])
+                let Header { v, hash, leaf, .. } = header;
+                statement.execute(params![n, seq, v, Millis(at), body, hash, leaf, json])
             })
             .map_err(|error| self.file.error(error))?;
-        Ok(entry.hash)
+        tree.push(leaf);
+        Ok(header.hash)
+    }
+
+    /// Writes what this transaction has added to the tree.
+    fn write_tree(&mut self) -> Result<(), LedgerError> {
+        let Some(tree) = &mut self.tree else {
+            return Ok(());
+        };
+        row::put_tiles(&self.file.connection, tree).map_err(|error| self.file.error(error))
+    }
+
+    pub(super) fn keep(&self, checkpoint: &Checkpoint) -> Result<(), LedgerError> {
+        self.file
+            .connection
+            .prepare_cached(
+                "INSERT INTO checkpoint (size, note) VALUES (?1, ?2) ON CONFLICT (size) DO NOTHING",
+            )
+            .and_then(|mut statement| {
+                statement.execute(params![checkpoint.size, checkpoint.as_note()])
+            })
+            .map(drop)
+            .map_err(|error| self.file.error(error))
     }
 
     /// Writes the row of a new remediation; `false` if there is one already.

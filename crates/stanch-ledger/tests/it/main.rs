@@ -1,15 +1,23 @@
 //! What the ledgers promise, asked of each of them.
 
 #[cfg(test)]
+mod attacks;
+#[cfg(test)]
 mod chain;
 #[cfg(test)]
 mod crash;
 #[cfg(test)]
 mod directives;
 #[cfg(test)]
+mod formats;
+#[cfg(test)]
+mod sealed;
+#[cfg(test)]
 mod sqlite;
 #[cfg(test)]
 mod transitions;
+#[cfg(test)]
+mod tree;
 #[cfg(test)]
 mod twins;
 

@@ -6,6 +6,7 @@ use rusqlite::Connection;
 use stanch_ledger::{
     Admission, Ledger, LedgerError, Query, SqliteLedger, Status, StoreFault,
     testing::{NOON, conformance, key, noon_and, received, success},
+    verify_ledger,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -274,8 +275,12 @@ async fn a_damaged_file_is_an_error() {
 }
 
 async fn look_at_everything(path: &Path) -> Result<(), LedgerError> {
-    let ledger = SqliteLedger::open(path)?;
-    ledger.export(&mut std::io::sink()).await?;
+    let ledger = Arc::new(SqliteLedger::open(path)?);
+    let report = verify_ledger(ledger.clone(), None, None).await?;
+    if let Some(fault) = report.faults.first() {
+        assert!(!fault.to_string().is_empty());
+        return Err(LedgerError::Tree(40));
+    }
     let rows = ledger.query(&Query::all()).await?.records;
     if rows.len() != 40 {
         return Err(LedgerError::NotFound(key(0).remediation_id()));
@@ -312,4 +317,73 @@ async fn another_process_that_does_not_let_go() {
     other.execute_batch("ROLLBACK").unwrap();
     let new = ledger.admit(key(1), received(1), NOON).await.unwrap();
     assert!(matches!(new, Admission::New(_)));
+}
+
+/// A file of the first version has no tree: it gets one over the events that are there.
+#[tokio::test]
+async fn an_old_file_gets_its_tree() {
+    let folder = tempfile::tempdir().unwrap();
+    let new = folder.path().join("new.db");
+    filled(&new, 70).await;
+    let old = folder.path().join("old.db");
+    let connection = Connection::open(&old).unwrap();
+    connection
+        .execute_batch(include_str!("../../src/sqlite/1.sql"))
+        .unwrap();
+    let columns: String = connection
+        .query_row(
+            "SELECT group_concat(name) FROM pragma_table_info('remediation')",
+            [],
+            |row| row.get(0),
+        )
+        .unwrap();
+    connection
+        .execute_batch(&format!(
+            "PRAGMA application_id = 1400130663; PRAGMA user_version = 1;
+             ATTACH '{}' AS new;
+             INSERT INTO remediation SELECT {columns} FROM new.remediation;
+             INSERT INTO event SELECT position, v, at, body, hash, event FROM new.event;",
+            new.display()
+        ))
+        .unwrap();
+    drop(connection);
+    let (old, new) = [old, new]
+        .map(|path| Arc::new(SqliteLedger::open(path).unwrap()))
+        .into();
+    let head = old.head().await.unwrap();
+    assert_eq!(head, new.head().await.unwrap());
+    assert_eq!(head.size, 70 + 35 * 7);
+    old.admit(key(99), received(99), NOON).await.unwrap();
+    let report = verify_ledger(old, None, None).await.unwrap();
+    assert!(report.holds(), "{:?}", report.faults);
+    assert_eq!(report.events, head.size + 1);
+}
+
+/// A copy is made while the ledger goes on, and is a ledger.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backup_is_the_ledger_at_one_moment() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ledger.db");
+    filled(&path, 20).await;
+    let ledger = Arc::new(SqliteLedger::open(&path).unwrap());
+    let busy = Arc::clone(&ledger);
+    let work = tokio::spawn(async move {
+        for n in 20..120 {
+            busy.admit(key(n), received(n), noon_and(n)).await.unwrap();
+        }
+    });
+    let copy = folder.path().join("backup.db");
+    ledger.back_up(&copy).await.unwrap();
+    work.await.unwrap();
+    assert!(
+        ledger.back_up(&copy).await.is_err(),
+        "it is never overwritten"
+    );
+    assert!(!folder.path().join("backup.db-wal").exists());
+    let backup = Arc::new(SqliteLedger::open_read_only(&copy).unwrap());
+    let head = backup.head().await.unwrap();
+    assert!((20 + 70..=120 + 70).contains(&head.size), "{head:?}");
+    assert_eq!(ledger.root(head.size).await.unwrap(), head.root);
+    let report = verify_ledger(backup, None, None).await.unwrap();
+    assert!(report.holds(), "{:?}", report.faults);
 }

@@ -2,8 +2,8 @@
 
 use proptest::prelude::*;
 use stanch_ledger::{
-    Event, Ledger, LedgerError, MemoryLedger, Order, Query, SqliteLedger, Status,
-    testing::{key, noon_and, received},
+    Event, Ledger, LedgerError, MemoryLedger, Order, Query, SqliteLedger, Status, export,
+    testing::{key, noon_and, received, signer},
 };
 
 use crate::transitions::any_event;
@@ -104,8 +104,8 @@ proptest! {
                 }
             }
             let (mut one, mut other) = (Vec::new(), Vec::new());
-            memory.export(&mut one).await.unwrap();
-            sqlite.export(&mut other).await.unwrap();
+            export(&memory, &signer(), &mut one).await.unwrap();
+            export(&sqlite, &signer(), &mut other).await.unwrap();
             assert_eq!(String::from_utf8(one), String::from_utf8(other));
         });
     }

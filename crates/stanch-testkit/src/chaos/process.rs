@@ -4,7 +4,7 @@
 use std::{
     collections::BTreeMap,
     future::pending,
-    io::Write,
+    ops::Range,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -16,9 +16,9 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use serde_json::Value;
 use stanch_ledger::{
-    Admission, Attempts, DeadLetter, Digest, Directives, Entry, Event, Given, Head, IdempotencyKey,
-    Lease, Ledger, LedgerError, Letter, Lock, MemoryLedger, Page, Query, Received, Record,
-    RemediationId, Status, StoreFault,
+    Admission, Attempts, Checkpoint, DeadLetter, Digest, Directives, Entry, Event, Given, Head,
+    IdempotencyKey, Lease, Ledger, LedgerError, Letter, Lock, MemoryLedger, Page, Query, Received,
+    Record, RemediationId, Slice, Status, StoreFault, TreeHead,
 };
 use stanch_types::{
     AccountId, Api, Call, CallError, CallErrorKind, Clock, Region, Reply, Scope, Sessions,
@@ -239,8 +239,36 @@ impl Ledger for Process {
     async fn remove_dead_letter(&self, id: Digest) -> Result<bool, LedgerError> {
         self.shared.ledger.remove_dead_letter(id).await
     }
-    async fn export(&self, to: &mut (dyn Write + Send)) -> Result<u64, LedgerError> {
-        self.shared.ledger.export(to).await
+    async fn expire(
+        &self,
+        id: RemediationId,
+        by: &str,
+        reason: &str,
+        at: Timestamp,
+    ) -> Result<Head, LedgerError> {
+        self.writing(self.shared.ledger.expire(id, by, reason, at))
+            .await
+    }
+    async fn slice(&self, after: u64, size: u64) -> Result<Slice, LedgerError> {
+        self.shared.ledger.slice(after, size).await
+    }
+    async fn head(&self) -> Result<TreeHead, LedgerError> {
+        self.shared.ledger.head().await
+    }
+    async fn tile(&self, level: u8, index: u64, size: u64) -> Result<Vec<Digest>, LedgerError> {
+        self.shared.ledger.tile(level, index, size).await
+    }
+    async fn links(&self, leaves: Range<u64>) -> Result<Vec<Vec<u8>>, LedgerError> {
+        self.shared.ledger.links(leaves).await
+    }
+    async fn leaf(&self, id: RemediationId, seq: u64) -> Result<u64, LedgerError> {
+        self.shared.ledger.leaf(id, seq).await
+    }
+    async fn keep(&self, checkpoint: &Checkpoint) -> Result<(), LedgerError> {
+        self.writing(self.shared.ledger.keep(checkpoint)).await
+    }
+    async fn checkpoints(&self) -> Result<Vec<Checkpoint>, LedgerError> {
+        self.shared.ledger.checkpoints().await
     }
 }
 

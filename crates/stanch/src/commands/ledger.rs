@@ -1,20 +1,21 @@
 //! `stanch ledger`.
 
-use std::{
-    fs::File,
-    io::{self, BufWriter, Write as _},
-};
+use std::{fs::File, io, path::Path};
 
 use jiff::{Span, SpanRelativeTo, Timestamp, civil, tz::TimeZone};
 use serde_json::json;
 use stanch_ledger::{
-    Cursor, Event, Means, Query, Record, RemediationId, Scope, Status, verify_export,
+    Checkpoint, Cursor, Directives as _, Event, Fault, Format, Given, Ledger as _, Means,
+    NotACheckpoint, NotAKey, Problem, ProofError, Proved, Query, Record, RemediationId, Report,
+    Scope, Selection, Signer as _, Status, Trust, VerifierKey, prove_consistency, prove_inclusion,
+    verify_export, verify_ledger, verify_proof,
 };
 
 use crate::{
-    cli::Ledger,
+    cli::{Ledger, LedgerFormat, Prove},
+    commands::archive,
     output::{Color, Exit, Failure, Table, clean, print, print_json, say},
-    wire::Wire,
+    wire::{Wire, open_witness},
 };
 
 /// Runs the subcommand.
@@ -52,68 +53,228 @@ pub async fn run(wire: &Wire, command: Ledger) -> Result<Exit, Failure> {
             list(wire, &query).await
         }
         Ledger::Show { id } => show(wire, id).await,
-        Ledger::Export { out } => {
-            let ledger = wire.ledger_to_read()?;
-            let count = match &out {
-                Some(path) => {
-                    let mut file = BufWriter::new(File::create(path).map_err(|error| {
-                        Failure::usage(format!("cannot write `{}`: {error}", path.display()))
-                    })?);
-                    let count = ledger.export(&mut file).await?;
-                    file.flush()?;
-                    count
-                }
-                None => ledger.export(&mut BufWriter::new(io::stdout())).await?,
+        Ledger::Export {
+            out,
+            format,
+            account,
+            since,
+            until,
+        } => {
+            let now = wire.clock.now();
+            let when = |text: Option<String>| text.map(|text| moment(&text, now)).transpose();
+            let selection = Selection {
+                since: when(since)?,
+                until: when(until)?,
+                account,
             };
-            say(format_args!("{count} events"));
+            let format = match format {
+                LedgerFormat::Jsonl => Format::JsonLines,
+                LedgerFormat::Csv => Format::Csv,
+                LedgerFormat::Parquet => Format::Parquet,
+                LedgerFormat::Ocsf => Format::Ocsf,
+            };
+            archive::write_out(wire, out.as_deref(), format, &selection).await
+        }
+        Ledger::Backup { file } => archive::back_up(wire, &file).await,
+        Ledger::Restore { file, accept_loss } => archive::restore(wire, &file, accept_loss).await,
+        Ledger::Expire {
+            id,
+            reason,
+            dry_run,
+            person,
+        } => archive::expire(wire, id, reason, person.name, dry_run).await,
+        Ledger::Verify { id: Some(id), .. } => {
+            wire.ledger_to_read()?.verify(id).await?;
+            if wire.json {
+                print_json(&json!({ "verified": true }))?;
+            } else {
+                print("the chain holds")?;
+            }
             Ok(Exit::Done)
         }
         Ledger::Verify {
-            export: Some(path), ..
+            export,
+            key,
+            witness,
+            ..
         } => {
-            let file = File::open(&path).map_err(|error| {
-                Failure::usage(format!("cannot read `{}`: {error}", path.display()))
+            let key = key.map(|key| public_key(&key)).transpose()?;
+            let witness = witness.map(|folder| open_witness(&folder)).transpose()?;
+            let report = match export {
+                Some(path) => {
+                    let file = File::open(&path).map_err(|error| {
+                        Failure::usage(format!("cannot read `{}`: {error}", path.display()))
+                    })?;
+                    let trust = Trust {
+                        key: key.as_ref(),
+                        witness: witness.as_ref(),
+                    };
+                    verify_export(io::BufReader::new(file), trust)?
+                }
+                None => {
+                    let ledger = wire.file_to_read()?;
+                    let orders = ledger.directives().await?;
+                    let key = key.map_or_else(|| wire.verifier(), |key| Ok(Some(key)))?;
+                    let witness = witness.map_or_else(|| wire.witness(), |copy| Ok(Some(copy)))?;
+                    let mut report = verify_ledger(ledger, key, witness).await?;
+                    report
+                        .faults
+                        .extend(Given::broken(&orders).map(|order| Fault {
+                            problem: Problem::Order(order),
+                            ..Fault::default()
+                        }));
+                    report
+                }
+            };
+            verified(wire, &report)
+        }
+        Ledger::Checkpoint => {
+            wire.existing_ledger()?;
+            wire.ledger()?;
+            let checkpoint = wire.sign().await?;
+            print(
+                checkpoint
+                    .as_ref()
+                    .map_or("", Checkpoint::as_note)
+                    .trim_end(),
+            )?;
+            Ok(Exit::Done)
+        }
+        Ledger::Key => {
+            print(wire.signer()?.key())?;
+            Ok(Exit::Done)
+        }
+        Ledger::Prove(prove) => {
+            wire.existing_ledger()?;
+            let ledger = wire.ledger()?;
+            let checkpoint = ledger.checkpoint(&wire.signer()?).await?;
+            let proof = match prove {
+                Prove::Inclusion { id, event } => {
+                    let last = ledger.record(id).await?.events.saturating_sub(1);
+                    let event = event.unwrap_or(last);
+                    prove_inclusion(&*ledger, &checkpoint, id, event).await?
+                }
+                Prove::Consistency { since } => {
+                    let since = kept(&since)?;
+                    prove_consistency(&*ledger, since.size, &checkpoint).await?
+                }
+            };
+            print(proof.trim_end())?;
+            Ok(Exit::Done)
+        }
+        Ledger::VerifyProof { proof, key, since } => {
+            let key = key.map(|key| public_key(&key)).transpose()?;
+            let since = since.map(|path| kept(&path)).transpose()?;
+            let (_, text) = super::read_event(&proof)?;
+            let text = String::from_utf8_lossy(&text);
+            let proved = verify_proof(&text, key.as_ref(), since.as_ref()).map_err(|error| {
+                Failure::of(&error).maybe_hint(match error {
+                    ProofError::Old(_) => Some("name its file with `--since`"),
+                    _ => None,
+                })
             })?;
-            let exported =
-                verify_export(io::BufReader::new(file)).map_err(|error| Failure::of(&error))?;
-            verified(
-                wire,
-                &format!(
-                    "{} remediations and {} events hold",
-                    exported.remediations, exported.events
-                ),
-            )
-        }
-        Ledger::Verify { id: Some(id), .. } => {
-            wire.ledger_to_read()?.verify(id).await?;
-            verified(wire, "the chain holds")
-        }
-        Ledger::Verify { .. } => {
-            let ledger = wire.ledger_to_read()?;
-            let mut query = Query::all().limit(Query::MAX_LIMIT);
-            let mut count = 0_u64;
-            loop {
-                let page = ledger.query(&query).await?;
-                for record in &page.records {
-                    ledger.verify(record.remediation_id).await?;
-                    count += 1;
-                }
-                match page.next {
-                    Some(cursor) => query.cursor = Some(cursor),
-                    None => return verified(wire, &format!("{count} remediations hold")),
-                }
-            }
+            proof_holds(wire, &proved, key.is_some())
         }
     }
 }
 
-fn verified(wire: &Wire, text: &str) -> Result<Exit, Failure> {
+/// A checkpoint that somebody kept in a file.
+fn kept(path: &Path) -> Result<Checkpoint, Failure> {
+    let (name, text) = super::read_event(path)?;
+    let text = String::from_utf8_lossy(&text);
+    text.parse().map_err(|error: NotACheckpoint| {
+        Failure::usage(format!("cannot use `{name}`: {error}"))
+            .hint("`stanch ledger checkpoint` prints one")
+    })
+}
+
+/// A public key, given as it is or by the name of a file.
+fn public_key(text: &str) -> Result<VerifierKey, Failure> {
+    let read = std::fs::read_to_string(text);
+    let key = read.as_deref().unwrap_or(text).parse();
+    key.map_err(|error: NotAKey| {
+        Failure::usage(format!("cannot use the key `{text}`: {error}"))
+            .hint("`stanch ledger key` prints the ledger's")
+    })
+}
+
+fn proof_holds(wire: &Wire, proved: &Proved, signed: bool) -> Result<Exit, Failure> {
+    let by = if signed {
+        "signed by"
+    } else {
+        "said to be signed by"
+    };
+    let (shown, text) = match proved {
+        Proved::Inclusion {
+            event,
+            index,
+            checkpoint: Checkpoint { size, origin, .. },
+        } => (
+            json!({ "verified": true, "signed": signed, "event": event, "index": index, "size": size, "origin": origin }),
+            format!("event {index} of the {size} of the ledger, {by} `{origin}`:\n{event}"),
+        ),
+        Proved::Consistency {
+            old,
+            checkpoint: Checkpoint { size, origin, .. },
+        } => (
+            json!({ "verified": true, "signed": signed, "old": old, "size": size, "origin": origin }),
+            format!(
+                "the ledger of {size} events, {by} `{origin}`, begins with the {old} that it had"
+            ),
+        ),
+    };
     if wire.json {
-        print_json(&json!({ "verified": true, "detail": text }))?;
+        print_json(&shown)?;
     } else {
         print(text)?;
     }
+    if !signed {
+        say("the signature was not checked: give the ledger's public key with `--key`");
+    }
     Ok(Exit::Done)
+}
+
+fn verified(wire: &Wire, report: &Report) -> Result<Exit, Failure> {
+    let Report {
+        remediations,
+        events,
+        expired,
+        covered,
+        ..
+    } = report;
+    if wire.json {
+        print_json(&json!({ "verified": report.holds(), "report": report }))?;
+    } else {
+        for fault in &report.faults {
+            print(fault)?;
+        }
+        if report.more > 0 {
+            print(format_args!("and {} more", report.more))?;
+        }
+        if report.holds() && report.selection {
+            print(format_args!(
+                "{remediations} remediations and {events} events hold; they are a selection: what was left out cannot be seen"
+            ))?;
+        } else if report.holds() {
+            let expired = match expired {
+                0 => String::new(),
+                expired => format!(", {expired} of them expired"),
+            };
+            let by = if report.signed {
+                "signed"
+            } else {
+                "not checked for its signature"
+            };
+            print(format_args!(
+                "{remediations} remediations and {events} events hold{expired}; the checkpoint of {covered} events is {by}"
+            ))?;
+        }
+    }
+    if report.holds() {
+        return Ok(Exit::Done);
+    }
+    Err(Failure::failed("the ledger does not hold")
+        .hint("keep it as evidence and restore it from a backup: `stanch ledger restore`"))
 }
 
 fn status_named(text: &str) -> Result<Status, Failure> {
@@ -185,7 +346,8 @@ async fn show(wire: &Wire, id: RemediationId) -> Result<Exit, Failure> {
     let record = ledger.record(id).await?;
     let entries = ledger.entries(id).await?;
     if wire.json {
-        print_json(&json!({ "Record": record, "Events": entries }))?;
+        let shown = json!({ "Record": record, "Events": entries });
+        print_json(&stanch_ledger::masked(shown))?;
         return Ok(Exit::Done);
     }
     let color = Color::out();
@@ -266,6 +428,7 @@ fn detail(event: &Event) -> String {
         Event::UndoPlanned(undo) => format!("{} ({})", undo.reason, undo.requester),
         Event::Undone { .. } => String::new(),
         Event::UndoFailed { error, .. } => error.clone(),
+        Event::Expired { by, reason } => format!("{reason} ({by})"),
         Event::Finished {
             status,
             error,

@@ -2,6 +2,7 @@
 
 mod api;
 mod approvals;
+pub mod archive;
 mod catalog;
 mod config;
 mod control;
@@ -49,7 +50,7 @@ pub fn run(Cli { global, command }: Cli) -> Result<Exit, Failure> {
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        match command {
+        let exit = match command {
             Command::Plan(finding) => fix::plan(&wire, finding).await,
             Command::Remediate {
                 finding,
@@ -91,6 +92,11 @@ pub fn run(Cli { global, command }: Cli) -> Result<Exit, Failure> {
             Command::Gameday(options) => gameday::run(&wire, options).await,
             Command::Config(command) => config::run(&wire, &command),
             Command::Serve(_) | Command::Completions { .. } => Ok(Exit::Done),
+        };
+        // Also after a failure: what was recorded until then is witnessed.
+        match (exit, wire.sign().await) {
+            (Ok(_), Err(failure)) => Err(failure),
+            (exit, _) => exit,
         }
     })
 }

@@ -17,6 +17,7 @@ use tokio::{sync::watch, task::JoinSet};
 
 use crate::{
     cli,
+    commands::archive,
     config::{Config, Origin, Override},
     log,
     notify::LogLine,
@@ -187,7 +188,11 @@ pub async fn serve(wire: &Wire) -> Result<Exit, Failure> {
         ));
     }
 
-    signals.next().await;
+    let signing = sign_regularly(wire, intake.clone());
+    tokio::select! {
+        () = signals.next() => {}
+        () = signing => {}
+    }
     tracing::info!("stopping: what is in hand is finished");
     // Sources first: an event that is being taken is still acknowledged.
     let _ = sender.send(true);
@@ -197,6 +202,7 @@ pub async fn serve(wire: &Wire) -> Result<Exit, Failure> {
         () = wire.clock.sleep(GRACE) => sources.abort_all(),
     }
     workers.await.map_err(|error| Failure::of(&error))?;
+    wire.sign().await?;
     tracing::info!("stopped");
     Ok(Exit::Done)
 }
@@ -233,6 +239,39 @@ impl Signals {
     async fn next(&mut self) {
         // There is nothing else to wait for if this fails.
         let _ = tokio::signal::ctrl_c().await;
+    }
+}
+
+/// How often is looked for what has been kept long enough.
+const EXPIRE_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Signs the ledger as it grows, for its witness, and lets old contents expire.
+async fn sign_regularly(wire: &Wire, intake: Intake) {
+    let every = wire.resolved.config.audit.checkpoint_every;
+    let mut next = wire.clock.now();
+    loop {
+        if wire.clock.now() >= next {
+            next = next.saturating_add(EXPIRE_EVERY).unwrap_or(next);
+            match archive::expire_old(wire, false).await {
+                Ok(expired) if expired.is_empty() => {}
+                Ok(expired) => tracing::info!(
+                    count = expired.len(),
+                    "contents of old remediations removed"
+                ),
+                Err(failure) => {
+                    tracing::error!(error = failure.message, "cannot remove old contents")
+                }
+            }
+        }
+        if let Err(failure) = wire.sign().await {
+            tracing::error!(
+                error = failure.message,
+                "the ledger cannot be signed or witnessed"
+            );
+        }
+        if !intake.stop.pause(&*intake.clock, every).await {
+            return;
+        }
     }
 }
 

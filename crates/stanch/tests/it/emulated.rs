@@ -188,7 +188,7 @@ fn a_finding_is_fixed_once_and_put_back() {
         .here
         .run(&["ledger", "verify"])
         .exits(0)
-        .says("2 remediations hold");
+        .says("2 remediations and ");
     world
         .here
         .run(&["ledger", "verify", "--export", "export.jsonl"])

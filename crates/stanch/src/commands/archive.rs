@@ -1,0 +1,237 @@
+//! `stanch ledger export`, `backup`, `restore` and `expire`: the ledger over the years.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    io::{self, BufWriter, Write},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use serde_json::json;
+use stanch_ledger::{
+    Format, Ledger, Order, Problem, Query, RemediationId, Selection, SqliteLedger, export,
+    export_selection, verify_ledger,
+};
+
+use crate::{
+    output::{Exit, Failure, print, print_json, say},
+    wire::Wire,
+};
+
+/// Writes the ledger, or a part of it, in a format.
+pub async fn write_out(
+    wire: &Wire,
+    out: Option<&Path>,
+    format: Format,
+    selection: &Selection,
+) -> Result<Exit, Failure> {
+    wire.existing_ledger()?;
+    let mut to: Box<dyn Write + Send> = match out {
+        Some(path) => Box::new(BufWriter::new(File::create(path).map_err(|error| {
+            Failure::usage(format!("cannot write `{}`: {error}", path.display()))
+        })?)),
+        None => Box::new(BufWriter::new(io::stdout())),
+    };
+    if format == Format::JsonLines && selection.is_all() {
+        let count = export(&*wire.ledger()?, &wire.signer()?, &mut *to).await?;
+        to.flush()?;
+        say(format_args!("{count} events"));
+    } else {
+        let ledger = wire.ledger_to_read()?;
+        let count = export_selection(&*ledger, selection, format, &mut *to).await?;
+        to.flush()?;
+        say(format_args!("{count} remediations"));
+    }
+    Ok(Exit::Done)
+}
+
+/// Copies the ledger as it is now, signed, while it goes on.
+pub async fn back_up(wire: &Wire, to: &Path) -> Result<Exit, Failure> {
+    wire.existing_ledger()?;
+    wire.ledger()?;
+    let size = match wire.sign().await? {
+        Some(checkpoint) => checkpoint.size,
+        None => 0,
+    };
+    SqliteLedger::open_read_only(&wire.resolved.config.ledger)?
+        .back_up(to)
+        .await?;
+    say(format_args!(
+        "`{}` has the first {size} events",
+        to.display()
+    ));
+    Ok(Exit::Done)
+}
+
+/// Puts a backup in the ledger's place, after it was checked; what was there is kept beside it.
+pub async fn restore(wire: &Wire, backup: &Path, accept_loss: bool) -> Result<Exit, Failure> {
+    if !backup.exists() {
+        let message = format!("there is no backup `{}`", backup.display());
+        return Err(Failure::usage(message).hint("`stanch ledger backup` makes one"));
+    }
+    let copy: Arc<dyn Ledger> = Arc::new(SqliteLedger::open_read_only(backup)?);
+    let witness = wire.witness()?;
+    let size = copy.head().await?.size;
+    let report = verify_ledger(Arc::clone(&copy), wire.verifier()?, witness.clone()).await?;
+    let cut_off = |problem: &Problem| matches!(problem, Problem::CutOff { .. });
+    let mut lost = 0;
+    for fault in &report.faults {
+        if let Problem::CutOff { witnessed, size } = fault.problem {
+            lost = witnessed - size;
+        } else {
+            print(fault)?;
+        }
+    }
+    if report.faults.iter().any(|fault| !cut_off(&fault.problem)) {
+        return Err(
+            Failure::failed("the backup does not hold, and is not restored")
+                .hint("take an older one"),
+        );
+    }
+    if lost > 0 {
+        say(format_args!(
+            "the backup has {size} events; the witness has seen {lost} more, which it lacks:"
+        ));
+        let missing = witness.iter().flat_map(|witness| witness.events(size));
+        let mut by_remediation: BTreeMap<RemediationId, Vec<u64>> = BTreeMap::new();
+        for (id, seq) in missing {
+            by_remediation.entry(id).or_default().push(seq);
+        }
+        for (id, seqs) in by_remediation {
+            let seqs: Vec<String> = seqs.iter().map(u64::to_string).collect();
+            print(format_args!("{id}: events {}", seqs.join(", ")))?;
+        }
+        if !accept_loss {
+            return Err(Failure::failed(format!("{lost} events would be lost"))
+                .hint("find a newer backup, or say `--accept-loss`: the witness's copy is then kept under another name"));
+        }
+    }
+    drop(copy);
+    let ledger = &wire.resolved.config.ledger;
+    let stamp = wire.clock.now().strftime("%Y%m%dT%H%M%SZ").to_string();
+    let aside = |path: &Path| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(format!(".before-{stamp}"));
+        PathBuf::from(name)
+    };
+    // The new file first, so that there is always one or the other.
+    let draft = ledger.with_extension("restored");
+    fs::copy(backup, &draft)?;
+    for end in ["", "-wal", "-shm"] {
+        let mut path = ledger.clone().into_os_string();
+        path.push(end);
+        let path = PathBuf::from(path);
+        if path.exists() {
+            fs::rename(&path, aside(&path))?;
+        }
+    }
+    fs::rename(&draft, ledger)?;
+    if let Some(witness) = witness.filter(|_| lost > 0) {
+        fs::rename(witness.folder(), aside(witness.folder()))?;
+    }
+    print(format_args!(
+        "restored {size} events from `{}`",
+        backup.display()
+    ))?;
+    Ok(Exit::Done)
+}
+
+/// The years that contents are kept, by class of remediation.
+fn kept_for(wire: &Wire) -> Result<impl Fn(&str) -> Duration, Failure> {
+    let days = wire.resolved.config.audit.retention_days;
+    let catalog = wire.unproved_catalog()?;
+    Ok(move |remediation: &str| {
+        use stanch_catalog::Class::{Destructive, Guarded, Safe};
+        let class = catalog.get(remediation).map(|one| one.safety.class);
+        let days = match class {
+            Some(Safe) => days.safe,
+            Some(Guarded) => days.guarded,
+            // Also what the catalog has no more.
+            Some(Destructive) | None => days.destructive,
+        };
+        Duration::from_secs(u64::from(days) * 86_400)
+    })
+}
+
+/// Removes the contents of what is older than its class is kept, or only names it; gives back how many
+/// remediations.
+pub async fn expire_old(wire: &Wire, dry_run: bool) -> Result<Vec<RemediationId>, Failure> {
+    let ledger: Arc<dyn Ledger> = match dry_run {
+        true => wire.ledger_to_read()?,
+        false => wire.ledger()?,
+    };
+    let now = wire.clock.now();
+    let kept_for = kept_for(wire)?;
+    let mut query = Query::all().limit(Query::MAX_LIMIT);
+    query.order = Order::Oldest;
+    let mut expired = Vec::new();
+    loop {
+        let page = ledger.query(&query).await?;
+        for record in &page.records {
+            let kept = kept_for(&record.remediation_action);
+            let due = now
+                .checked_sub(kept)
+                .is_ok_and(|cutoff: Timestamp| record.updated_at < cutoff);
+            if !due || record.expired || !record.status.is_final() {
+                continue;
+            }
+            let days = kept.as_secs() / 86_400;
+            if !dry_run {
+                let reason = format!("older than {days} days");
+                let id = record.remediation_id;
+                ledger.expire(id, "retention", &reason, now).await?;
+            }
+            expired.push(record.remediation_id);
+        }
+        match page.next {
+            Some(cursor) => query.cursor = Some(cursor),
+            None => return Ok(expired),
+        }
+    }
+}
+
+/// `stanch ledger expire`.
+pub async fn expire(
+    wire: &Wire,
+    id: Option<RemediationId>,
+    reason: Option<String>,
+    person: Option<String>,
+    dry_run: bool,
+) -> Result<Exit, Failure> {
+    wire.existing_ledger()?;
+    let expired = match (id, reason) {
+        (Some(id), Some(reason)) => {
+            if !dry_run {
+                let by = wire.person(person)?;
+                let now = wire.clock.now();
+                wire.ledger()?.expire(id, &by, &reason, now).await?;
+            }
+            vec![id]
+        }
+        (Some(_), None) => {
+            return Err(Failure::usage("nothing says why the contents are removed")
+                .hint("say it with `--reason`: the ledger keeps it"));
+        }
+        (None, _) => expire_old(wire, dry_run).await?,
+    };
+    if wire.json {
+        print_json(&json!({ "expired": expired, "dryRun": dry_run }))?;
+        return Ok(Exit::Done);
+    }
+    for id in &expired {
+        print(id)?;
+    }
+    let what = if dry_run {
+        "would be removed"
+    } else {
+        "were removed; their hashes stay"
+    };
+    say(format_args!(
+        "the contents of {} remediations {what}",
+        expired.len()
+    ));
+    Ok(Exit::Done)
+}
