@@ -25,9 +25,9 @@ use serde_json::Value;
 use stanch_types::AccountId;
 
 use crate::{
-    Admission, Attempts, Checkpoint, DeadLetter, Digest, Entry, Event, Head, IdempotencyKey, Lease,
-    Ledger, LedgerError, Letter, Lock, Page, Query, Received, Record, RemediationId, Slice, Status,
-    TreeHead,
+    Admission, ApprovalRequest, Attempts, Change, Checkpoint, DeadLetter, Digest, Entry, Event,
+    Head, IdempotencyKey, Lease, Ledger, LedgerError, Letter, Lock, Page, Query, Received, Record,
+    RemediationId, Slice, Status, TreeHead,
 };
 
 /// What begins a sealed value.
@@ -195,6 +195,16 @@ fn contents(event: &mut Event) -> Vec<&mut Value> {
         Event::Verified(verified) => vec![&mut verified.observed],
         Event::UndoPlanned(undo) => vec![&mut undo.plan],
         Event::Undone { observed } | Event::UndoFailed { observed, .. } => vec![observed],
+        Event::ApprovalRequested(request) => {
+            let ApprovalRequest {
+                cutover, changed, ..
+            } = &mut **request;
+            let changes = changed.iter_mut().flat_map(|changed| &mut changed.changes);
+            let values =
+                changes.flat_map(|Change { was, is, .. }| was.iter_mut().chain(is.iter_mut()));
+            let observed = cutover.iter_mut().map(|cutover| &mut cutover.observed);
+            observed.chain(values).collect()
+        }
         _ => Vec::new(),
     }
 }
@@ -258,29 +268,39 @@ impl SealedLedger {
             Value::Array(items) => items
                 .iter_mut()
                 .try_for_each(|item| self.seal(id, services, item)),
-            Value::Object(members) => members.iter_mut().try_for_each(|(name, value)| {
-                let by_model = || {
-                    services
-                        .iter()
-                        .any(|service| self.sensitive.is_secret(service, name))
-                };
-                let is_empty = match value {
-                    Value::Null | Value::Bool(_) => true,
-                    Value::String(text) => text.is_empty(),
-                    Value::Array(items) => items.is_empty(),
-                    Value::Object(members) => members.is_empty(),
-                    Value::Number(_) => false,
-                };
-                if !is_empty && (value.is_string() && is_named_as_secret(name) || by_model()) {
-                    // Rather not stored than stored in the clear.
-                    let sealed = self.vault.seal(id, value);
-                    *value = Value::String(sealed.ok_or(LedgerError::NotSealed)?);
-                    return Ok(());
-                }
-                self.seal(id, services, value)
-            }),
+            Value::Object(members) => members
+                .iter_mut()
+                .try_for_each(|(name, value)| self.seal_member(id, services, name, value)),
             _ => Ok(()),
         }
+    }
+
+    /// Seals the value of the member `name`, or what is secret in it.
+    fn seal_member(
+        &self,
+        id: RemediationId,
+        services: &BTreeSet<String>,
+        name: &str,
+        value: &mut Value,
+    ) -> Result<(), LedgerError> {
+        let by_model = || {
+            let mut services = services.iter();
+            services.any(|service| self.sensitive.is_secret(service, name))
+        };
+        let is_empty = match value {
+            Value::Null | Value::Bool(_) => true,
+            Value::String(text) => text.is_empty() || text.starts_with(SEALED),
+            Value::Array(items) => items.is_empty(),
+            Value::Object(members) => members.is_empty(),
+            Value::Number(_) => false,
+        };
+        if !is_empty && (value.is_string() && is_named_as_secret(name) || by_model()) {
+            // Rather not stored than stored in the clear.
+            let sealed = self.vault.seal(id, value);
+            *value = Value::String(sealed.ok_or(LedgerError::NotSealed)?);
+            return Ok(());
+        }
+        self.seal(id, services, value)
     }
 
     fn seal_event(
@@ -289,6 +309,19 @@ impl SealedLedger {
         services: &BTreeSet<String>,
         event: &mut Event,
     ) -> Result<(), LedgerError> {
+        if let Event::ApprovalRequested(request) = event {
+            let changes = request
+                .changed
+                .iter_mut()
+                .flat_map(|changed| &mut changed.changes);
+            for Change { at, was, is } in changes {
+                // What stands within a secret is one.
+                for name in at.split('/') {
+                    let mut values = was.iter_mut().chain(is.iter_mut());
+                    values.try_for_each(|value| self.seal_member(id, services, name, value))?;
+                }
+            }
+        }
         contents(event)
             .into_iter()
             .try_for_each(|value| self.seal(id, services, value))

@@ -846,7 +846,7 @@ impl<'a> Leaves<'a> {
         compare(tile, leaves, self.against, &mut self.faults);
         let hashes: Vec<Digest> = leaves.iter().map(|leaf| leaf.hash).collect();
         self.roots.insert(tile, root(&hashes));
-        let edge = |mark: &Mark| mark.size / WIDTH == tile && mark.size % WIDTH != 0;
+        let edge = |mark: &Mark| mark.size / WIDTH == tile && !mark.size.is_multiple_of(WIDTH);
         if !self.against.marks.iter().any(edge) {
             self.tiles.remove(&tile);
         }

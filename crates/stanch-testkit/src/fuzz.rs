@@ -132,7 +132,10 @@ impl Target {
             Self::Remediations => drop(stanch_catalog::check(&text(), models()?)),
             Self::Functions => return function(input),
             Self::Responses => respond(input)?,
-            Self::Ledger => drop(stanch_ledger::verify_export(input, stanch_ledger::Trust::default())),
+            Self::Ledger => drop(stanch_ledger::verify_export(
+                input,
+                stanch_ledger::Trust::default(),
+            )),
         }
         Ok(())
     }

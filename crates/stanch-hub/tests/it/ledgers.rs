@@ -11,8 +11,8 @@ use std::{
 use async_trait::async_trait;
 use jiff::Timestamp;
 use stanch_ledger::{
-    Admission, Attempts, Checkpoint, DeadLetter, Digest, Entry, Event, Head, IdempotencyKey, Lease, Ledger,
-    LedgerError, Letter, Lock, Page, Query, Received, Record, RemediationId, Slice, Status,
+    Admission, Attempts, Checkpoint, DeadLetter, Digest, Entry, Event, Head, IdempotencyKey, Lease,
+    Ledger, LedgerError, Letter, Lock, Page, Query, Received, Record, RemediationId, Slice, Status,
     StoreFault, TreeHead,
 };
 use stanch_types::AccountId;
@@ -156,31 +156,24 @@ impl Ledger for Dying {
     ) -> Result<Head, LedgerError> {
         self.ledger.expire(id, by, reason, at).await
     }
-
     async fn slice(&self, after: u64, size: u64) -> Result<Slice, LedgerError> {
         self.ledger.slice(after, size).await
     }
-
     async fn head(&self) -> Result<TreeHead, LedgerError> {
         self.ledger.head().await
     }
-
     async fn tile(&self, level: u8, index: u64, size: u64) -> Result<Vec<Digest>, LedgerError> {
         self.ledger.tile(level, index, size).await
     }
-
     async fn links(&self, leaves: Range<u64>) -> Result<Vec<Vec<u8>>, LedgerError> {
         self.ledger.links(leaves).await
     }
-
     async fn leaf(&self, id: RemediationId, seq: u64) -> Result<u64, LedgerError> {
         self.ledger.leaf(id, seq).await
     }
-
     async fn keep(&self, checkpoint: &Checkpoint) -> Result<(), LedgerError> {
         self.ledger.keep(checkpoint).await
     }
-
     async fn checkpoints(&self) -> Result<Vec<Checkpoint>, LedgerError> {
         self.ledger.checkpoints().await
     }

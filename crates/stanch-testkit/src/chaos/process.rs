@@ -2,9 +2,9 @@
 //! process that died gets no answer any more.
 
 use std::{
-    ops::Range,
     collections::BTreeMap,
     future::pending,
+    ops::Range,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -16,9 +16,9 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use serde_json::Value;
 use stanch_ledger::{
-    Admission, Attempts, Checkpoint, DeadLetter, Digest, Directives, Entry, Event, Given, Head, IdempotencyKey,
-    Lease, Ledger, LedgerError, Letter, Lock, MemoryLedger, Page, Query, Received, Record,
-    RemediationId, Slice, Status, StoreFault, TreeHead,
+    Admission, Attempts, Checkpoint, DeadLetter, Digest, Directives, Entry, Event, Given, Head,
+    IdempotencyKey, Lease, Ledger, LedgerError, Letter, Lock, MemoryLedger, Page, Query, Received,
+    Record, RemediationId, Slice, Status, StoreFault, TreeHead,
 };
 use stanch_types::{
     AccountId, Api, Call, CallError, CallErrorKind, Clock, Region, Reply, Scope, Sessions,
@@ -246,33 +246,27 @@ impl Ledger for Process {
         reason: &str,
         at: Timestamp,
     ) -> Result<Head, LedgerError> {
-        self.shared.ledger.expire(id, by, reason, at).await
+        self.writing(self.shared.ledger.expire(id, by, reason, at))
+            .await
     }
-
     async fn slice(&self, after: u64, size: u64) -> Result<Slice, LedgerError> {
         self.shared.ledger.slice(after, size).await
     }
-
     async fn head(&self) -> Result<TreeHead, LedgerError> {
         self.shared.ledger.head().await
     }
-
     async fn tile(&self, level: u8, index: u64, size: u64) -> Result<Vec<Digest>, LedgerError> {
         self.shared.ledger.tile(level, index, size).await
     }
-
     async fn links(&self, leaves: Range<u64>) -> Result<Vec<Vec<u8>>, LedgerError> {
         self.shared.ledger.links(leaves).await
     }
-
     async fn leaf(&self, id: RemediationId, seq: u64) -> Result<u64, LedgerError> {
         self.shared.ledger.leaf(id, seq).await
     }
-
     async fn keep(&self, checkpoint: &Checkpoint) -> Result<(), LedgerError> {
-        self.shared.ledger.keep(checkpoint).await
+        self.writing(self.shared.ledger.keep(checkpoint)).await
     }
-
     async fn checkpoints(&self) -> Result<Vec<Checkpoint>, LedgerError> {
         self.shared.ledger.checkpoints().await
     }

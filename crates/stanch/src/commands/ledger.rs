@@ -5,10 +5,10 @@ use std::{fs::File, io, path::Path};
 use jiff::{Span, SpanRelativeTo, Timestamp, civil, tz::TimeZone};
 use serde_json::json;
 use stanch_ledger::{
-    Checkpoint, Cursor, Directives as _, Event, Fault, Format, Given, Ledger as _, Means, NotACheckpoint,
-    NotAKey, Problem, ProofError, Proved, Query, Record, RemediationId, Report, Scope, Selection,
-    Signer as _, Status, Trust, VerifierKey, prove_consistency, prove_inclusion, verify_export,
-    verify_ledger, verify_proof,
+    Checkpoint, Cursor, Directives as _, Event, Fault, Format, Given, Ledger as _, Means,
+    NotACheckpoint, NotAKey, Problem, ProofError, Proved, Query, Record, RemediationId, Report,
+    Scope, Selection, Signer as _, Status, Trust, VerifierKey, prove_consistency, prove_inclusion,
+    verify_export, verify_ledger, verify_proof,
 };
 
 use crate::{

@@ -12,6 +12,7 @@ mod command;
 mod configured;
 mod emulated;
 mod kill;
+mod ledger;
 mod linked;
 mod ledger;
 mod offline;
