@@ -477,10 +477,7 @@ fn drift(state: &State, before: &Plan, plan: &Plan) -> Option<Drift> {
         _ => verified,
     };
     // Stopped half-way nothing was read yet: what is there is compared when it is taken up.
-    if state.paused.is_some()
-        || known == Some(&plan.state)
-        || plan.state == before.state && state.status != Status::Undone
-    {
+    if state.paused.is_some() || known == Some(&plan.state) {
         return None;
     }
     Some(Drift {

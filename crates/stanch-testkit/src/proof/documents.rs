@@ -43,7 +43,7 @@ impl Member {
         let member = Arc::new(self);
         ports.functions = Arc::clone(&member) as Arc<dyn Functions>;
         ports.scripts = member;
-        ports.signals = Arc::new(SaysYes);
+        ports.signals = Arc::new(SaysYes(Arc::clone(&ports.clock)));
         let mut parameters = parameters.clone();
         if document.parameters.contains_key("Approvers") {
             parameters.insert("Approvers".to_owned(), json!([SOMEBODY]));
@@ -92,13 +92,13 @@ impl Member {
 /// Whoever is asked in the documents' approvals.
 const SOMEBODY: &str = "somebody";
 
-struct SaysYes;
+struct SaysYes(Arc<dyn Clock>);
 
 #[async_trait]
 impl Signals for SaysYes {
     async fn next(&self, _: &str) -> Signal {
         // Those who only watch for a cancellation ask again and again.
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        self.0.sleep(Duration::from_secs(1)).await;
         Signal::Approve {
             by: SOMEBODY.to_owned(),
             comment: String::new(),

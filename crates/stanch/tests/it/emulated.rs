@@ -287,7 +287,7 @@ fn what_somebody_else_changed_is_not_undone_unless_forced() {
         .here
         .run(&["rollback", id, "--force"])
         .exits(4)
-        .says("needs an approval")
+        .says("`--force` overwrites that")
         .says(&format!("stanch approve {id}"));
     assert_eq!(world.blocks(), Some(true), "nothing yet");
     world
