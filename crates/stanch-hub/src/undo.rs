@@ -286,6 +286,8 @@ pub(crate) fn asked_by(received: &Received, requester: &str) -> Received {
     Received {
         route: Route::Manual,
         requester: requester.to_owned(),
+        // The second factor was another person's, or of another day.
+        mfa: false,
         ..received.clone()
     }
 }
