@@ -130,7 +130,10 @@ pub fn bench(options: &Options) -> Outcome {
         ),
         (
             "… of the file verified",
-            format!("{}/s", of(&ledger, "events_of_the_file_verified_per_second")),
+            format!(
+                "{}/s",
+                of(&ledger, "events_of_the_file_verified_per_second")
+            ),
             "≥ 200,000/s",
         ),
         (

@@ -691,7 +691,7 @@ async fn grows_a_tree(ledger: &dyn Ledger) {
         for entry in ledger.entries(id).await.unwrap() {
             assert_eq!(entry.leaf, leaves.len() as u64);
             assert_eq!(ledger.leaf(id, entry.seq).await.unwrap(), entry.leaf);
-            let json = json!({"v": 1, "id": id, "seq": entry.seq, "prev": entry.prev,
+            let json = json!({"v": Entry::VERSION, "id": id, "seq": entry.seq, "prev": entry.prev,
                 "at": entry.at.as_millisecond(), "body": entry.body});
             let link = serde_json_canonicalizer::to_vec(&json).unwrap();
             assert_eq!(

@@ -6,7 +6,7 @@ use std::{fmt::Write as _, path::Path, sync::Arc};
 use rusqlite::{Connection, params};
 use serde_json::{Value, json};
 use stanch_ledger::{
-    Checkpoint, Digest, Event, KeyFile, Ledger, RemediationId, Report, Signer as _, SqliteLedger,
+    Checkpoint, Digest, Entry, Event, KeyFile, Ledger, RemediationId, Report, Signer as _, SqliteLedger,
     Status, Trust, Witness, export,
     merkle::{self, Tree},
     testing::{finished, key, noon_and, received, signer, success},
@@ -285,7 +285,7 @@ impl Forger {
             )
             .unwrap();
         let id = id_of(position >> 20);
-        let link = json!({"v": 1, "id": id, "seq": seq, "at": at, "prev": prev, "body": body});
+        let link = json!({"v": Entry::VERSION, "id": id, "seq": seq, "at": at, "prev": prev, "body": body});
         serde_json_canonicalizer::to_vec(&link).unwrap()
     }
 

@@ -227,10 +227,10 @@ fn forged() -> Vec<Entry> {
     let entries = (0..).zip(events).map(|(seq, event)| {
         let body = Digest::of(&event).unwrap();
         let at = NOON.as_millisecond();
-        let link = json!({"v": 1, "id": id, "seq": seq, "at": at, "prev": prev, "body": body});
+        let link = json!({"v": Entry::VERSION, "id": id, "seq": seq, "at": at, "prev": prev, "body": body});
         let hash = Digest::of(&link).unwrap();
         let entry = Entry {
-            v: 1,
+            v: Entry::VERSION,
             id,
             seq,
             at: NOON,

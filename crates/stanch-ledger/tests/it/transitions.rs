@@ -432,6 +432,9 @@ fn undo_asked() -> Vec<Event> {
         verdict: Verdict::NeedsApproval,
         reasons: vec!["somebody else has changed it".to_owned()],
         by: "guard".to_owned(),
+        rules: String::new(),
+        policies: Vec::new(),
+        urgent: false,
     });
     let Event::ApprovalRequested(mut asked) =
         asked_for(vec![need("security", 1, &["carol"])], None)

@@ -13,9 +13,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 use stanch_catalog::{Catalog, Example, Plan, PolicyError, Remediation};
 use stanch_guard::{Automatic, Guard};
-use stanch_hub::{
-    Account, Approvals, Hub, Ports, Preview, RequestError, Settings, Source, Taken,
-};
+use stanch_hub::{Account, Approvals, Hub, Ports, Preview, RequestError, Settings, Source, Taken};
 use stanch_ledger::{Directives, Ledger, LedgerError, MemoryLedger, RemediationId, State, Status};
 use stanch_models::Models;
 use stanch_runbook::Ids;

@@ -14,6 +14,5 @@ mod emulated;
 mod kill;
 mod ledger;
 mod linked;
-mod ledger;
 mod offline;
 mod served;
