@@ -162,7 +162,7 @@ mod tests {
 title: Probe
 description: Why.
 resource: AwsEc2SecurityGroup
-controls: {config: probed}
+controls: {config: [restricted-ssh]}
 safety: {class: guarded, impact: None., undo: none, because: It cannot.}
 parameters:
   Group: {from: resource.name}
@@ -182,7 +182,7 @@ apply:
 examples:
   - title: One
     given: []
-    finding: {control: "config:probed", resource: sg-1}
+    finding: {control: "config:restricted-ssh", resource: sg-1}
 "#;
 
     fn probe() -> Probe {

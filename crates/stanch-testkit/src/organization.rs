@@ -130,7 +130,9 @@ impl Organization {
         let guarded: Vec<String> = guarded.iter().map(|name| quoted(name)).collect();
         let mut config = format!(
             "ledger = {}\nlogs = {}\n\n[aws]\nendpoint_url = {}\nmember_role = {}\n\n\
-             [automatic]\nguarded = [{}]\n\n[serve]\ninbox = {}\ninbox_every = \"200ms\"\n",
+             [automatic]\nguarded = [{}]\n\n\
+             # Whoever plants a hundred findings at once wants them dealt with.\n\
+             [guard]\nbacklog = 100000\n\n[serve]\ninbox = {}\ninbox_every = \"200ms\"\n",
             file("stanch.db"),
             file("logs"),
             quoted(&self.endpoint),

@@ -305,8 +305,8 @@ fn one_remediation_needs_little() {
     assert_eq!(
         actions.into_iter().collect::<Vec<_>>(),
         [
-            "\"s3:GetBucketPublicAccessBlock\"",
-            "\"s3:PutBucketPublicAccessBlock\""
+            "\"s3:PutBucketPublicAccessBlock\"",
+            "[\"s3:GetBucketPolicyStatus\",\"s3:GetBucketPublicAccessBlock\",\"s3:GetBucketWebsite\"]"
         ]
     );
     let files = one.render(&MODELS).unwrap();

@@ -164,7 +164,7 @@ fn an_explanation_says_what_would_change_the_answer() {
         asked,
         [
             ("automatically", false),
-            ("onRequest", true),
+            ("onRequest", false),
             ("afterApproval", true)
         ]
     );

@@ -193,7 +193,7 @@ const PEERS: &[Peer] = &[
         expected: "is refused",
         play: || {
             let guard = with(
-                "permit (principal, action, resource);\nforbid (principal, action, resource) when { context.hour * 9223372036854775807 > 1 && false == true };",
+                "permit (principal, action, resource);\nforbid (principal, action, resource) when { (context.hour + 2) * 9223372036854775807 > 1 };",
                 |_| (),
             );
             word(&finding(BLOCK).judged(&guard))

@@ -335,7 +335,7 @@ impl Forger {
         let text = serde_json::to_string(event).unwrap();
         let body = Digest::of(event).unwrap();
         let sql = "INSERT INTO event (position, v, at, body, hash, leaf, event)
-            SELECT ?1, 1, max(at), ?2, zeroblob(32), max(leaf) + 1, ?3 FROM event";
+            SELECT ?1, 2, max(at), ?2, zeroblob(32), max(leaf) + 1, ?3 FROM event";
         let values = params![position, body.as_bytes(), text];
         self.connection.execute(sql, values).unwrap();
         self.link(row, 8, 8);

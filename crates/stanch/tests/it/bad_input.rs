@@ -213,5 +213,5 @@ fn an_aws_that_does_not_answer_is_a_failure_with_a_record() {
     assert_eq!(records["records"][0]["Status"], "Failed", "{records}");
     here.run(&["ledger", "verify"])
         .exits(0)
-        .says("1 remediations hold");
+        .says("1 remediations and 3 events hold");
 }

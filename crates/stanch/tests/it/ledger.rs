@@ -174,7 +174,7 @@ fn a_ledger_that_was_put_back_is_an_alarm() {
     record(&here, 7, 9);
     here.run(&["ledger", "checkpoint"])
         .exits(1)
-        .says("does not extend the witness's checkpoint of 12 events");
+        .says("does not extend its checkpoint of 12 events");
 }
 
 #[test]
