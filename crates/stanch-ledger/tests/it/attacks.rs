@@ -6,8 +6,8 @@ use std::{fmt::Write as _, path::Path, sync::Arc};
 use rusqlite::{Connection, params};
 use serde_json::{Value, json};
 use stanch_ledger::{
-    Checkpoint, Digest, Entry, Event, KeyFile, Ledger, RemediationId, Report, Signer as _, SqliteLedger,
-    Status, Trust, Witness, export,
+    Checkpoint, Digest, Entry, Event, KeyFile, Ledger, RemediationId, Report, Signer as _,
+    SqliteLedger, Status, Trust, Witness, export,
     merkle::{self, Tree},
     testing::{finished, key, noon_and, received, signer, success},
     verify_export, verify_ledger,

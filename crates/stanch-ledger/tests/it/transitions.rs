@@ -623,7 +623,9 @@ fn invariants(state: &State) {
         Status::Success => assert!(state.verified.as_ref().unwrap().compliant),
         Status::NothingToDo => assert!(state.plan.as_ref().unwrap().compliant && ran.is_none()),
         Status::Refused | Status::Skipped => assert!(ran.is_none()),
-        Status::Undone | Status::UndoFailed => assert!(state.undo.is_some() && ran.is_some()),
+        Status::Undone => assert!(state.undo.is_some() && ran.is_some()),
+        // Another undo may have been planned since, and voided.
+        Status::UndoFailed => assert!(ran.is_some()),
         _ => {}
     }
 }
