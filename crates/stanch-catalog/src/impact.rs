@@ -182,7 +182,7 @@ apply:
 examples:
   - title: One
     given: []
-    finding: {control: "config:restricted-ssh", resource: sg-1}
+    finding: {control: restricted-ssh, resource: sg-1}
 "#;
 
     fn probe() -> Probe {
