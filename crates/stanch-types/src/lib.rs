@@ -14,6 +14,7 @@ mod ids;
 pub mod json;
 mod resource;
 mod secret;
+mod wildcard;
 
 pub use api::{Access, Api, Call, CallError, CallErrorKind, Reply, Scope, Sessions};
 pub use arn::{Arn, ArnError};
@@ -27,3 +28,4 @@ pub use finding::{
 pub use ids::{AccountId, InvalidId, Partition, Region};
 pub use resource::{Resource, asff_type, name_from_arn};
 pub use secret::Secret;
+pub use wildcard::is_like;

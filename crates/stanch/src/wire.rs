@@ -387,14 +387,13 @@ impl Wire {
     pub fn hub<L: Ledger + Directives + 'static>(
         &self,
         ledger: Arc<L>,
-        settings: Settings,
+        mut settings: Settings,
         mut more: Vec<Arc<dyn Notifier>>,
     ) -> Result<Arc<Hub>, Failure> {
         let catalog = self.catalog()?;
         if let Some(problem) = self.parameter_problems(&catalog).into_iter().next() {
             return Err(Failure::usage(problem).hint("`stanch config check` lists all problems"));
         }
-        let mut settings = settings;
         settings.approval.links = self.links()?;
         more.extend(self.notifiers(&(Arc::clone(&ledger) as Arc<dyn Ledger>)));
         let guard = self.guard(&catalog)?;

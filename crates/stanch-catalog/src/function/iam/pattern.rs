@@ -1,35 +1,11 @@
 //! IAM's `*` and `?`.
 
+use stanch_types::is_like;
+
 /// Whether the pattern matches the text. Policy variables match nothing here: they are decided per
 /// request.
 pub(in crate::function) fn matches(pattern: &str, text: &str) -> bool {
-    if pattern.contains("${") {
-        return false;
-    }
-    let (pattern, text): (Vec<char>, Vec<char>) =
-        (pattern.chars().collect(), text.chars().collect());
-    let (mut p, mut t) = (0, 0);
-    let mut star: Option<(usize, usize)> = None;
-    while t < text.len() {
-        match pattern.get(p) {
-            Some('*') => {
-                star = Some((p, t));
-                p += 1;
-            }
-            Some(c) if *c == '?' || text.get(t) == Some(c) => {
-                p += 1;
-                t += 1;
-            }
-            _ => match star {
-                Some((at, from)) => {
-                    star = Some((at, from + 1));
-                    (p, t) = (at + 1, from + 1);
-                }
-                None => return false,
-            },
-        }
-    }
-    pattern.iter().skip(p).all(|c| *c == '*')
+    !pattern.contains("${") && is_like(pattern, text)
 }
 
 /// [`matches`] for actions, whose case does not count.
