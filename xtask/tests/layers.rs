@@ -4,9 +4,9 @@ use std::{collections::BTreeSet, process::Command};
 
 use serde_json::Value;
 
-/// Each crate with those of ours that it may use, tests aside. `stanch` and `stanch-testkit` may use
-/// all, and nothing may use them.
-const MAY_USE: [(&str, &[&str]); 10] = [
+/// Each crate with those of ours that it may use, tests aside. `stanch`, `stanch-lambda` and
+/// `stanch-testkit` may use all, and nothing may use them.
+const MAY_USE: [(&str, &[&str]); 11] = [
     ("stanch-types", &[]),
     ("stanch-syntax", &[]),
     ("stanch-models", &["stanch-types"]),
@@ -43,6 +43,18 @@ const MAY_USE: [(&str, &[&str]); 10] = [
         &[
             "stanch-catalog",
             "stanch-guard",
+            "stanch-ledger",
+            "stanch-models",
+            "stanch-runbook",
+            "stanch-types",
+        ],
+    ),
+    (
+        "stanch-config",
+        &[
+            "stanch-catalog",
+            "stanch-guard",
+            "stanch-hub",
             "stanch-ledger",
             "stanch-models",
             "stanch-runbook",

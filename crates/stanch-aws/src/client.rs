@@ -89,6 +89,8 @@ struct Shared {
     skew: AtomicI64,
     /// Buckets that were found in another region than the one asked.
     bucket_regions: Mutex<HashMap<String, Region>>,
+    /// The trace that calls belong to.
+    trace: Mutex<Option<String>>,
 }
 
 /// A call that has passed all checks, ready to be sent as often as needed.
@@ -133,6 +135,7 @@ impl Client {
                 attempts,
                 skew: AtomicI64::new(0),
                 bucket_regions: Mutex::default(),
+                trace: Mutex::default(),
             }),
         }
     }
@@ -175,6 +178,17 @@ impl Client {
             token_seed: Some(seed.into()),
             ..self.clone()
         }
+    }
+
+    /// All calls from now on, those of clones and sessions too, say that they belong to this trace: the
+    /// header `X-Amzn-Trace-Id`, <https://docs.aws.amazon.com/xray/latest/devguide/xray-concepts.html#xray-concepts-tracingheader>.
+    pub fn set_trace(&self, header: Option<&str>) {
+        let mut trace = self
+            .shared
+            .trace
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *trace = header.map(str::to_owned);
     }
 
     /// The region that calls go to.
@@ -473,6 +487,16 @@ impl Client {
             )
             .map_err(invalid)?;
             request.headers.extend(signed);
+            // Beside the signature, as the SDKs do it: proxies may change it.
+            let trace = self
+                .shared
+                .trace
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            let trace = trace
+                .as_ref()
+                .map(|trace| ("x-amzn-trace-id".to_owned(), trace.clone()));
+            request.headers.extend(trace);
         }
         let sent = self
             .shared

@@ -7,10 +7,8 @@ use tracing_subscriber::{
     Layer as _, filter::Targets, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _,
 };
 
-use crate::{
-    config::{LogFormat, LogLevel},
-    output::Color,
-};
+use crate::output::Color;
+use stanch_config::{LogFormat, LogLevel};
 
 /// What our own crates log at `level`; of all others what may become wrong.
 fn targets(level: LogLevel) -> Targets {

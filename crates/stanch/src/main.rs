@@ -2,13 +2,11 @@
 
 mod cli;
 mod commands;
-mod config;
 mod log;
 mod notify;
 mod output;
 mod proof;
 mod sandbox;
-mod secrets;
 mod serve;
 mod wire;
 

@@ -11,11 +11,11 @@ use stanch_models::Models;
 use stanch_types::{AccountId, Api, Call, ControlRef, Region, chain};
 
 use crate::{
-    config::Config,
     notify::Terminal,
     output::{Exit, Failure, with},
     wire::Wire,
 };
+use stanch_config::Config;
 
 /// What an example can show from outside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

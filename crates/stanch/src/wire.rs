@@ -14,35 +14,26 @@ use stanch_aws::{
     SystemRandom,
 };
 use stanch_catalog::{Catalog, FileDiagnostic};
-use stanch_guard::{File, Guard, Rules, Source};
+use stanch_config::{
+    ConfigError, DEFAULT_FILE, Files, ModelSecrets, Origin, Override, RandomIds, Resolved, Text,
+};
+use stanch_guard::{Guard, Rules};
 use stanch_hub::{Hub, Links, Notifier, Ports, Settings};
 use stanch_ledger::{
     Checkpoint, Directives, KeyFile, Ledger, SealedLedger, Signer as _, SqliteLedger, Vault,
     VerifierKey, Witness,
 };
 use stanch_models::{Models, Service};
-use stanch_runbook::Ids;
 use stanch_syntax::Severity;
 use stanch_types::{Api as _, Call, Clock, Region};
 
 use crate::{
     cli::Global,
-    config::{self, ConfigError, Origin, Override, Resolved},
     notify::{LogFolder, Terminal, Webhook},
     output::{Failure, say},
     proof,
-    secrets::ModelSecrets,
     serve::long_enough,
 };
-
-/// Random identifiers.
-pub struct RandomIds;
-
-impl Ids for RandomIds {
-    fn next(&self) -> String {
-        uuid::Uuid::new_v4().to_string()
-    }
-}
 
 /// The command's surroundings, read once.
 pub struct Wire {
@@ -62,7 +53,7 @@ impl Wire {
     /// Reads environment and configuration; `more` is what the command's own flags set.
     pub fn new(global: Global, more: Vec<Override>) -> Result<Self, Failure> {
         let environment = Environment::from_process();
-        let mut overrides = config::from_environment(|name| environment.get(name));
+        let mut overrides = stanch_config::from_environment(|name| environment.get(name));
         let flag = |key: &str, value: String| Override::from_text(key, &value, Origin::CommandLine);
         overrides.extend(
             global
@@ -77,7 +68,7 @@ impl Wire {
         );
         overrides.extend(global.endpoint_url.map(|url| flag("aws.endpoint_url", url)));
         overrides.extend(more);
-        let resolved = config::resolve(global.config.as_deref(), overrides)?;
+        let resolved = stanch_config::resolve(read_config(global.config.as_deref())?, overrides)?;
         let environment = match &resolved.config.aws.endpoint_url {
             Some(url) => environment.with_variable("AWS_ENDPOINT_URL", url),
             None => environment,
@@ -225,44 +216,8 @@ impl Wire {
 
     /// What the guard is made of, its files read.
     pub fn rules(&self) -> Result<Rules, Failure> {
-        let config = &self.resolved.config;
-        let read = |path: &PathBuf| {
-            let text = fs::read_to_string(path).map_err(|error| {
-                Failure::usage(format!("cannot read `{}`: {error}", path.display()))
-                    .hint("nothing runs without what the guard decides by: correct `guard.*`")
-            })?;
-            Ok(File {
-                path: path.to_string_lossy().into_owned(),
-                text,
-            })
-        };
-        let all = |paths: &[PathBuf]| {
-            paths
-                .iter()
-                .map(read)
-                .collect::<Result<Vec<File>, Failure>>()
-        };
-        let mut rules = config.rules();
-        if let Some(path) = &config.guard.policies {
-            for key in ["automatic.safe", "automatic.guarded"] {
-                let origin = self.resolved.origins.get(key).map(|(_, origin)| origin);
-                if origin.is_some_and(|origin| *origin != Origin::Default) {
-                    let message = format!("`{key}` and `guard.policies` are both set");
-                    return Err(Failure::usage(message).hint("say it in the policies"));
-                }
-            }
-            rules.policies = Source::Files(if path.is_dir() {
-                let files = read_files(path, &["cedar"])?;
-                let files = files.into_iter().map(|(path, text)| File { path, text });
-                files.collect()
-            } else {
-                vec![read(path)?]
-            });
-        }
-        rules.calendars = all(&config.guard.calendars)?;
-        rules.exemptions = config.guard.exemptions.as_ref().map(read).transpose()?;
-        rules.feeds = all(&config.guard.threat_feeds)?;
-        Ok(rules)
+        stanch_config::rules(&self.resolved, &Folders)
+            .map_err(|error| Failure::usage(error.to_string()).hint(error.hint()))
     }
 
     /// The ledger, made if there is none.
@@ -584,6 +539,43 @@ fn brought(path: &Path) -> Result<Service, Failure> {
     let text = fs::read_to_string(path).map_err(|error| fail(error.to_string()))?;
     let json = serde_json::from_str(&text).map_err(|error| fail(error.to_string()))?;
     Service::from_service_2(name, &json).map_err(|error| fail(stanch_types::chain(&error)))
+}
+
+/// The configuration file: the default one may be missing, a named one may not.
+fn read_config(file: Option<&Path>) -> Result<Option<Text>, ConfigError> {
+    let path = file.unwrap_or_else(|| Path::new(DEFAULT_FILE));
+    match fs::read_to_string(path) {
+        Ok(toml) => Ok(Some(Text {
+            path: path.to_owned(),
+            toml,
+        })),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && file.is_none() => Ok(None),
+        Err(source) => Err(ConfigError::Unreadable {
+            path: path.to_owned(),
+            source,
+        }),
+    }
+}
+
+/// This machine's folders.
+struct Folders;
+
+impl Files for Folders {
+    fn read(&self, path: &Path) -> Result<String, String> {
+        fs::read_to_string(path).map_err(|error| error.to_string())
+    }
+
+    fn folder(
+        &self,
+        path: &Path,
+        extension: &str,
+    ) -> Result<Option<Vec<(String, String)>>, String> {
+        if !path.is_dir() {
+            return Ok(None);
+        }
+        let files = read_files(path, &[extension]);
+        files.map(Some).map_err(|failure| failure.message)
+    }
 }
 
 /// Path and text of the files with one of these extensions below `folder`, by path.

@@ -4,10 +4,10 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     cli::Config,
-    config::unknown_variables,
     output::{Color, Exit, Failure, print, print_json},
     wire::Wire,
 };
+use stanch_config::unknown_variables;
 
 /// Runs the subcommand.
 pub fn run(wire: &Wire, command: &Config) -> Result<Exit, Failure> {

@@ -21,8 +21,9 @@ use crate::{
     cli::{Execution, Runbook},
     commands::catalog::{counted, report},
     output::{Color, Exit, Failure, clean, indented, print, print_json, say},
-    wire::{RandomIds, Wire, read_files},
+    wire::{Wire, read_files},
 };
+use stanch_config::RandomIds;
 
 const EXTENSIONS: [&str; 3] = ["yaml", "yml", "json"];
 

@@ -18,12 +18,12 @@ use tokio::{sync::watch, task::JoinSet};
 use crate::{
     cli,
     commands::archive,
-    config::{Config, Origin, Override},
     log,
     notify::LogLine,
     output::{Exit, Failure},
     wire::Wire,
 };
+use stanch_config::{Config, Origin, Override};
 
 /// How often what waits for its time is looked at.
 const RECOVER_EVERY: Duration = Duration::from_mins(1);

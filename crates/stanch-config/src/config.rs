@@ -653,43 +653,41 @@ fn anchor(layer: &mut Value, folder: &Path) {
     }
 }
 
-/// Reads the file (the default one may be missing, a named one may not) and lays the overrides
-/// above it.
+/// A configuration file's text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Text {
+    /// Where it was read: the paths in it are relative to its folder.
+    pub path: PathBuf,
+    /// The TOML.
+    pub toml: String,
+}
+
+/// Lays the file above the defaults, and the overrides above both.
 ///
 /// # Errors
 /// The first thing that is wrong, with the place it came from.
-pub fn resolve(file: Option<&Path>, overrides: Vec<Override>) -> Result<Resolved, ConfigError> {
+pub fn resolve(file: Option<Text>, overrides: Vec<Override>) -> Result<Resolved, ConfigError> {
     let mut merged = defaults();
     let mut origins: BTreeMap<String, Origin> = BTreeMap::new();
     leaves("", &merged, &mut |key, _| {
         drop(origins.insert(key.to_owned(), Origin::Default))
     });
 
-    let path = file.unwrap_or_else(|| Path::new(DEFAULT_FILE));
     let mut read = None;
-    match std::fs::read_to_string(path) {
-        Ok(text) => {
-            let table: Map<String, Value> =
-                toml::from_str(&text).map_err(|error| ConfigError::Syntax {
-                    path: path.to_owned(),
-                    message: error.to_string().trim_end().to_owned(),
-                })?;
-            let origin = Origin::File(path.to_owned());
-            let mut layer = Value::Object(table);
-            anchor(&mut layer, path.parent().unwrap_or(Path::new("")));
-            read = Some(path.to_owned());
-            leaves("", &layer, &mut |key, _| {
-                drop(origins.insert(key.to_owned(), origin.clone()))
-            });
-            merge(&mut merged, layer);
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound && file.is_none() => {}
-        Err(source) => {
-            return Err(ConfigError::Unreadable {
-                path: path.to_owned(),
-                source,
-            });
-        }
+    if let Some(Text { path, toml }) = file {
+        let table: Map<String, Value> =
+            toml::from_str(&toml).map_err(|error| ConfigError::Syntax {
+                path: path.clone(),
+                message: error.to_string().trim_end().to_owned(),
+            })?;
+        let origin = Origin::File(path.clone());
+        let mut layer = Value::Object(table);
+        anchor(&mut layer, path.parent().unwrap_or(Path::new("")));
+        leaves("", &layer, &mut |key, _| {
+            drop(origins.insert(key.to_owned(), origin.clone()))
+        });
+        merge(&mut merged, layer);
+        read = Some(path);
     }
     for Override { key, value, origin } in overrides {
         let layer = key

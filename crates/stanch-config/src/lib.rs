@@ -1,0 +1,12 @@
+//! What a hub is configured by, on one machine and in AWS: one format, one meaning. And the small
+//! adapters that both binaries put to the core's ports.
+
+mod config;
+mod ids;
+mod rules;
+mod secrets;
+
+pub use config::*;
+pub use ids::RandomIds;
+pub use rules::{Files, RulesError, rules};
+pub use secrets::ModelSecrets;

@@ -1,0 +1,110 @@
+//! What a function reaches the outside through.
+
+use std::sync::{Arc, OnceLock};
+
+use stanch_aws::{Client, Environment, MemberSessions, SessionsSetup, Setup, SystemRandom};
+use stanch_models::Models;
+use stanch_types::{Api, Clock, Region, Sessions, chain};
+
+use crate::Failure;
+
+/// A function's surroundings. Nothing in it is decoded or asked for before it is needed.
+#[derive(Clone)]
+pub struct World {
+    /// Variables.
+    pub environment: Environment,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// AWS.
+    pub reach: Arc<dyn Reach>,
+}
+
+/// AWS as a function reaches it.
+pub trait Reach: Send + Sync {
+    /// The API models.
+    ///
+    /// # Errors
+    /// They are damaged.
+    fn models(&self) -> Result<Arc<Models>, Failure>;
+
+    /// AWS with the function's own role; in its own region if none is named.
+    ///
+    /// # Errors
+    /// The function's region is not known.
+    fn own(&self, region: Option<&Region>) -> Result<Arc<dyn Api>, Failure>;
+
+    /// Sessions in member accounts.
+    ///
+    /// # Errors
+    /// The function's region is not known.
+    fn members(&self, setup: SessionsSetup) -> Result<Arc<dyn Sessions>, Failure>;
+
+    /// What the requests of the current invocation say about their trace.
+    fn trace(&self, header: Option<&str>);
+}
+
+/// The real one.
+pub struct Aws {
+    environment: Environment,
+    clock: Arc<dyn Clock>,
+    client: OnceLock<Client>,
+    models: OnceLock<Arc<Models>>,
+}
+
+impl Aws {
+    /// AWS as `environment` says it is reached.
+    #[must_use]
+    pub fn new(environment: Environment, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            environment,
+            clock,
+            client: OnceLock::new(),
+            models: OnceLock::new(),
+        }
+    }
+
+    fn client(&self) -> Result<&Client, Failure> {
+        if let Some(client) = self.client.get() {
+            return Ok(client);
+        }
+        let region = self.environment.region().ok_or_else(|| {
+            Failure::configuration("no region is given").hint("Lambda sets `AWS_REGION`")
+        })?;
+        let setup = Setup::new(
+            self.environment.clone(),
+            self.models()?,
+            Arc::clone(&self.clock),
+            Arc::new(SystemRandom),
+        );
+        Ok(self.client.get_or_init(|| Client::new(setup, region)))
+    }
+}
+
+impl Reach for Aws {
+    fn models(&self) -> Result<Arc<Models>, Failure> {
+        if let Some(models) = self.models.get() {
+            return Ok(Arc::clone(models));
+        }
+        let models = Models::embedded()
+            .map_err(|error| Failure::new("Damaged", chain(&error)).hint("deploy it again"))?;
+        Ok(Arc::clone(self.models.get_or_init(|| Arc::new(models))))
+    }
+
+    fn own(&self, region: Option<&Region>) -> Result<Arc<dyn Api>, Failure> {
+        let client = self.client()?;
+        Ok(match region {
+            Some(region) => Arc::new(client.in_region(region.clone())),
+            None => Arc::new(client.clone()),
+        })
+    }
+
+    fn members(&self, setup: SessionsSetup) -> Result<Arc<dyn Sessions>, Failure> {
+        Ok(Arc::new(MemberSessions::new(self.client()?.clone(), setup)))
+    }
+
+    fn trace(&self, header: Option<&str>) {
+        if let Ok(client) = self.client() {
+            client.set_trace(header);
+        }
+    }
+}
