@@ -4,8 +4,10 @@ mod bench;
 mod chaos;
 mod codegen;
 mod demo;
+mod e2e;
 mod models;
 mod new;
+mod package;
 mod prowler;
 mod run;
 mod setup;
@@ -34,6 +36,11 @@ enum Task {
     Ci,
     /// Fix real findings in an emulated organization of three accounts and two regions
     Demo(demo::Options),
+    /// Deploy both stacks and our own functions in an emulated organization, play all that can happen
+    /// there, and write `bench/E2E.md`
+    E2eAws(e2e::Options),
+    /// Build and pack the functions for Lambda
+    Package(package::Options),
     /// Start a new remediation: `cargo xtask new s3/keep-versions`
     New(new::Options),
     /// Measure what the project promises, and write `bench/RESULTS.md`
@@ -59,6 +66,8 @@ fn main() -> ExitCode {
         Task::Bench(options) => bench::bench(&options),
         Task::Chaos(options) => chaos::chaos(&options),
         Task::Fuzz(options) => chaos::fuzz(&options),
+        Task::E2eAws(options) => e2e::e2e(&options),
+        Task::Package(options) => package::package(&options),
         Task::New(options) => new::new(&options),
         Task::Prowler(options) => prowler::prowler(&options),
         Task::Codegen(options) => codegen::codegen(&options),

@@ -4,6 +4,7 @@
 //! Nothing here does IO. The templates' own parts are the files under `templates/`; what follows from the
 //! catalog takes the place of their `Stanch::` members.
 
+mod archive;
 mod document;
 mod iam;
 mod plan;
@@ -14,6 +15,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use stanch_catalog::{Catalog, Remediation};
 use stanch_models::Models;
 
+pub use archive::{BOOTSTRAP, Entry, archive};
 pub use document::{CONTROL_RUNBOOK, Naming};
 pub use iam::{Exception, ManagedPolicy, POLICY_LIMIT, Policies};
 pub use plan::{Cost, Line, Plan, PlanError, Scale, plan};

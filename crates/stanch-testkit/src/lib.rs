@@ -5,6 +5,7 @@
 
 pub mod chaos;
 mod clock;
+pub mod deployed;
 mod emulated;
 mod emulator;
 mod fake;
@@ -25,8 +26,8 @@ mod tap;
 pub use clock::{FakeClock, FastClock};
 pub use emulated::{Emulated, models};
 pub use emulator::{
-    Emulator, EmulatorError, Emulators, Maker, Request, Unplayable, WRONG, Wrong, choose,
-    emulator_python, has, mends, operations_called, stood_in,
+    Accident, Emulator, EmulatorError, Emulators, Maker, Refusal, Request, Unplayable, WRONG,
+    Wrong, choose, emulator_python, has, mends, operations_called, stood_in,
 };
 pub use fake::FakeAws;
 pub use finding::Misconfiguration;

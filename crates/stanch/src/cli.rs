@@ -529,6 +529,14 @@ pub enum Deploy {
         #[arg(long, value_name = "FOLDER")]
         out: PathBuf,
     },
+    /// Pack the functions' program as Lambda takes it
+    Package {
+        /// The program, built for Amazon Linux 2023
+        program: PathBuf,
+        /// The archive
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
     /// Show what will be created, and what it costs a month
     Plan {
         #[command(flatten)]

@@ -1,291 +1,38 @@
 //! Both stacks, deployed by MiniStack's CloudFormation with IAM enforced.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, time::Instant};
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
-use serde_json::{Value, json};
-use stanch_aws::{Client, Environment, Setup, SystemClock, SystemRandom};
-use stanch_testkit::{Emulator, models};
-use stanch_types::{Api, Call, CallErrorKind, Clock, Region};
-
-use crate::TEMPLATES;
-
-const ADMINISTRATOR: &str = "111111111111";
-const MEMBER: &str = "222222222222";
-const PREFIX: &str = "an-external-id-prefix";
-
-/// What MiniStack 1.5.33 lacks, and what is taken out or put in for it. Each must still be needed.
-fn adapted(name: &str, used: &mut BTreeSet<&'static str>) -> Value {
-    let mut template = TEMPLATES[name].clone();
-    let resources = template["Resources"].as_object_mut().unwrap();
-    resources.retain(|_, resource| {
-        // "AWS::CloudWatch::Alarm Properties.Metrics (metric math) is not supported"
-        if resource["Type"] == "AWS::CloudWatch::Alarm"
-            && !resource["Properties"]["Metrics"].is_null()
-        {
-            used.insert("metric math");
-            return false;
-        }
-        // An unrecognized resource type.
-        if resource["Type"] == "AWS::Logs::QueryDefinition" {
-            used.insert("saved queries");
-            return false;
-        }
-        true
-    });
-    // It takes `Ref: AWS::Region` in a condition for a text.
-    if let Some(region) = template.pointer_mut("/Conditions/Home/Fn::Equals/0") {
-        *region = json!("us-east-1");
-        used.insert("a pseudo parameter in a condition");
-    }
-    template
-}
-
-/// An account, as its root or as a role.
-struct Account {
-    client: Client,
-}
-
-impl Account {
-    fn root(endpoint: &str, account: &str) -> Self {
-        let region: Region = "us-east-1".parse().unwrap();
-        let environment = Environment::new([("AWS_ENDPOINT_URL", endpoint)]);
-        let setup = Setup::new(
-            environment,
-            models(),
-            Arc::new(SystemClock::default()),
-            Arc::new(SystemRandom),
-        );
-        Self {
-            client: Client::new(setup, region).with_credentials(account, "any", None),
-        }
-    }
-
-    async fn call(&self, service: &str, operation: &str, params: Value) -> Value {
-        self.try_call(service, operation, params).await.unwrap()
-    }
-
-    async fn try_call(
-        &self,
-        service: &str,
-        operation: &str,
-        params: Value,
-    ) -> Result<Value, stanch_types::CallError> {
-        Ok(self
-            .client
-            .call(&Call::new(service, operation, params))
-            .await?
-            .output)
-    }
-
-    async fn is_denied(&self, service: &str, operation: &str, params: Value) {
-        let error = self.try_call(service, operation, params).await.unwrap_err();
-        assert_eq!(
-            error.kind,
-            CallErrorKind::Denied,
-            "{service}.{operation}: {error}"
-        );
-    }
-
-    async fn role(
-        &self,
-        arn: &str,
-        external_id: Option<&str>,
-    ) -> Result<Self, stanch_types::CallError> {
-        let mut params = json!({"RoleArn": arn, "RoleSessionName": "stanch-test"});
-        if let Some(id) = external_id {
-            params["ExternalId"] = json!(id);
-        }
-        let answer = self.try_call("sts", "AssumeRole", params).await?;
-        let part = |name: &str| answer["Credentials"][name].as_str().unwrap().to_owned();
-        let (key, secret, token) = (
-            part("AccessKeyId"),
-            part("SecretAccessKey"),
-            part("SessionToken"),
-        );
-        Ok(Self {
-            client: self.client.with_credentials(&key, &secret, Some(&token)),
-        })
-    }
-
-    async fn deploy(&self, endpoint: &str, name: &str, template: &Value, parameters: Value) {
-        let bucket = format!("templates-{name}");
-        self.call("s3", "CreateBucket", json!({"Bucket": bucket}))
-            .await;
-        self.call(
-            "s3",
-            "PutObject",
-            json!({"Bucket": bucket, "Key": "stack", "Body": STANDARD.encode(template.to_string())}),
-        )
-        .await;
-        let parameters: Vec<Value> = parameters
-            .as_object()
-            .unwrap()
-            .iter()
-            .map(|(key, value)| json!({"ParameterKey": key, "ParameterValue": value}))
-            .collect();
-        let stack = json!({
-            "StackName": name,
-            "TemplateURL": format!("{endpoint}/{bucket}/stack"),
-            "Parameters": parameters,
-            "Capabilities": ["CAPABILITY_NAMED_IAM"],
-        });
-        self.call("cloudformation", "CreateStack", stack).await;
-        let clock = SystemClock::default();
-        for _ in 0..600 {
-            let stacks = self
-                .call(
-                    "cloudformation",
-                    "DescribeStacks",
-                    json!({"StackName": name}),
-                )
-                .await;
-            match stacks["Stacks"][0]["StackStatus"].as_str().unwrap() {
-                "CREATE_IN_PROGRESS" | "ROLLBACK_IN_PROGRESS" => {
-                    clock.sleep(std::time::Duration::from_millis(100)).await
-                }
-                "CREATE_COMPLETE" => return,
-                status => {
-                    let events = self
-                        .call(
-                            "cloudformation",
-                            "DescribeStackEvents",
-                            json!({"StackName": name}),
-                        )
-                        .await;
-                    let failed: Vec<&Value> = events["StackEvents"]
-                        .as_array()
-                        .unwrap()
-                        .iter()
-                        .filter(|event| {
-                            event["ResourceStatus"]
-                                .as_str()
-                                .unwrap()
-                                .ends_with("FAILED")
-                        })
-                        .collect();
-                    panic!("{name}: {status}: {failed:#?}");
-                }
-            }
-        }
-        panic!("{name} is not done after a minute");
-    }
-}
+use serde_json::json;
+use stanch_testkit::deployed::{
+    ADMINISTRATOR, AUDIT_TABLE, Deployed, EXTERNAL_ID_PREFIX, LACKING, Layout, MEMBER_ROLE,
+};
 
 #[tokio::test]
 async fn both_stacks_work_with_iam_enforced() {
-    let emulator = Emulator::start().unwrap();
-    let endpoint = emulator.endpoint();
-    let (administrator, member) = (
-        Account::root(&endpoint, ADMINISTRATOR),
-        Account::root(&endpoint, MEMBER),
-    );
-    let mut used = BTreeSet::new();
-    let monitoring = adapted("administrator-monitoring.yaml", &mut used);
-    let put = |bucket: &str, key: &str, body: &str| json!({"Bucket": bucket, "Key": format!("stanch/{key}"), "Body": STANDARD.encode(body)});
-    administrator
-        .call("s3", "CreateBucket", json!({"Bucket": "artifacts"}))
-        .await;
-    // Not run here: there are no functions yet.
-    for function in ["orchestrator", "security", "notifier"] {
-        administrator
-            .call(
-                "s3",
-                "PutObject",
-                put(
-                    "artifacts",
-                    &format!("{function}-arm64.zip"),
-                    "not there yet",
-                ),
-            )
-            .await;
-    }
-    administrator
-        .call(
-            "s3",
-            "PutObject",
-            put(
-                "artifacts",
-                "administrator-monitoring.yaml",
-                &monitoring.to_string(),
-            ),
-        )
-        .await;
-    member
-        .call(
-            "s3",
-            "CreateBucket",
-            json!({"Bucket": "stanch-artifacts-us-east-1"}),
-        )
-        .await;
-    member
-        .call(
-            "s3",
-            "PutObject",
-            put(
-                "stanch-artifacts-us-east-1",
-                "remediation-arm64.zip",
-                "not there yet",
-            ),
-        )
-        .await;
+    // The functions are not run here.
+    let layout = Layout {
+        archive: b"no archive",
+        members: 1,
+        regions: &["us-east-1"],
+        variables: &[],
+    };
+    let begin = Instant::now();
+    let deployed = Deployed::start(&layout).await.unwrap();
+    println!("deployed in {:?}", begin.elapsed());
+    assert_eq!(deployed.lacking, BTreeSet::from(LACKING));
+    let (administrator, member) = (&deployed.administrator, deployed.member().unwrap());
 
-    let parameters = json!({"ArtifactBucket": "artifacts", "ExternalIdPrefix": PREFIX, "OrganizationId": "o-abcdefghij"});
-    let template = adapted("administrator-stack.yaml", &mut used);
-    administrator
-        .deploy(&endpoint, "administrator", &template, parameters)
-        .await;
-    let parameters = json!({"AdministratorAccountId": ADMINISTRATOR, "ExternalIdPrefix": PREFIX});
-    member
-        .deploy(
-            &endpoint,
-            "member",
-            &adapted("member-stack.yaml", &mut used),
-            parameters,
-        )
-        .await;
-    assert_eq!(
-        used,
-        BTreeSet::from([
-            "metric math",
-            "saved queries",
-            "a pseudo parameter in a condition"
-        ])
-    );
-
-    // MiniStack's CloudFormation drops a role's boundary; its IAM enforces one.
-    let role = "SecurityRemediationCrossAccountRole";
-    let found = member
-        .call("iam", "GetRole", json!({"RoleName": role}))
-        .await;
-    assert!(
-        found["Role"]["PermissionsBoundary"].is_null(),
-        "then this is not needed any more"
-    );
-    let boundary = format!("arn:aws:iam::{MEMBER}:policy/SecurityRemediationBoundary");
-    member
-        .call(
-            "iam",
-            "PutRolePermissionsBoundary",
-            json!({"RoleName": role, "PermissionsBoundary": boundary}),
-        )
-        .await;
-
-    // MiniStack lets an account's root become any role of it, as the test does in Lambda's place.
-    let of_administrator = |name: &str| format!("arn:aws:iam::{ADMINISTRATOR}:role/{name}");
-    let hub = administrator
-        .role(&of_administrator("OrchestratorLambdaRole"), None)
-        .await
-        .unwrap();
-    let security = of_administrator("SecurityRemediationSecurityLambdaRole");
+    let hub = deployed.orchestrator().await.unwrap();
+    let security =
+        format!("arn:aws:iam::{ADMINISTRATOR}:role/SecurityRemediationSecurityLambdaRole");
     assert!(hub.role(&security, None).await.is_err());
     let security = administrator.role(&security, None).await.unwrap();
 
     // Only with the account's own external id, and only as the orchestrator.
-    let arn = format!("arn:aws:iam::{MEMBER}:role/{role}");
-    let own = format!("{PREFIX}-{MEMBER}");
+    let arn = format!("arn:aws:iam::{}:role/{MEMBER_ROLE}", member.id);
+    let own = format!("{EXTERNAL_ID_PREFIX}-{}", member.id);
     for (who, id) in [
-        (&hub, Some(PREFIX)),
+        (&hub, Some(EXTERNAL_ID_PREFIX)),
         (&hub, Some("an-external-id-prefix-333333333333")),
         (&hub, None),
         (&security, Some(&*own)),
@@ -295,58 +42,139 @@ async fn both_stacks_work_with_iam_enforced() {
     let session = hub.role(&arn, Some(&own)).await.unwrap();
 
     // What the catalog needs, and nothing of what nobody may.
+    deployed.public_bucket(member, "careless").await.unwrap();
     let all = json!({"BlockPublicAcls": true, "IgnorePublicAcls": true, "BlockPublicPolicy": true, "RestrictPublicBuckets": true});
-    member
-        .call("s3", "CreateBucket", json!({"Bucket": "careless"}))
-        .await;
-    let block = |bucket: &str| json!({"Bucket": bucket, "PublicAccessBlockConfiguration": all});
+    let block = json!({"Bucket": "careless", "PublicAccessBlockConfiguration": all});
     session
-        .call("s3", "PutPublicAccessBlock", block("careless"))
-        .await;
-    let seen = member
-        .call("s3", "GetPublicAccessBlock", json!({"Bucket": "careless"}))
-        .await;
-    assert_eq!(seen["PublicAccessBlockConfiguration"], all);
-    session
-        .is_denied(
-            "s3",
-            "DeletePublicAccessBlock",
-            json!({"Bucket": format!("security-remediation-logs-{MEMBER}-us-east-1")}),
-        )
-        .await;
-    session
-        .is_denied("iam", "CreateUser", json!({"UserName": "more"}))
-        .await;
-    session
-        .is_denied(
+        .call("s3", "PutPublicAccessBlock", block)
+        .await
+        .unwrap();
+    assert!(deployed.is_blocked(member, "careless").await.unwrap());
+    let logs = format!("security-remediation-logs-{}-us-east-1", member.id);
+    let denied = [
+        ("s3", "DeletePublicAccessBlock", json!({"Bucket": logs})),
+        ("iam", "CreateUser", json!({"UserName": "more"})),
+        (
             "iam",
             "TagRole",
-            json!({"RoleName": role, "Tags": [{"Key": "a", "Value": "b"}]}),
-        )
-        .await;
-    session
-        .is_denied(
+            json!({"RoleName": MEMBER_ROLE, "Tags": [{"Key": "a", "Value": "b"}]}),
+        ),
+        (
             "iam",
             "UpdateAssumeRolePolicy",
-            json!({"RoleName": role, "PolicyDocument": "{}"}),
-        )
-        .await;
+            json!({"RoleName": MEMBER_ROLE, "PolicyDocument": "{}"}),
+        ),
+    ];
+    for (service, operation, params) in denied {
+        session.is_denied(service, operation, params).await.unwrap();
+    }
 
     // The audit log takes rows, and takes none back.
-    let table = "SecurityRemediationAuditLog";
     let key = json!({"RemediationId": {"S": "r"}, "Timestamp": {"N": "1"}});
-    hub.call(
-        "dynamodb",
-        "PutItem",
-        json!({"TableName": table, "Item": key}),
-    )
-    .await;
-    hub.is_denied(
-        "dynamodb",
-        "DeleteItem",
-        json!({"TableName": table, "Key": key}),
-    )
-    .await;
-    let change = json!({"TableName": table, "Key": key, "UpdateExpression": "SET a = :a", "ExpressionAttributeValues": {":a": {"S": "b"}}});
-    hub.is_denied("dynamodb", "UpdateItem", change).await;
+    let row = json!({"TableName": AUDIT_TABLE, "Item": key});
+    hub.call("dynamodb", "PutItem", row).await.unwrap();
+    let delete = json!({"TableName": AUDIT_TABLE, "Key": key});
+    hub.is_denied("dynamodb", "DeleteItem", delete)
+        .await
+        .unwrap();
+    let change = json!({"TableName": AUDIT_TABLE, "Key": key, "UpdateExpression": "SET a = :a", "ExpressionAttributeValues": {":a": {"S": "b"}}});
+    hub.is_denied("dynamodb", "UpdateItem", change)
+        .await
+        .unwrap();
+}
+
+/// What arises in a member account reaches the administrator's queue by the rules of both stacks, and
+/// what arises elsewhere does not.
+#[tokio::test]
+async fn events_of_member_accounts_arrive_and_those_of_others_do_not() {
+    let layout = Layout {
+        archive: b"no archive",
+        members: 1,
+        regions: &["us-east-1", "eu-central-1"],
+        variables: &[],
+    };
+    let deployed = Deployed::start(&layout).await.unwrap();
+    let (member, administrator) = (deployed.member().unwrap(), &deployed.administrator);
+    // Nobody takes what arrives.
+    let sources = json!({"FunctionName": "SecurityRemediationOrchestrator"});
+    let sources = administrator
+        .call("lambda", "ListEventSourceMappings", sources)
+        .await
+        .unwrap();
+    let off = json!({"UUID": sources["EventSourceMappings"][0]["UUID"].as_str(), "Enabled": false});
+    administrator
+        .call("lambda", "UpdateEventSourceMapping", off)
+        .await
+        .unwrap();
+
+    let rule = "s3-bucket-level-public-access-prohibited";
+    let found = |region: &str| {
+        let here = member.in_region(&region.parse().unwrap());
+        deployed
+            .finding(&here, "S3.8", "AwsS3Bucket", "careless")
+            .unwrap()
+    };
+    let arrived = async || deployed.waiting_in("Events").await.unwrap();
+    for (n, region) in [(1, "us-east-1"), (2, "eu-central-1")] {
+        let event = found(region).config_event(rule);
+        deployed.emulator().happen(&event).unwrap();
+        assert_eq!(arrived().await, n, "{region}");
+    }
+    // What complies costs nobody a run.
+    let mut fine = found("us-east-1").config_event(rule);
+    fine["detail"]["newEvaluationResult"]["complianceType"] = json!("COMPLIANT");
+    deployed.emulator().happen(&fine).unwrap();
+    let mut passed = found("us-east-1").security_hub_event();
+    passed["account"] = json!(ADMINISTRATOR);
+    passed["detail"]["findings"][0]["Compliance"]["Status"] = json!("PASSED");
+    deployed.emulator().happen(&passed).unwrap();
+    assert_eq!(arrived().await, 2);
+
+    deployed.import(&found("us-east-1")).unwrap();
+    assert_eq!(arrived().await, 3);
+    deployed.choose_action(&found("eu-central-1")).unwrap();
+    assert_eq!(arrived().await, 4);
+
+    // An account of another organization forwards what it likes, in the same words.
+    let bus =
+        format!("arn:aws:events:us-east-1:{ADMINISTRATOR}:event-bus/SecurityRemediationMembers");
+    let foreign = stanch_testkit::deployed::Account::root(
+        &deployed.emulator().endpoint(),
+        &stanch_testkit::deployed::FOREIGN.parse().unwrap(),
+        &administrator.region,
+    );
+    let role = "SecurityRemediationEventForwarder";
+    let trust = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": "events.amazonaws.com"}}]});
+    let policy = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "events:PutEvents", "Resource": "*"}]});
+    let (id, trust, policy) = (foreign.id.clone(), trust.to_string(), policy.to_string());
+    for (service, operation, params) in [
+        (
+            "iam",
+            "CreateRole",
+            json!({"RoleName": role, "AssumeRolePolicyDocument": trust}),
+        ),
+        (
+            "iam",
+            "PutRolePolicy",
+            json!({"RoleName": role, "PolicyName": "p", "PolicyDocument": policy}),
+        ),
+        (
+            "events",
+            "PutRule",
+            json!({"Name": "forward", "EventPattern": r#"{"source": ["aws.config"]}"#}),
+        ),
+        (
+            "events",
+            "PutTargets",
+            json!({"Rule": "forward", "Targets": [{"Id": "t", "Arn": bus, "RoleArn": format!("arn:aws:iam::{id}:role/{role}")}]}),
+        ),
+    ] {
+        foreign.call(service, operation, params).await.unwrap();
+    }
+    let mut event = found("us-east-1").config_event(rule);
+    event["account"] = json!(id);
+    deployed.emulator().happen(&event).unwrap();
+    assert_eq!(arrived().await, 4);
+    let undelivered = deployed.waiting_in("UndeliveredEvents").await.unwrap();
+    assert_eq!(undelivered, 0);
 }

@@ -22,7 +22,9 @@ def wrap(module, name, around):
         return around(original, *arguments, **named)
 
     setattr(module, name, wrapped)
-    for handlers in (value for value in vars(module).values() if isinstance(value, dict)):
+    tables = [value for value in vars(module).values() if isinstance(value, dict)]
+    tables += [inner for table in tables for inner in table.values() if isinstance(inner, dict)]
+    for handlers in tables:
         for key in [key for key, value in handlers.items() if value is original]:
             handlers[key] = wrapped
 
@@ -299,6 +301,150 @@ def ministack_managed_instances():
         return original() | profiled
 
     wrap(ssm, "_managed_instance_ids", managed)
+
+
+def ministack_stacks():
+    """A stack keeps a role's PermissionsBoundary, an event bus's Policy and a function's
+    ReservedConcurrentExecutions, and takes the text of a parameter for the number that a property is
+    (https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-iam-role.html);
+    MiniStack's CloudFormation drops them, and leaves the text."""
+    provisioners = service("cloudformation.provisioners")
+    iam, events, functions = (service(name) for name in ("iam", "eventbridge", "lambda_svc"))
+
+    def role(original, logical_id, props, stack_name):
+        answer = original(logical_id, props, stack_name)
+        if boundary := props.get("PermissionsBoundary"):
+            iam._put_role_permissions_boundary({"RoleName": [answer[0]], "PermissionsBoundary": [boundary]})
+        return answer
+
+    def bus(original, logical_id, props, stack_name):
+        answer = original(logical_id, props, stack_name)
+        if policy := props.get("Policy"):
+            events._event_bus_policies[answer[0]] = policy
+        return answer
+
+    def function(original, logical_id, props, stack_name):
+        answer = original(logical_id, props, stack_name)
+        if (reserved := props.get("ReservedConcurrentExecutions")) is not None:
+            functions._functions[answer[0]]["concurrency"] = int(reserved)
+        return answer
+
+    def source(original, logical_id, props, stack_name):
+        scaling = {name: int(value) for name, value in props.get("ScalingConfig", {}).items()}
+        return original(logical_id, {**props, "ScalingConfig": scaling} if scaling else props, stack_name)
+
+    wrap(provisioners, "_iam_role_create", role)
+    wrap(provisioners, "_lambda_esm_create", source)
+    wrap(provisioners, "_eb_event_bus_create", bus)
+    wrap(provisioners, "_lambda_create", function)
+
+
+def ministack_secrets_of_stacks():
+    """Ref of a secret in a template is its ARN
+    (https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-secretsmanager-secret.html);
+    in MiniStack it is its name, and a policy that refers to it allows nothing."""
+    provisioners, secrets = service("cloudformation.provisioners"), service("secretsmanager")
+
+    def created(original, logical_id, props, stack_name):
+        name, attributes = original(logical_id, props, stack_name)
+        return attributes["Arn"], attributes
+
+    def name_of(arn):
+        return next((name for name, secret in secrets._secrets.items() if secret["ARN"] == arn), arn)
+
+    def updated(original, physical_id, old, new, stack_name, logical_id=None):
+        answer = original(name_of(physical_id), old, new, stack_name, logical_id)
+        return (answer[1]["Arn"], answer[1]) if isinstance(answer, tuple) else answer
+
+    wrap(provisioners, "_sm_secret_create", created)
+    wrap(provisioners, "_sm_secret_update", updated)
+    wrap(provisioners, "_sm_secret_delete", lambda original, physical_id, props: original(name_of(physical_id), props))
+
+
+def ministack_buckets_of_others():
+    """A bucket's policy may let a role of another account in
+    (https://docs.aws.amazon.com/AmazonS3/latest/userguide/example-walkthroughs-managing-access-example2.html);
+    MiniStack takes whoever comes for the root of the other account."""
+    from ministack.core import iam_actions, iam_evaluator
+    from ministack.core.responses import get_region, request_scope
+
+    s3 = service("s3")
+
+    def allows(original, owner, bucket, key, method, query, caller, headers=None):
+        if original(owner, bucket, key, method, query, caller, headers):
+            return True
+        policy = s3._bucket_policies.get_scoped(owner, None, bucket)
+        restricted = s3._public_access_blocked(owner, bucket, "RestrictPublicBuckets")
+        who = iam_evaluator.caller_arn()
+        if not policy or not caller or caller not in who or restricted and s3._policy_is_public(policy):
+            return False
+        path = f"/{bucket}/{key}" if key else f"/{bucket}"
+        reads = method in ("GET", "HEAD")
+        name = iam_actions._s3_action(method, path, query) or ("GetObject" if reads else "PutObject")
+        action = f"s3:{name}"
+        with request_scope(owner, get_region()):
+            facts = iam_actions.s3_service_context(action, query, path, headers or {})
+        context = iam_evaluator.EvalContext(
+            principal_arn=who,
+            principal_type="AssumedRole",
+            principal_account=caller,
+            action=action,
+            resource_arn=f"arn:aws:s3:::{path[1:]}",
+            region=get_region(),
+            service_context={name.lower(): value for name, value in facts.items()},
+        )
+        return iam_evaluator.evaluate_resource_policy(policy, context).decision == "Allow"
+
+    wrap(s3, "_foreign_bucket_allows", allows)
+
+
+def ministack_buses_of_others():
+    """The target of a rule may be an event bus of another account or region, if the rule's role may put
+    events there and the bus's policy lets it
+    (https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-cross-account.html); MiniStack drops such
+    events. The event keeps the account and region where it arose."""
+    from ministack.core import iam_evaluator
+    from ministack.core.responses import get_account_id, get_region, request_scope
+
+    events = service("eventbridge")
+
+    def dispatch(original, spec, event, rule, path, payload=None):
+        account, region = get_account_id(), get_region()
+        if (spec.account_id, spec.region) == (account, region):
+            return original(spec, event, rule, path, payload)
+        bus = spec.resource.split("/", 1)[1]
+        targets = events._targets.get(events._rule_key(rule["Name"], rule.get("EventBusName", "default")), [])
+        role = next((target.get("RoleArn", "") for target in targets if target.get("Arn") == str(spec)), "")
+        context = iam_evaluator.EvalContext(
+            principal_arn=role,
+            principal_type="AssumedRole",
+            principal_account=account,
+            action="events:PutEvents",
+            resource_arn=str(spec),
+            region=spec.region,
+        )
+        own = iam_evaluator._gather_role_policies(role.rsplit("/", 1)[-1], account)
+        with request_scope(spec.account_id, spec.region):
+            policy = events._event_bus_policies.get(bus)
+            allowed = (
+                bus in events._event_buses
+                and iam_evaluator.evaluate(context, own).decision == "Allow"
+                and iam_evaluator.resource_policy_allows(policy, context, spec.account_id == account)
+            )
+            if allowed:
+                events._dispatch_event({**event, "EventBusName": bus})
+
+    wrap(events, "_dispatch_to_event_bus", dispatch)
+
+
+def ministack_organization():
+    """The accounts of an organization share aws:PrincipalOrgID
+    (https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html); in MiniStack
+    each is its own. Here all are of one but those that `FOREIGN_ACCOUNTS` names."""
+    from ministack.core import iam_evaluator
+
+    foreign = os.environ.get("FOREIGN_ACCOUNTS", "").split()
+    iam_evaluator._principal_org_id = lambda account: None if account in foreign else "o-stanchtests"
 
 
 def moto_public_snapshots():

@@ -14,12 +14,17 @@ use std::{
     time::{Duration, Instant},
 };
 
+use serde_json::Value;
 use tempfile::TempDir;
 
 pub use choice::{Emulators, Unplayable, WRONG, Wrong, choose, has, operations_called, stood_in};
 
 /// Starts an emulator, and ends it and all its children when its standard input closes.
-const RUN: &str = concat!(include_str!("mend.py"), include_str!("run.py"));
+const RUN: &str = concat!(
+    include_str!("mend.py"),
+    include_str!("stage.py"),
+    include_str!("run.py")
+);
 
 /// How far the clock of who asks is ahead of the emulators': what an example plants is old to it.
 pub(crate) const CLOCK_AHEAD: Duration = Duration::from_hours(200 * 24);
@@ -175,6 +180,11 @@ impl Emulator {
             .env("BIND_HOST", "127.0.0.1")
             .env("MINISTACK_HOST", "127.0.0.1")
             .env("GATEWAY_PORT", port.to_string())
+            // What its Lambda functions get as theirs; moto would call itself.
+            .envs(
+                (maker == Maker::MiniStack)
+                    .then(|| ("AWS_ENDPOINT_URL", format!("http://127.0.0.1:{port}"))),
+            )
             .env("LAMBDA_EXECUTOR", "local")
             .env("AUTH", "true")
             // AWS's own policies are there in every account.
@@ -265,31 +275,56 @@ impl Emulator {
 
     /// Forgets every resource of every account.
     pub fn reset(&self) -> Result<(), EmulatorError> {
-        self.ask("POST", self.maker.paths().reset)
+        self.ask("POST", self.maker.paths().reset, "").map(drop)
+    }
+
+    /// An event of a service of AWS itself, whole as EventBridge has it; `bus` in it names the bus, if it
+    /// is not the account's default. MiniStack's only, as what follows.
+    pub fn happen(&self, event: &Value) -> Result<(), EmulatorError> {
+        self.ask("POST", "/_stanch/event", &event.to_string())
+            .map(drop)
+    }
+
+    /// What befalls requests from now on, in place of what did.
+    pub fn befall(&self, accidents: &[Accident]) -> Result<(), EmulatorError> {
+        let accidents = serde_json::to_string(accidents).map_err(io::Error::from)?;
+        self.ask("POST", "/_stanch/accidents", &accidents).map(drop)
+    }
+
+    /// Delivers the hidden messages of a queue, by its ARN, again, as when their time is over.
+    pub fn reveal(&self, queue: &str) -> Result<(), EmulatorError> {
+        let queue = Value::from(queue).to_string();
+        self.ask("POST", "/_stanch/reveal", &queue).map(drop)
+    }
+
+    /// What Security Hub was told of findings: by the finding's id, each update's note and workflow.
+    pub fn told_of_findings(&self) -> Result<Value, EmulatorError> {
+        let answer = self.ask("GET", "/_stanch/findings", "")?;
+        Ok(serde_json::from_str(&answer).map_err(io::Error::from)?)
     }
 
     fn ready(&self) -> Result<(), EmulatorError> {
-        self.ask("GET", self.maker.paths().health)
+        self.ask("GET", self.maker.paths().health, "").map(drop)
     }
 
-    /// A request to the emulator itself, which needs no signature.
-    fn ask(&self, method: &str, path: &'static str) -> Result<(), EmulatorError> {
+    /// A request to the emulator itself, which needs no signature; the body of its answer.
+    fn ask(&self, method: &str, path: &'static str, body: &str) -> Result<String, EmulatorError> {
         let mut stream = TcpStream::connect_timeout(&self.address(), PATIENCE)?;
         stream.set_read_timeout(Some(PATIENCE))?;
+        let length = body.len();
         write!(
             stream,
-            "{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+            "{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
         )?;
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer)?;
-        if answer.starts_with(b"HTTP/1.1 200") {
-            Ok(())
-        } else {
-            let answer = String::from_utf8_lossy(&answer);
-            Err(EmulatorError::Unexpected {
+        let answer = String::from_utf8_lossy(&answer);
+        match answer.split_once("\r\n\r\n") {
+            Some((head, body)) if head.starts_with("HTTP/1.1 200") => Ok(body.to_owned()),
+            _ => Err(EmulatorError::Unexpected {
                 path,
                 answer: answer.lines().next().unwrap_or_default().to_owned(),
-            })
+            }),
         }
     }
 }
@@ -325,8 +360,42 @@ pub struct Request {
     pub query: String,
     /// `X-Amz-Target`, which names the operation in the JSON protocols; else empty.
     pub target: String,
-    /// The first 256 bytes of the body, whose `Action` names the operation in the query protocols.
+    /// The first 256 bytes of the body, whose `Action` names the operation in the query protocols; more
+    /// of them if `REQUEST_BODY` says so.
     pub body: String,
+    /// The access key id that signed it; an account's root has the account's id. Empty if nobody did.
+    pub key: String,
+    /// The region that it was signed for.
+    pub region: String,
+    /// The service that it was signed for.
+    pub service: String,
+}
+
+/// What befalls the requests that it fits; never one that an account's root makes.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct Accident {
+    /// The service that it was signed for; any if there is none.
+    pub service: Option<&'static str>,
+    /// The region that it was signed for; any if there is none.
+    pub region: Option<&'static str>,
+    /// What its method, path, query, target and body, in this order, contain.
+    pub contains: &'static str,
+    /// How many requests it befalls.
+    pub times: u32,
+    /// How long they are held.
+    pub seconds: f64,
+    /// What they are answered with after that; they go their way if there is nothing.
+    #[serde(flatten)]
+    pub refusal: Option<Refusal>,
+}
+
+/// An answer in place of the emulator's.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct Refusal {
+    /// The HTTP status.
+    pub status: u16,
+    /// The body: XML or JSON.
+    pub body: &'static str,
 }
 
 /// The Python that has the emulators: `.venv/`'s, or the one that `STANCH_EMULATOR` names.

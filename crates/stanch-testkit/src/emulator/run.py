@@ -58,18 +58,25 @@ def ministack():
     # One line of JSON for each request, written before it is answered.
     answer = app.app
     log = os.open(os.environ["REQUEST_LOG"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    kept = int(os.environ.get("REQUEST_BODY", "256"))
 
     async def record_and_answer(scope, receive, send):
         if scope["type"] != "http" or scope["path"].startswith("/_ministack/"):
             return await answer(scope, receive, send)
+        if scope["path"].startswith("/_stanch/"):
+            return await directed(scope, receive, send)
         first = await receive()
         headers = dict(scope["headers"])
+        key, region, of = signed_by(headers)
         line = {
             "method": scope["method"],
             "path": scope["path"],
             "query": scope["query_string"].decode("latin-1"),
             "target": headers.get(b"x-amz-target", b"").decode("latin-1"),
-            "body": first.get("body", b"")[:256].decode("latin-1"),
+            "body": first.get("body", b"")[:kept].decode("latin-1"),
+            "key": key,
+            "region": region,
+            "service": of,
         }
         os.write(log, json.dumps(line).encode() + b"\n")
         waiting = [first]
@@ -77,6 +84,10 @@ def ministack():
         async def receive_again():
             return waiting.pop() if waiting else await receive()
 
+        if await befallen(line, send):
+            return
+        if of == "securityhub":
+            return await security_hub(scope, receive_again, send, key)
         await answer(scope, receive_again, send)
 
     app.app = record_and_answer

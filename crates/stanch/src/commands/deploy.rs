@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeSet, fs, path::Path};
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::json;
+use sha2::{Digest as _, Sha256};
 use stanch_deploy::{DeployError, Deployment, Documents, File, Options, Plan, Scale};
 
 use crate::{
@@ -15,6 +17,7 @@ use crate::{
 pub fn run(wire: &Wire, command: Deploy) -> Result<Exit, Failure> {
     match command {
         Deploy::Render { what, out } => write(wire, &files(wire, what)?, &out),
+        Deploy::Package { program, out } => pack(wire, &program, &out),
         Deploy::Plan {
             what,
             accounts,
@@ -77,6 +80,37 @@ fn write(wire: &Wire, files: &[File], folder: &Path) -> Result<Exit, Failure> {
     match wire.json {
         true => print_json(&written)?,
         false => print(written.join("\n"))?,
+    }
+    Ok(Exit::Done)
+}
+
+/// Packs the program and tells the archive's hash as Lambda does (`CodeSha256`).
+fn pack(wire: &Wire, program: &Path, out: &Path) -> Result<Exit, Failure> {
+    let read = fs::read(program).map_err(|error| {
+        Failure::failed(format!("cannot read `{}`: {error}", program.display()))
+            .hint("`cargo xtask package` builds it")
+    })?;
+    let entry = stanch_deploy::Entry {
+        name: stanch_deploy::BOOTSTRAP,
+        body: &read,
+        runs: true,
+    };
+    let write = |archive: &[u8]| {
+        let folder = out.parent().map_or(Ok(()), fs::create_dir_all);
+        folder.and_then(|()| fs::write(out, archive))
+    };
+    let archive = stanch_deploy::archive(&[entry]);
+    let archive = archive
+        .and_then(|archive| write(&archive).map(|()| archive))
+        .map_err(|error| Failure::failed(format!("cannot write `{}`: {error}", out.display())))?;
+    let hash = STANDARD.encode(Sha256::digest(&archive));
+    match wire.json {
+        true => print_json(&json!({"file": out, "bytes": archive.len(), "sha256": hash}))?,
+        false => print(format!(
+            "{}: {} bytes, {hash}",
+            out.display(),
+            archive.len()
+        ))?,
     }
     Ok(Exit::Done)
 }

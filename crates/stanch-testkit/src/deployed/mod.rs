@@ -1,0 +1,556 @@
+//! Both stacks of `generated/cloudformation/` in an emulated organization, with our own functions in
+//! them, and what can be seen of them from outside.
+//!
+//! MiniStack plays AWS with IAM enforced. What it lacks is in [`LACKING`], in the mends of the emulator
+//! and in `emulator/stage.py`.
+
+mod account;
+pub mod load;
+pub mod scenarios;
+mod seen;
+mod templates;
+
+use std::{collections::BTreeSet, io, time::Duration};
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use stanch_types::{AccountId, CallError, ControlRef, InvalidId, Region};
+
+use crate::{Emulator, EmulatorError, Maker, Misconfiguration};
+
+pub use account::Account;
+pub use seen::{Line, Mark, Spent, write_units};
+pub use templates::{LACKING, archives, template};
+
+/// The administrator account.
+pub const ADMINISTRATOR: &str = "111111111111";
+
+/// What the external ids begin with.
+pub const EXTERNAL_ID_PREFIX: &str = "an-external-id-prefix";
+
+/// The organization that the emulator takes all accounts for, but [`FOREIGN`].
+pub const ORGANIZATION: &str = "o-stanchtests";
+
+/// An account of another organization.
+pub const FOREIGN: &str = "999999999999";
+
+/// The role in the member accounts.
+pub const MEMBER_ROLE: &str = "SecurityRemediationCrossAccountRole";
+
+/// The orchestrator's role.
+pub const ORCHESTRATOR_ROLE: &str = "OrchestratorLambdaRole";
+
+/// The name of the orchestrator.
+pub const ORCHESTRATOR: &str = "SecurityRemediationOrchestrator";
+
+/// The audit log's table.
+pub const AUDIT_TABLE: &str = "SecurityRemediationAuditLog";
+
+/// The table of locks and heads.
+pub const STATE_TABLE: &str = "SecurityRemediationState";
+
+/// The processor of the functions here.
+pub const ARCHITECTURE: &str = "x86_64";
+
+/// What comes of an attempt here.
+pub type Outcome<T = ()> = Result<T, Trouble>;
+
+/// What went wrong, or was not as it should be.
+#[derive(Debug, thiserror::Error)]
+pub enum Trouble {
+    /// The emulator.
+    #[error(transparent)]
+    Emulator(#[from] EmulatorError),
+    /// A call that had to succeed.
+    #[error("account `{account}`: {source}")]
+    Call {
+        /// Whose call.
+        account: AccountId,
+        /// What AWS said.
+        source: Box<CallError>,
+    },
+    /// A stack.
+    #[error("stack `{name}` is {status}: {}", .failed.join("; "))]
+    Stack {
+        /// Its name.
+        name: String,
+        /// Its status.
+        status: String,
+        /// The resources that failed, with the reasons.
+        failed: Vec<String>,
+    },
+    /// It did not happen in time.
+    #[error("{what}: not there after {seconds} seconds")]
+    Late {
+        /// What was waited for.
+        what: String,
+        /// How long.
+        seconds: u64,
+    },
+    /// A file or a process.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// An id of this module is none.
+    #[error(transparent)]
+    Id(#[from] InvalidId),
+    /// The ledger.
+    #[error(transparent)]
+    Ledger(#[from] stanch_ledger::LedgerError),
+    /// It is not as it should be.
+    #[error("{0}")]
+    Said(String),
+}
+
+impl Trouble {
+    /// An expectation that was not met.
+    pub fn said(what: impl Into<String>) -> Self {
+        Self::Said(what.into())
+    }
+}
+
+/// Fails with `what` unless `holds`.
+///
+/// # Errors
+/// It does not hold.
+pub fn ensure(holds: bool, what: impl FnOnce() -> String) -> Outcome {
+    if holds {
+        Ok(())
+    } else {
+        Err(Trouble::Said(what()))
+    }
+}
+
+/// How an organization is laid out.
+#[derive(Debug, Clone)]
+pub struct Layout<'a> {
+    /// The archive with `bootstrap`.
+    pub archive: &'a [u8],
+    /// How many member accounts.
+    pub members: usize,
+    /// The regions of the member accounts; the first is the administrator's and their home.
+    pub regions: &'a [&'a str],
+    /// Further variables of the functions, beside what the template sets.
+    pub variables: &'a [(&'a str, &'a str)],
+}
+
+/// The organization.
+pub struct Deployed {
+    emulator: Emulator,
+    /// The administrator account, in its region.
+    pub administrator: Account,
+    /// The member accounts, in their home region.
+    pub members: Vec<Account>,
+    /// The regions of the member accounts.
+    pub regions: Vec<Region>,
+    /// Which of [`LACKING`] the templates needed.
+    pub lacking: BTreeSet<&'static str>,
+    /// How long the stacks took.
+    pub took: Duration,
+}
+
+impl Deployed {
+    /// Starts the emulator and deploys all stacks, as `docs/guides/deploy.md` tells an operator to.
+    ///
+    /// # Errors
+    /// A stack is not whole.
+    pub async fn start(layout: &Layout<'_>) -> Outcome<Self> {
+        let settings = [
+            ("FOREIGN_ACCOUNTS", FOREIGN),
+            ("REQUEST_BODY", "65536"),
+            // Half a minute of a wait is three tenths of a second here.
+            ("SFN_WAIT_SCALE", "0.01"),
+        ];
+        let emulator = Emulator::start_with(Maker::MiniStack, &settings)?;
+        let endpoint = emulator.endpoint();
+        let regions: Vec<Region> = layout
+            .regions
+            .iter()
+            .map(|region| region.parse())
+            .collect::<Result<_, _>>()?;
+        let home = regions
+            .first()
+            .ok_or_else(|| Trouble::said("no region"))?
+            .clone();
+        let administrator = Account::root(&endpoint, &ADMINISTRATOR.parse()?, &home);
+        let members = (0..layout.members)
+            .map(|n| {
+                let id = format!("{}", 222_222_222_222_u64 + n as u64).parse()?;
+                Ok(Account::root(&endpoint, &id, &home))
+            })
+            .collect::<Outcome<Vec<_>>>()?;
+        let mut deployed = Self {
+            emulator,
+            administrator,
+            members,
+            regions,
+            lacking: BTreeSet::new(),
+            took: Duration::ZERO,
+        };
+        let begin = std::time::Instant::now();
+        deployed.deploy_administrator(layout).await?;
+        deployed.deploy_members(layout.archive).await?;
+        deployed.took = begin.elapsed();
+        deployed.listen().await?;
+        Ok(deployed)
+    }
+
+    async fn deploy_administrator(&mut self, layout: &Layout<'_>) -> Outcome {
+        let here = &self.administrator;
+        let bucket = format!("artifacts-{}", here.id);
+        here.create_bucket(&bucket).await?;
+        let (monitoring, lacking) = template("administrator-monitoring.yaml", &here.region)?;
+        self.lacking.extend(lacking);
+        let monitoring = monitoring.to_string();
+        here.put(
+            &bucket,
+            "stanch/administrator-monitoring.yaml",
+            monitoring.as_bytes(),
+        )
+        .await?;
+        let stack = self.administrator_template(layout.variables)?;
+        for key in archives(&stack, ARCHITECTURE) {
+            here.put(&bucket, &key, layout.archive).await?;
+        }
+        let (_, lacking) = template("administrator-stack.yaml", &here.region)?;
+        self.lacking.extend(lacking);
+        here.deploy("administrator", &stack, self.parameters())
+            .await
+    }
+
+    /// The administrator's template, with further variables of its functions.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn administrator_template(&self, variables: &[(&str, &str)]) -> Outcome<Value> {
+        let (mut stack, _) = template("administrator-stack.yaml", &self.administrator.region)?;
+        let resources = stack
+            .pointer_mut("/Resources")
+            .and_then(Value::as_object_mut);
+        for resource in resources.into_iter().flat_map(|all| all.values_mut()) {
+            let set = resource.pointer_mut("/Properties/Environment/Variables");
+            if let Some(set) = set.and_then(Value::as_object_mut) {
+                let more = variables
+                    .iter()
+                    .map(|(name, value)| ((*name).to_owned(), json!(value)));
+                set.extend(more);
+            }
+        }
+        Ok(stack)
+    }
+
+    /// The parameters of the administrator's stack.
+    #[must_use]
+    pub fn parameters(&self) -> Value {
+        let members: Vec<&AccountId> = self.members.iter().map(|member| &member.id).collect();
+        json!({
+            "ArtifactBucket": format!("artifacts-{}", self.administrator.id),
+            "ExternalIdPrefix": EXTERNAL_ID_PREFIX,
+            "OrganizationId": ORGANIZATION,
+            "MemberAccounts": json!(members).to_string(),
+            "Architecture": ARCHITECTURE,
+            "AutomaticRemediation": "ENABLED",
+        })
+    }
+
+    /// In each account the home region first: its stack has the roles.
+    async fn deploy_members(&mut self, archive: &[u8]) -> Outcome {
+        let mut stacks = Vec::new();
+        for region in &self.regions {
+            let (stack, lacking) = template("member-stack.yaml", region)?;
+            self.lacking.extend(lacking);
+            stacks.push((region, stack));
+        }
+        let parameters = json!({
+            "AdministratorAccountId": self.administrator.id,
+            "AdministratorRegion": self.administrator.region,
+            "HomeRegion": self.administrator.region,
+            "ExternalIdPrefix": EXTERNAL_ID_PREFIX,
+            "Architecture": ARCHITECTURE,
+        });
+        for (region, stack) in &stacks {
+            let here = self.administrator.in_region(region);
+            let bucket = format!("stanch-artifacts-{region}");
+            here.create_bucket(&bucket).await?;
+            let all_may_read = json!({"Version": "2012-10-17", "Statement": [{
+                "Effect": "Allow", "Principal": "*", "Action": "s3:GetObject",
+                "Resource": format!("arn:aws:s3:::{bucket}/*"),
+                "Condition": {"StringEquals": {"aws:PrincipalOrgID": ORGANIZATION}}}]});
+            let policy = json!({"Bucket": bucket, "Policy": all_may_read.to_string()});
+            here.call("s3", "PutBucketPolicy", policy).await?;
+            for key in archives(stack, ARCHITECTURE) {
+                here.put(&bucket, &key, archive).await?;
+            }
+        }
+        for member in &self.members {
+            for (region, stack) in &stacks {
+                let here = member.in_region(region);
+                here.deploy("member", stack, parameters.clone()).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The emulator.
+    #[must_use]
+    pub const fn emulator(&self) -> &Emulator {
+        &self.emulator
+    }
+
+    /// The first member account.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn member(&self) -> Outcome<&Account> {
+        self.members
+            .first()
+            .ok_or_else(|| Trouble::said("no member account"))
+    }
+
+    /// A session of the orchestrator's role, as Lambda has one.
+    ///
+    /// # Errors
+    /// The role does not let itself be assumed.
+    pub async fn orchestrator(&self) -> Outcome<Account> {
+        let arn = format!("arn:aws:iam::{ADMINISTRATOR}:role/{ORCHESTRATOR_ROLE}");
+        let session = self.administrator.role(&arn, None).await;
+        session.map_err(|source| Trouble::Call {
+            account: self.administrator.id.clone(),
+            source: Box::new(source),
+        })
+    }
+
+    /// Plants a bucket that everybody could read in an account, and what Security Hub says of it.
+    ///
+    /// # Errors
+    /// S3 refuses.
+    pub async fn public_bucket(&self, account: &Account, name: &str) -> Outcome<Misconfiguration> {
+        account.create_bucket(name).await?;
+        account
+            .call("s3", "DeletePublicAccessBlock", json!({"Bucket": name}))
+            .await?;
+        self.finding(
+            account,
+            "S3.8",
+            "AwsS3Bucket",
+            &format!("arn:aws:s3:::{name}"),
+        )
+    }
+
+    /// A finding of now.
+    ///
+    /// # Errors
+    /// The control's name is none.
+    pub fn finding(
+        &self,
+        account: &Account,
+        control: &str,
+        resource_type: &str,
+        resource_id: &str,
+    ) -> Outcome<Misconfiguration> {
+        let control: ControlRef = control
+            .parse()
+            .map_err(|_| Trouble::said(format!("`{control}` is no control")))?;
+        Ok(Misconfiguration {
+            account: account.id.clone(),
+            region: account.region.clone(),
+            control,
+            resource_type: resource_type.to_owned(),
+            resource_id: resource_id.to_owned(),
+            details: Value::Null,
+            at: now(),
+        })
+    }
+
+    /// Whether a bucket's public access is blocked.
+    ///
+    /// # Errors
+    /// S3 does not answer.
+    pub async fn is_blocked(&self, account: &Account, bucket: &str) -> Outcome<bool> {
+        let asked = json!({"Bucket": bucket});
+        match account.try_call("s3", "GetPublicAccessBlock", asked).await {
+            Ok(answer) => Ok(answer
+                .pointer("/PublicAccessBlockConfiguration")
+                .and_then(Value::as_object)
+                .is_some_and(|all| all.len() == 4 && all.values().all(|on| on == &json!(true)))),
+            Err(error) if error.code == "NoSuchPublicAccessBlockConfiguration" => Ok(false),
+            Err(error) => Err(Trouble::said(error.to_string())),
+        }
+    }
+
+    /// Security Hub of the administrator tells of a finding on the account's bus, as it does with a
+    /// delegated administrator and finding aggregation; the rules of the stack do the rest.
+    ///
+    /// # Errors
+    /// The emulator does not answer.
+    pub fn import(&self, found: &Misconfiguration) -> Outcome {
+        self.happen(found.security_hub_event())
+    }
+
+    /// A person chooses the custom action of the stack on a finding.
+    ///
+    /// # Errors
+    /// The emulator does not answer.
+    pub fn choose_action(&self, found: &Misconfiguration) -> Outcome {
+        let mut event = found.security_hub_event();
+        let action = format!(
+            "arn:aws:securityhub:{}:{ADMINISTRATOR}:action/custom/Remediate",
+            self.administrator.region
+        );
+        if let Some(event) = event.as_object_mut() {
+            event.insert(
+                "detail-type".to_owned(),
+                json!("Security Hub Findings - Custom Action"),
+            );
+            event.insert("resources".to_owned(), json!([action]));
+        }
+        if let Some(detail) = event.pointer_mut("/detail").and_then(Value::as_object_mut) {
+            detail.insert("actionName".to_owned(), json!("Remediate"));
+            detail.insert(
+                "actionDescription".to_owned(),
+                json!("Remediate with Stanch"),
+            );
+        }
+        self.happen(event)
+    }
+
+    /// An event on the administrator's bus.
+    fn happen(&self, mut event: Value) -> Outcome {
+        if let Some(event) = event.as_object_mut() {
+            event.insert("account".to_owned(), json!(self.administrator.id));
+            event.insert("region".to_owned(), json!(self.administrator.region));
+        }
+        Ok(self.emulator.happen(&event)?)
+    }
+
+    /// The URL of a queue of the administrator's: `Events`, `DeadLetters`, `UndeliveredEvents`.
+    ///
+    /// # Errors
+    /// There is none of this name.
+    pub async fn queue(&self, name: &str) -> Outcome<String> {
+        let named = json!({"QueueName": format!("SecurityRemediation{name}")});
+        let answer = self.administrator.call("sqs", "GetQueueUrl", named).await?;
+        Ok(text(&answer, "/QueueUrl"))
+    }
+
+    /// Puts messages on the queue of events while the orchestrator does not take any, so that it gets
+    /// up to ten at once.
+    ///
+    /// # Errors
+    /// AWS refuses.
+    pub async fn enqueue(&self, bodies: &[String]) -> Outcome {
+        let queue = self.queue("Events").await?;
+        let asked = json!({"FunctionName": ORCHESTRATOR});
+        let sources = self
+            .administrator
+            .call("lambda", "ListEventSourceMappings", asked)
+            .await?;
+        let id = text(&sources, "/EventSourceMappings/0/UUID");
+        let switch = async |on: bool| {
+            let wanted = json!({"UUID": id, "Enabled": on});
+            let service = "UpdateEventSourceMapping";
+            self.administrator.call("lambda", service, wanted).await
+        };
+        switch(false).await?;
+        for body in bodies {
+            let message = json!({"QueueUrl": queue, "MessageBody": body});
+            self.administrator
+                .call("sqs", "SendMessage", message)
+                .await?;
+        }
+        switch(true).await.map(drop)
+    }
+
+    /// Sets variables of a function, as an operator may, beside those that it has.
+    ///
+    /// # Errors
+    /// Lambda refuses.
+    pub async fn set_variables(&self, function: &str, variables: &[(&str, &str)]) -> Outcome {
+        let named = json!({"FunctionName": function});
+        let found = self
+            .administrator
+            .call("lambda", "GetFunctionConfiguration", named)
+            .await?;
+        let mut set = found
+            .pointer("/Environment/Variables")
+            .and_then(Value::as_object)
+            .cloned()
+            .unwrap_or_default();
+        for (name, value) in variables {
+            set.insert((*name).to_owned(), json!(value));
+        }
+        let wanted = json!({"FunctionName": function, "Environment": {"Variables": set}});
+        self.administrator
+            .call("lambda", "UpdateFunctionConfiguration", wanted)
+            .await
+            .map(drop)
+    }
+
+    /// Calls a function and waits for its answer.
+    ///
+    /// # Errors
+    /// Lambda refuses, or the function fails.
+    pub async fn invoke(&self, function: &str, event: &Value) -> Outcome<Value> {
+        use base64::{Engine as _, engine::general_purpose::STANDARD};
+        let asked =
+            json!({"FunctionName": function, "Payload": STANDARD.encode(event.to_string())});
+        let answer = self.administrator.call("lambda", "Invoke", asked).await?;
+        let payload = STANDARD
+            .decode(text(&answer, "/Payload"))
+            .map_err(|error| Trouble::said(error.to_string()))?;
+        let payload: Value = serde_json::from_slice(&payload).map_err(io::Error::from)?;
+        ensure(answer.pointer("/FunctionError").is_none(), || {
+            format!("`{function}` failed: {payload}")
+        })?;
+        Ok(payload)
+    }
+}
+
+/// Waits until `look` finds something.
+///
+/// # Errors
+/// It does not in time, or looking fails.
+pub async fn wait_for<T>(
+    what: &str,
+    patience: Duration,
+    mut look: impl AsyncFnMut() -> Outcome<Option<T>>,
+) -> Outcome<T> {
+    let begin = std::time::Instant::now();
+    let mut pause = Duration::from_millis(50);
+    loop {
+        if let Some(found) = look().await? {
+            return Ok(found);
+        }
+        if begin.elapsed() > patience {
+            return Err(Trouble::Late {
+                what: what.to_owned(),
+                seconds: patience.as_secs(),
+            });
+        }
+        Account::pause(pause).await;
+        pause = (pause * 3 / 2).min(Duration::from_millis(500));
+    }
+}
+
+/// A text in a value; empty if it is not there.
+#[must_use]
+pub fn text(value: &Value, pointer: &str) -> String {
+    let found = value.pointer(pointer).and_then(Value::as_str);
+    found.unwrap_or_default().to_owned()
+}
+
+/// A list in a value; empty if it is not there.
+#[must_use]
+pub fn list<'a>(value: &'a Value, pointer: &str) -> &'a [Value] {
+    let found = value.pointer(pointer).and_then(Value::as_array);
+    found.map_or(&[], Vec::as_slice)
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "an emulated organization lives in real time"
+)]
+fn now() -> Timestamp {
+    let now = Timestamp::now();
+    // As Security Hub writes it, to the second.
+    Timestamp::from_second(now.as_second()).unwrap_or(now)
+}

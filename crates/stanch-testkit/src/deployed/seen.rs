@@ -1,0 +1,451 @@
+//! What is seen of the functions from outside: the ledger, the logs, messages, requests and their price.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::{
+    ADMINISTRATOR, AUDIT_TABLE, Account, Deployed, ORCHESTRATOR, Outcome, Trouble, ensure, list,
+    text, wait_for,
+};
+use crate::Request;
+
+/// The queue that hears what the topic tells.
+const HEARD: &str = "e2e-heard";
+
+/// A line that a function logged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line(pub String);
+
+impl Line {
+    /// The metrics in it, if it is one of the embedded metric format: name and value,
+    /// <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>.
+    #[must_use]
+    pub fn metrics(&self) -> Vec<(String, f64)> {
+        let Ok(line) = serde_json::from_str::<Value>(&self.0) else {
+            return Vec::new();
+        };
+        let directives = list(&line, "/_aws/CloudWatchMetrics");
+        let metrics = directives
+            .iter()
+            .flat_map(|directive| list(directive, "/Metrics"));
+        metrics
+            .filter_map(|metric| {
+                let name = text(metric, "/Name");
+                let value = line.get(&name)?;
+                let sum = match value {
+                    Value::Array(values) => values.iter().filter_map(Value::as_f64).sum(),
+                    value => value.as_f64()?,
+                };
+                Some((name, sum))
+            })
+            .collect()
+    }
+}
+
+/// A moment, from which on it is counted.
+#[derive(Debug, Clone, Copy)]
+pub struct Mark {
+    requests: usize,
+    lines: usize,
+    executions: usize,
+}
+
+/// What was used since a [`Mark`].
+#[derive(Debug, Clone, Default)]
+pub struct Spent {
+    /// Runs of the orchestrator.
+    pub runs: usize,
+    /// Executions of the state machine.
+    pub executions: usize,
+    /// Requests to AWS of functions and of their sessions in member accounts, in order.
+    pub requests: Vec<Request>,
+    /// What the orchestrator logged.
+    pub lines: Vec<Line>,
+}
+
+impl Spent {
+    /// The sum of a metric.
+    #[must_use]
+    pub fn metric(&self, name: &str) -> f64 {
+        let all = self.lines.iter().flat_map(Line::metrics);
+        all.filter(|(found, _)| found == name)
+            .map(|(_, value)| value)
+            .sum()
+    }
+
+    /// Write units of DynamoDB, counted from the requests.
+    #[must_use]
+    pub fn write_units(&self) -> u64 {
+        self.requests.iter().map(write_units).sum()
+    }
+
+    /// The requests as words: `dynamodb UpdateItem`.
+    #[must_use]
+    pub fn operations(&self) -> Vec<String> {
+        self.requests.iter().map(operation).collect()
+    }
+}
+
+impl Deployed {
+    /// Subscribes a queue to the topic of notifications.
+    pub(super) async fn listen(&self) -> Outcome {
+        let here = &self.administrator;
+        here.call("sqs", "CreateQueue", json!({"QueueName": HEARD}))
+            .await?;
+        let subscription = json!({
+            "TopicArn": self.topic(),
+            "Protocol": "sqs",
+            "Endpoint": format!("arn:aws:sqs:{}:{ADMINISTRATOR}:{HEARD}", here.region),
+        });
+        here.call("sns", "Subscribe", subscription).await.map(drop)
+    }
+
+    /// The topic of notifications.
+    #[must_use]
+    pub fn topic(&self) -> String {
+        let region = &self.administrator.region;
+        format!("arn:aws:sns:{region}:{ADMINISTRATOR}:SecurityRemediationNotifications")
+    }
+
+    /// The messages of the topic since this was asked last.
+    ///
+    /// # Errors
+    /// SQS does not answer.
+    pub async fn heard(&self) -> Outcome<Vec<Value>> {
+        let here = &self.administrator;
+        let queue = here
+            .call("sqs", "GetQueueUrl", json!({"QueueName": HEARD}))
+            .await?;
+        let queue = text(&queue, "/QueueUrl");
+        let mut messages = Vec::new();
+        loop {
+            let asked = json!({"QueueUrl": queue, "MaxNumberOfMessages": 10});
+            let answer = here.call("sqs", "ReceiveMessage", asked).await?;
+            let received = list(&answer, "/Messages");
+            if received.is_empty() {
+                return Ok(messages);
+            }
+            for message in received {
+                let handle = text(message, "/ReceiptHandle");
+                let done = json!({"QueueUrl": queue, "ReceiptHandle": handle});
+                here.call("sqs", "DeleteMessage", done).await?;
+                let envelope: Value =
+                    serde_json::from_str(&text(message, "/Body")).unwrap_or_default();
+                let told = text(&envelope, "/Message");
+                messages.push(serde_json::from_str(&told).unwrap_or(Value::String(told)));
+            }
+        }
+    }
+
+    /// The rows of the audit log, raw, in no order.
+    ///
+    /// # Errors
+    /// DynamoDB does not answer.
+    pub async fn rows(&self) -> Outcome<Vec<Value>> {
+        let mut rows = Vec::new();
+        let mut asked = json!({"TableName": AUDIT_TABLE});
+        loop {
+            let answer = self.administrator.call("dynamodb", "Scan", asked).await?;
+            rows.extend(list(&answer, "/Items").iter().cloned());
+            match answer.get("LastEvaluatedKey") {
+                Some(key) if !key.is_null() => {
+                    asked = json!({"TableName": AUDIT_TABLE, "ExclusiveStartKey": key});
+                }
+                _ => return Ok(rows),
+            }
+        }
+    }
+
+    /// The keys of the log objects in an account, with their bodies.
+    ///
+    /// # Errors
+    /// S3 does not answer.
+    pub async fn log_objects(&self, account: &Account) -> Outcome<Vec<String>> {
+        let bucket = format!(
+            "security-remediation-logs-{}-{}",
+            account.id, account.region
+        );
+        let answer = account
+            .call("s3", "ListObjectsV2", json!({"Bucket": bucket}))
+            .await?;
+        let keys = list(&answer, "/Contents").iter();
+        Ok(keys.map(|object| text(object, "/Key")).collect())
+    }
+
+    /// What a function has logged so far.
+    ///
+    /// # Errors
+    /// CloudWatch Logs does not answer.
+    pub async fn lines(&self, function: &str) -> Outcome<Vec<Line>> {
+        let mut lines = Vec::new();
+        let mut asked = json!({"logGroupName": format!("/aws/lambda/{function}")});
+        loop {
+            let answer = self
+                .administrator
+                .call("logs", "FilterLogEvents", asked.clone())
+                .await?;
+            let events = list(&answer, "/events").iter();
+            lines.extend(events.map(|event| Line(text(event, "/message"))));
+            match answer.get("nextToken").and_then(Value::as_str) {
+                Some(token) if !token.is_empty() => {
+                    if let Some(asked) = asked.as_object_mut() {
+                        asked.insert("nextToken".to_owned(), json!(token));
+                    }
+                }
+                _ => return Ok(lines),
+            }
+        }
+    }
+
+    /// The executions of the state machine, the youngest first.
+    ///
+    /// # Errors
+    /// Step Functions does not answer.
+    pub async fn executions(&self) -> Outcome<Vec<Value>> {
+        let region = &self.administrator.region;
+        let machine = format!(
+            "arn:aws:states:{region}:{ADMINISTRATOR}:stateMachine:SecurityRemediationWorkflow"
+        );
+        let asked = json!({"stateMachineArn": machine});
+        let answer = self
+            .administrator
+            .call("stepfunctions", "ListExecutions", asked)
+            .await?;
+        Ok(list(&answer, "/executions").to_vec())
+    }
+
+    /// Now.
+    ///
+    /// # Errors
+    /// The emulator does not answer.
+    pub async fn mark(&self) -> Outcome<Mark> {
+        Ok(Mark {
+            requests: self.emulator().requests()?.len(),
+            lines: self.lines(ORCHESTRATOR).await?.len(),
+            executions: self.executions().await?.len(),
+        })
+    }
+
+    /// What was used since `mark`, once every run that began has ended.
+    ///
+    /// # Errors
+    /// The emulator does not answer.
+    pub async fn since(&self, mark: Mark) -> Outcome<Spent> {
+        let lines = self.lines(ORCHESTRATOR).await?;
+        let lines: Vec<Line> = lines.into_iter().skip(mark.lines).collect();
+        let began = |line: &&Line| line.0.starts_with("START RequestId");
+        let requests = self.emulator().requests()?.into_iter().skip(mark.requests);
+        let of_a_session = |request: &Request| {
+            !request.key.is_empty() && !request.key.bytes().all(|byte| byte.is_ascii_digit())
+        };
+        Ok(Spent {
+            runs: lines.iter().filter(began).count(),
+            executions: self.executions().await?.len() - mark.executions,
+            requests: requests.filter(of_a_session).collect(),
+            lines,
+        })
+    }
+
+    /// Waits until the queue of events is empty and nobody works on a message of it.
+    ///
+    /// # Errors
+    /// It is not in time.
+    pub async fn settled(&self, patience: Duration) -> Outcome {
+        let queue = self.queue("Events").await?;
+        let asked = json!({"QueueUrl": queue, "AttributeNames":
+            ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]});
+        wait_for("an empty queue", patience, async || {
+            let answer = self
+                .administrator
+                .call("sqs", "GetQueueAttributes", asked.clone())
+                .await?;
+            let attributes = answer.get("Attributes").and_then(Value::as_object);
+            let idle = attributes.is_some_and(|all| all.values().all(|number| number == "0"));
+            Ok(idle.then_some(()))
+        })
+        .await
+    }
+
+    /// How many messages the queue of events has, those included that are hidden until they are
+    /// delivered again.
+    ///
+    /// # Errors
+    /// SQS does not answer.
+    pub async fn kept_messages(&self) -> Outcome<u64> {
+        let asked = json!({"QueueUrl": self.queue("Events").await?, "AttributeNames": ["All"]});
+        let answer = self
+            .administrator
+            .call("sqs", "GetQueueAttributes", asked)
+            .await?;
+        let number = |name: &str| {
+            let number = text(&answer, &format!("/Attributes/{name}"));
+            number.parse::<u64>().unwrap_or_default()
+        };
+        Ok(number("ApproximateNumberOfMessages") + number("ApproximateNumberOfMessagesNotVisible"))
+    }
+
+    /// Has hidden messages delivered now, and not in half an hour.
+    ///
+    /// # Errors
+    /// The emulator does not answer.
+    pub async fn redeliver(&self) -> Outcome {
+        let queue = format!(
+            "arn:aws:sqs:{}:{ADMINISTRATOR}:SecurityRemediationEvents",
+            self.administrator.region
+        );
+        Ok(self.emulator().reveal(&queue)?)
+    }
+
+    /// How many messages lie in a queue of the administrator's.
+    ///
+    /// # Errors
+    /// SQS does not answer.
+    pub async fn waiting_in(&self, queue: &str) -> Outcome<u64> {
+        let asked = json!({"QueueUrl": self.queue(queue).await?,
+            "AttributeNames": ["ApproximateNumberOfMessages"]});
+        let answer = self
+            .administrator
+            .call("sqs", "GetQueueAttributes", asked)
+            .await?;
+        let number = text(&answer, "/Attributes/ApproximateNumberOfMessages");
+        number
+            .parse()
+            .map_err(|_| Trouble::said(format!("no number of messages: {answer}")))
+    }
+
+    /// Waits until the ledger has `wanted` rows that `fit`.
+    ///
+    /// # Errors
+    /// It has not in time.
+    pub async fn rows_like(
+        &self,
+        what: &str,
+        wanted: usize,
+        patience: Duration,
+        fit: impl Fn(&Value) -> bool,
+    ) -> Outcome<Vec<Value>> {
+        wait_for(what, patience, async || {
+            let rows: Vec<Value> = self
+                .rows()
+                .await?
+                .into_iter()
+                .filter(|row| fit(row))
+                .collect();
+            ensure(rows.len() <= wanted, || {
+                format!("{what}: {} rows instead of {wanted}: {rows:?}", rows.len())
+            })?;
+            Ok((rows.len() == wanted).then_some(rows))
+        })
+        .await
+    }
+}
+
+/// The request as words.
+fn operation(request: &Request) -> String {
+    let Request {
+        service,
+        method,
+        path,
+        query,
+        target,
+        body,
+        ..
+    } = request;
+    if let Some((_, operation)) = target.rsplit_once('.') {
+        return format!("{service} {operation}");
+    }
+    let form = body
+        .split('&')
+        .find_map(|pair| pair.strip_prefix("Action="));
+    match form {
+        Some(action) => format!("{service} {action}"),
+        None if query.is_empty() => format!("{service} {method} {path}"),
+        None => format!("{service} {method} {path}?{query}"),
+    }
+}
+
+/// Write units of a request to DynamoDB: one for each begun kilobyte of an item, twice that in a
+/// transaction, and the same again for each index of the audit log that the item is in,
+/// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/read-write-operations.html>.
+///
+/// Of an update only what is sent is known, not the item: its size is taken for the item's.
+#[must_use]
+pub fn write_units(request: &Request) -> u64 {
+    if request.service != "dynamodb" {
+        return 0;
+    }
+    let Ok(body) = serde_json::from_str::<Value>(&request.body) else {
+        return 0;
+    };
+    let operation = request.target.rsplit('.').next().unwrap_or_default();
+    match operation {
+        "PutItem" | "UpdateItem" | "DeleteItem" => units(&body, 1),
+        "TransactWriteItems" => list(&body, "/TransactItems")
+            .iter()
+            .filter_map(|item| item.as_object()?.values().next())
+            .map(|write| units(write, 2))
+            .sum(),
+        "BatchWriteItem" => {
+            let tables = body.get("RequestItems").and_then(Value::as_object);
+            let writes = tables.into_iter().flatten().flat_map(|(table, writes)| {
+                let table = table.clone();
+                let writes = writes.as_array().into_iter().flatten();
+                writes.filter_map(move |write| {
+                    let mut write = write.as_object()?.values().next()?.clone();
+                    write
+                        .as_object_mut()?
+                        .insert("TableName".to_owned(), json!(table));
+                    Some(units(&write, 1))
+                })
+            });
+            writes.sum()
+        }
+        _ => 0,
+    }
+}
+
+fn units(write: &Value, times: u64) -> u64 {
+    let of = |member: &str| write.get(member).map_or(0, item_size);
+    let size = of("Item") + of("Key") + of("ExpressionAttributeValues");
+    let units = size.div_ceil(1024).max(1);
+    let item = write.get("Item");
+    let in_index = |key: &&&str| item.is_some_and(|item| item.get(**key).is_some());
+    let indexes = match write.get("TableName") == Some(&json!(AUDIT_TABLE)) {
+        true => ["AccountId", "ResourceId"].iter().filter(in_index).count() as u64,
+        false => 0,
+    };
+    units * times + units * indexes
+}
+
+/// The size of an item: the names of its attributes and their values.
+fn item_size(item: &Value) -> u64 {
+    let attributes = item.as_object().into_iter().flatten();
+    attributes
+        .map(|(name, value)| name.len() as u64 + value_size(value))
+        .sum()
+}
+
+fn value_size(value: &Value) -> u64 {
+    let Some((kind, inner)) = value.as_object().and_then(|typed| typed.iter().next()) else {
+        return 0;
+    };
+    match (&**kind, inner) {
+        ("S", Value::String(text)) => text.len() as u64,
+        // In base64.
+        ("B", Value::String(text)) => text.len() as u64 * 3 / 4,
+        ("N", Value::String(digits)) => digits.len() as u64 / 2 + 1,
+        ("L", Value::Array(values)) => {
+            3 + values
+                .iter()
+                .map(|value| 1 + value_size(value))
+                .sum::<u64>()
+        }
+        ("M", map) => 3 + item_size(map),
+        ("SS" | "NS" | "BS", Value::Array(values)) => {
+            let lengths = values.iter().filter_map(Value::as_str).map(str::len);
+            lengths.sum::<usize>() as u64
+        }
+        _ => 1,
+    }
+}

@@ -1,0 +1,74 @@
+//! The templates as they are committed, and as MiniStack can deploy them.
+
+use std::{collections::BTreeSet, fs};
+
+use serde_json::{Value, json};
+use stanch_syntax::Limits;
+use stanch_types::Region;
+
+use super::{Outcome, Trouble, text};
+
+/// What MiniStack 1.5.33 lacks of CloudFormation, and is taken out or put in for it.
+pub const LACKING: [&str; 3] = [
+    "alarms with metric math (`AWS::CloudWatch::Alarm` with `Metrics`): taken out",
+    "saved queries (`AWS::Logs::QueryDefinition`): taken out",
+    "`Ref: AWS::Region` in a condition, which it takes for a text: the region put in",
+];
+
+/// A template of `generated/cloudformation/`, and which of [`LACKING`] it needed.
+///
+/// # Errors
+/// It cannot be read.
+pub fn template(name: &str, region: &Region) -> Outcome<(Value, BTreeSet<&'static str>)> {
+    let path = crate::repository()
+        .join("generated/cloudformation")
+        .join(name);
+    let limits = Limits {
+        nodes: 1_000_000,
+        ..Limits::default()
+    };
+    let read = stanch_syntax::read(&fs::read_to_string(path)?, limits);
+    let mut template = read
+        .map_err(|error| Trouble::said(format!("`{name}`: {error:?}")))?
+        .to_json();
+    let mut used = BTreeSet::new();
+    let [metric_math, saved_queries, pseudo_parameter] = LACKING;
+    if let Some(resources) = template
+        .pointer_mut("/Resources")
+        .and_then(Value::as_object_mut)
+    {
+        resources.retain(|_, resource| match &*text(resource, "/Type") {
+            "AWS::CloudWatch::Alarm" if resource.pointer("/Properties/Metrics").is_some() => {
+                used.insert(metric_math);
+                false
+            }
+            "AWS::Logs::QueryDefinition" => {
+                used.insert(saved_queries);
+                false
+            }
+            _ => true,
+        });
+    }
+    if let Some(place) = template.pointer_mut("/Conditions/Home/Fn::Equals/0") {
+        *place = json!(region);
+        used.insert(pseudo_parameter);
+    }
+    Ok((template, used))
+}
+
+/// The keys under which a template's functions look for their archives.
+#[must_use]
+pub fn archives(template: &Value, architecture: &str) -> BTreeSet<String> {
+    let resources = template.pointer("/Resources").and_then(Value::as_object);
+    let functions = resources
+        .into_iter()
+        .flat_map(|resources| resources.values());
+    functions
+        .filter(|resource| text(resource, "/Type") == "AWS::Lambda::Function")
+        .map(|function| {
+            let key = text(function, "/Properties/Code/S3Key/Fn::Sub");
+            key.replace("${ArtifactPrefix}", "stanch/")
+                .replace("${Architecture}", architecture)
+        })
+        .collect()
+}

@@ -1,0 +1,45 @@
+//! `cargo xtask e2e-aws`.
+
+use clap::Args;
+
+use crate::{
+    package::{Architecture, packed},
+    run::{Outcome, beside_the_product, cargo, run, section},
+    setup,
+};
+
+/// What is played.
+#[derive(Args)]
+pub struct Options {
+    /// Only these scenarios; writes no report
+    scenarios: Vec<String>,
+    /// Run the functions' debug build; writes no report
+    #[arg(long)]
+    dev: bool,
+    /// Findings of the large scenario
+    #[arg(long, default_value_t = 1000)]
+    findings: usize,
+}
+
+/// Builds the archive for this machine and the program that deploys and plays, and runs it.
+pub fn e2e(options: &Options) -> Outcome {
+    setup::setup()?;
+    let mut program = beside_the_product("e2e")?;
+    if options.dev {
+        section("building the functions");
+        run(cargo().args([
+            "build",
+            "--locked",
+            "-p",
+            "stanch-lambda",
+            "--bin",
+            "bootstrap",
+        ]))?;
+        program.arg("--dev");
+    } else {
+        program.arg("--archive").arg(packed(Architecture::X86_64)?);
+    }
+    program.args(["--findings", &options.findings.to_string()]);
+    section("playing");
+    run(program.args(&options.scenarios))
+}
