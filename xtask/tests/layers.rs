@@ -6,7 +6,7 @@ use serde_json::Value;
 
 /// Each crate with those of ours that it may use, tests aside. `stanch`, `stanch-lambda` and
 /// `stanch-testkit` may use all, and nothing may use them.
-const MAY_USE: [(&str, &[&str]); 11] = [
+const MAY_USE: [(&str, &[&str]); 12] = [
     ("stanch-types", &[]),
     ("stanch-syntax", &[]),
     ("stanch-models", &["stanch-types"]),
@@ -60,6 +60,10 @@ const MAY_USE: [(&str, &[&str]); 11] = [
             "stanch-runbook",
             "stanch-types",
         ],
+    ),
+    (
+        "stanch-notify",
+        &["stanch-hub", "stanch-ledger", "stanch-types"],
     ),
 ];
 

@@ -71,6 +71,7 @@ fn main() {
         first_observed: Some(now),
         tags: [("team".to_owned(), "web".to_owned())].into(),
         indicators: [].into(),
+        origin: None,
     };
     let impact = Impact::default();
     let mut times: Vec<u128> = (0..decisions.max(1))

@@ -230,6 +230,7 @@ impl Guard {
             first_observed: test.first_observed,
             tags: test.tags.clone(),
             indicators: test.indicators.clone(),
+            origin: None,
         };
         let impact = Impact {
             facts: test.impact.clone(),

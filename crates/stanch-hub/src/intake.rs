@@ -7,10 +7,10 @@ use serde::Serialize;
 use serde_json::json;
 use stanch_catalog::Target;
 use stanch_ledger::{
-    Admission, Digest, IdempotencyKey, LedgerError, Letter, Received, RemediationId, Route, State,
+    Admission, Digest, IdempotencyKey, LedgerError, Letter, Origin, Received, RemediationId, Route, State,
     Status,
 };
-use stanch_types::{Finding, Incoming, Resource, chain, event};
+use stanch_types::{Finding, Incoming, Region, Resource, chain, event};
 
 use crate::{Hub, schedule::Job};
 
@@ -231,6 +231,7 @@ impl Hub {
                 )
             }
         };
+        let other_region = (region != finding.region).then(|| finding.region.clone());
         let problem = self
             .out_of_bounds(finding)
             .or_else(|| subject.as_ref().err().cloned());
@@ -275,6 +276,7 @@ impl Hub {
             first_observed: finding.first_observed_at,
             tags: resource.tags.clone(),
             indicators: stanch_guard::indicators(&finding.raw),
+            origin: origin(finding, other_region),
         }
     }
 
@@ -293,6 +295,16 @@ impl Hub {
             )
         })
     }
+}
+
+/// Where a finding can be told what became of it, if anywhere.
+fn origin(finding: &Finding, region: Option<Region>) -> Option<Origin> {
+    let (product_arn, rule) = (finding.product_arn(), finding.config_rule());
+    (product_arn.is_some() || rule.is_some()).then(|| Origin {
+        product_arn: product_arn.map(str::to_owned),
+        region,
+        config_rule: rule.map(str::to_owned),
+    })
 }
 
 /// The work of continuing a remediation.

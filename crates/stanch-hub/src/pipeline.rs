@@ -18,6 +18,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future::join;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use stanch_catalog::{Observed, Plan, PlanError, PlannedAction, PolicyError, Remediation};
@@ -402,10 +403,19 @@ impl<'h> Work<'h> {
             }
         };
         self.write([Event::Started(self.started(state, 1))]).await?;
-        let ran = self
-            .run(state, &plan, &[], Map::new(), Phase::Apply, &api)
-            .await?;
-        self.conclude(&remediation, &plan, &api, ran).await
+        let (hub, id) = (self.hub, self.id);
+        let change = async {
+            let ran = self
+                .run(state, &plan, &[], Map::new(), Phase::Apply, &api)
+                .await?;
+            self.conclude(&remediation, &plan, &api, ran).await
+        };
+        let (turn, told) = join(change, hub.tell_begun(id)).await;
+        let told = told?;
+        if !told.is_empty() {
+            self.write(told).await?;
+        }
+        turn
     }
 
     /// The other remediations of this resource, worked on by any hub.

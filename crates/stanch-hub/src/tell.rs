@@ -3,12 +3,15 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
-use stanch_ledger::{Event, LedgerError, Record, RemediationId, State, Status};
+use stanch_catalog::Undo;
+use stanch_ledger::{Event, LedgerError, Origin, Record, RemediationId, State, Status};
 
 use crate::{Hub, approval::Asked, journal::Journal};
 
-/// What a channel is told about a remediation, with the field names of the notification topic.
+/// What a channel is told about a remediation: the seven members of the notification topic's format,
+/// under its names and in its order, and others after them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Message {
@@ -18,8 +21,6 @@ pub struct Message {
     pub status: String,
     /// The member account.
     pub account: String,
-    /// The region the change was made in.
-    pub region: String,
     /// The resource's ARN or id.
     pub resource: String,
     /// What was done, or would have been.
@@ -28,10 +29,34 @@ pub struct Message {
     pub executed_at: String,
     /// The finding's title.
     pub finding: String,
-    /// The finding's severity.
+    /// The region the change was made in.
+    pub region: String,
+    /// The finding's severity; empty if it has none.
+    #[serde(default)]
     pub severity: String,
+    /// The account's alias.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account_name: Option<String>,
+    /// ASFF's type of the resource.
+    #[serde(default)]
+    pub resource_type: String,
+    /// The control.
+    #[serde(default)]
+    pub control: String,
+    /// Who asked for it: a person, or the source of the event.
+    #[serde(default)]
+    pub requester: String,
+    /// The finding's id in its own system.
+    #[serde(default)]
+    pub finding_id: String,
+    /// Where that is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
+    /// A change was made, and can be put back.
+    #[serde(default)]
+    pub can_be_undone: bool,
     /// Why it failed, was refused or waits.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
     /// Somebody has to look at once: the resource is neither fixed nor as it was.
     #[serde(default)]
@@ -74,6 +99,17 @@ pub trait Notifier: Send + Sync {
         Audience::Everyone
     }
 
+    /// Whether this message is for it. A channel that does not want one is neither told nor counted
+    /// among those that reach people.
+    fn wants(&self, _: &Message) -> bool {
+        true
+    }
+
+    /// It is told when a change begins, too: `Running`.
+    fn follows(&self) -> bool {
+        false
+    }
+
     /// Delivers the message, or says why not.
     async fn tell(&self, message: &Message, record: &Record) -> Result<(), NotTold>;
 }
@@ -88,7 +124,7 @@ impl Hub {
             return Ok(());
         }
         let record = self.ports.ledger.record(id).await?;
-        let mut message = Message::new(&record);
+        let mut message = self.message(&record, state);
         if let Some((_, reason)) = &state.paused {
             message.error = Some(reason.clone());
         }
@@ -105,25 +141,57 @@ impl Hub {
         Ok(())
     }
 
+    /// Tells the channels that follow changes that one begins. They say so again at its end, so what
+    /// fails here delays nothing.
+    pub(crate) async fn tell_begun(&self, id: RemediationId) -> Result<Vec<Event>, LedgerError> {
+        if !self.ports.notifiers.iter().any(|one| one.follows()) {
+            return Ok(Vec::new());
+        }
+        let (state, _) = self.ports.ledger.state(id).await?;
+        let record = self.ports.ledger.record(id).await?;
+        let message = Message {
+            status: Status::Running.to_string(),
+            can_be_undone: false,
+            ..self.message(&record, &state)
+        };
+        Ok(self.told(&message, &record, |one| one.follows()).await)
+    }
+
+    /// The message about a remediation as it stands, with what the hub knows beside the record.
+    pub(crate) fn message(&self, record: &Record, state: &State) -> Message {
+        let account = self.settings.accounts.get(&record.account_id);
+        let undo = self
+            .catalog
+            .get(&record.remediation_action)
+            .is_some_and(|remediation| matches!(remediation.safety.undo, Undo::Exact));
+        Message {
+            account_name: account.and_then(|account| account.name.clone()),
+            origin: state.received.origin.clone(),
+            can_be_undone: undo && state.status == Status::Success,
+            ..Message::new(record)
+        }
+    }
+
+    /// Tells those channels of `among` that are for all and want this message, all at once.
+    async fn told(
+        &self,
+        message: &Message,
+        record: &Record,
+        among: impl Fn(&dyn Notifier) -> bool,
+    ) -> Vec<Event> {
+        let notifiers = self.ports.notifiers.iter().filter(|one| {
+            !matches!(one.audience(), Audience::Person(_)) && among(&***one) && one.wants(message)
+        });
+        join_all(notifiers.map(|one| told(&**one, message, record, Vec::new()))).await
+    }
+
     async fn broadcast(
         &self,
         id: RemediationId,
         message: &Message,
         record: &Record,
     ) -> Result<(), LedgerError> {
-        let mut told = Vec::new();
-        for notifier in &self.ports.notifiers {
-            if matches!(notifier.audience(), Audience::Person(_)) {
-                continue;
-            }
-            let result = notifier.tell(message, record).await;
-            told.push(Event::Notified {
-                channel: notifier.channel().to_owned(),
-                ok: result.is_ok(),
-                error: result.err().map(|error| error.reason),
-                asked: Vec::new(),
-            });
-        }
+        let told = self.told(message, record, |_| true).await;
         if told.is_empty() {
             return Ok(());
         }
@@ -135,6 +203,29 @@ impl Hub {
     }
 }
 
+/// Tells one channel, which asks `asked` for their approval; what to write of it.
+pub(crate) async fn told(
+    notifier: &dyn Notifier,
+    message: &Message,
+    record: &Record,
+    asked: Vec<String>,
+) -> Event {
+    let channel = notifier.channel().to_owned();
+    let error = match notifier.tell(message, record).await {
+        Ok(()) => None,
+        Err(error) => {
+            tracing::warn!(id = %record.remediation_id, channel, reason = error.reason, "a channel could not be told");
+            Some(error.reason)
+        }
+    };
+    Event::Notified {
+        channel,
+        ok: error.is_none(),
+        asked: if error.is_none() { asked } else { Vec::new() },
+        error,
+    }
+}
+
 impl Message {
     /// The message about a remediation as it stands.
     #[must_use]
@@ -143,12 +234,19 @@ impl Message {
             remediation_id: record.remediation_id.to_string(),
             status: record.status.to_string(),
             account: record.account_id.to_string(),
-            region: record.region.to_string(),
             resource: record.resource_id.clone(),
             action: record.remediation_action.clone(),
             executed_at: record.updated_at.to_string(),
             finding: record.title.clone(),
+            region: record.region.to_string(),
             severity: record.severity.clone(),
+            account_name: None,
+            resource_type: record.resource_type.clone(),
+            control: record.control.clone(),
+            requester: record.requester.clone(),
+            finding_id: record.finding_id.clone(),
+            origin: None,
+            can_be_undone: false,
             error: record.error_message.clone(),
             urgent: record.status == Status::UndoFailed,
             approval: None,

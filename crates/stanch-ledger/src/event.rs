@@ -218,6 +218,24 @@ pub struct Received {
     /// Public addresses, domains and hashes that the finding names.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub indicators: BTreeSet<String>,
+    /// Where the finding lives, so that it can be told what became of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
+}
+
+/// Where a finding lives.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Origin {
+    /// The product's ARN, by which Security Hub knows the finding beside its id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub product_arn: Option<String>,
+    /// The region that the finding states, if the change is due in another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<Region>,
+    /// The rule of AWS Config that the check is made by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config_rule: Option<String>,
 }
 
 /// A plan, and what it was made from.

@@ -36,8 +36,8 @@ pub use chain::{Break, Entry};
 pub use directive::{Directive, Directives, Given, Reach, Standing};
 pub use error::{LedgerError, StoreFault};
 pub use event::{
-    ApprovalRequest, Change, Consent, Cutover, Decided, Difference, Event, Means, Need, Phase,
-    Planned, Received, Route, Started, StepFinished, StepOutcome, StepStarted, UndoPlanned,
+    ApprovalRequest, Change, Consent, Cutover, Decided, Difference, Event, Means, Need, Origin,
+    Phase, Planned, Received, Route, Started, StepFinished, StepOutcome, StepStarted, UndoPlanned,
     Verdict, Verified,
 };
 pub use export::export;

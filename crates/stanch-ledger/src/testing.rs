@@ -69,6 +69,7 @@ pub fn received(n: u64) -> Arc<Received> {
         first_observed: None,
         tags: [].into(),
         indicators: [].into(),
+        origin: None,
     };
     received.into()
 }

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{AccountId, ControlRef, InvalidId, Partition, Region, Resource};
+use crate::{AccountId, Arn, ControlRef, InvalidId, Partition, Region, Resource};
 
 /// What a product calls a finding: the `Id` of ASFF, `finding_info.uid` of OCSF. For an AWS Config
 /// result, which has none, `config/<account>/<region>/<rule>/<resource type>/<resource id>`.
@@ -257,6 +257,37 @@ impl Finding {
     #[must_use]
     pub fn partition(&self) -> Partition {
         self.region.partition()
+    }
+
+    /// The product's ARN, by which Security Hub knows the finding beside its id.
+    #[must_use]
+    pub fn product_arn(&self) -> Option<&str> {
+        let is_product = self.product.parse::<Arn>().is_ok_and(|arn| {
+            arn.service == "securityhub" && arn.resource_type() == Some("product")
+        });
+        is_product.then_some(self.product.as_str())
+    }
+
+    /// The rule of AWS Config that makes the check, where the finding says: a Config result does, and
+    /// Security Hub does of Config's results
+    /// (<https://docs.aws.amazon.com/securityhub/latest/userguide/securityhub-internal-providers.html>)
+    /// and of its own controls, as a related resource
+    /// (<https://docs.aws.amazon.com/securityhub/latest/userguide/controls-findings-create-update.html>).
+    #[must_use]
+    pub fn config_rule(&self) -> Option<&str> {
+        if let Some(rule) = self.raw.get("configRuleName") {
+            return rule.as_str();
+        }
+        let fields = self.raw.get("ProductFields")?;
+        let field = |name: &str| fields.get(name).and_then(Value::as_str);
+        field("aws/config/ConfigRuleName").or_else(|| {
+            (0..8)
+                .find(|n| {
+                    field(&format!("RelatedAWSResources:{n}/type"))
+                        == Some("AWS::Config::ConfigRule")
+                })
+                .and_then(|n| field(&format!("RelatedAWSResources:{n}/name")))
+        })
     }
 }
 

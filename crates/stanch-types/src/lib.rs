@@ -10,6 +10,7 @@ mod clock;
 mod control;
 pub mod event;
 mod finding;
+mod http;
 mod ids;
 pub mod json;
 mod resource;
@@ -25,6 +26,7 @@ pub use event::{Incoming, Payload, Problem, Route};
 pub use finding::{
     Compliance, Finding, FindingId, Generation, RecordState, Severity, SeverityLabel, Workflow,
 };
+pub use http::{Http, HttpAnswer, HttpError, HttpRequest};
 pub use ids::{AccountId, InvalidId, Partition, Region};
 pub use resource::{Resource, asff_type, name_from_arn};
 pub use secret::Secret;

@@ -10,7 +10,7 @@ use std::{
 
 use serde_json::{Map, Value, json};
 use stanch_aws::{
-    Client, Environment, MemberRole, MemberSessions, SessionsSetup, Setup, SystemClock,
+    Client, Environment, HttpClient, MemberRole, MemberSessions, SessionsSetup, Setup, SystemClock,
     SystemRandom,
 };
 use stanch_catalog::{Catalog, FileDiagnostic};
@@ -18,18 +18,19 @@ use stanch_config::{
     ConfigError, DEFAULT_FILE, Files, ModelSecrets, Origin, Override, RandomIds, Resolved, Text,
 };
 use stanch_guard::{Guard, Rules};
-use stanch_hub::{Hub, Links, Notifier, Ports, Settings};
+use stanch_hub::{Audience, Hub, Links, Notifier, Ports, Settings};
 use stanch_ledger::{
     Checkpoint, Directives, KeyFile, Ledger, SealedLedger, Signer as _, SqliteLedger, Vault,
     VerifierKey, Witness,
 };
 use stanch_models::{Models, Service};
+use stanch_notify::{LogFolder, Patience, Sender, Subscriber, Webhook};
 use stanch_syntax::Severity;
-use stanch_types::{Api as _, Call, Clock, Region};
+use stanch_types::{Api as _, Call, Clock, Region, Secret};
 
 use crate::{
     cli::Global,
-    notify::{LogFolder, Terminal, Webhook},
+    notify::Terminal,
     output::{Failure, say},
     proof,
     serve::long_enough,
@@ -444,12 +445,19 @@ impl Wire {
             let folder = LogFolder::new(folder.clone(), Arc::clone(ledger));
             notifiers.push(Arc::new(folder));
         }
+        let http = Arc::new(HttpClient::new(self.environment.clone()));
+        let sender = Sender::new(http, Arc::clone(&self.clock), Patience::default());
+        let webhook = |url: &Secret<String>, name: String| {
+            let channel = Box::new(Webhook::new(url.clone()));
+            Subscriber::new(name, channel, sender.clone())
+        };
         for url in &config.notify.webhooks {
-            notifiers.push(Arc::new(Webhook::new(url.clone(), Arc::clone(&self.clock))));
+            notifiers.push(Arc::new(webhook(url, Webhook::name(url))));
         }
         for (person, url) in &config.approval.webhooks {
-            let webhook = Webhook::new(url.clone(), Arc::clone(&self.clock));
-            notifiers.push(Arc::new(webhook.of(person)));
+            let name = format!("{} of {person}", Webhook::name(url));
+            let webhook = webhook(url, name).to(Audience::Person(person.clone()));
+            notifiers.push(Arc::new(webhook));
         }
         notifiers
     }

@@ -92,6 +92,7 @@ pub fn finding(remediation: &str) -> Finding {
             first_observed: None,
             tags: [].into(),
             indicators: [].into(),
+            origin: None,
         },
         remediation,
         impact: Impact::default(),

@@ -28,7 +28,7 @@ pub use sheet::{Asked, Sheet};
 use crate::{
     Audience, Hub, RequestError,
     pipeline::{PlanFailure, Turn, Work, kept},
-    tell::Message,
+    tell,
 };
 
 /// What the operator decides about approvals.
@@ -526,7 +526,10 @@ impl Work<'_> {
         let needs = &approval.request.needs;
         let people: BTreeSet<&String> = needs.iter().flat_map(|need| &need.people).collect();
         let record = ports.ledger.record(self.id).await?;
-        let general = Message::new(&record).asking(Asked::new(approval, state));
+        let general = self
+            .hub
+            .message(&record, state)
+            .asking(Asked::new(approval, state));
         let mut told = Vec::new();
         let mut failed = Vec::new();
         let mut reached: Vec<String> = Vec::new();
@@ -546,21 +549,18 @@ impl Work<'_> {
                     (vec![(*person).clone()], message)
                 }
             };
-            let result = notifier.tell(&message, &record).await;
-            let error = result.err().map(|error| error.reason);
-            match &error {
-                None => reached.extend(asked.iter().cloned()),
-                Some(error) if !asked.is_empty() => {
+            if !notifier.wants(&message) {
+                continue;
+            }
+            let reaches_nobody = asked.is_empty();
+            let event = tell::told(&**notifier, &message, &record, asked).await;
+            if let Event::Notified { asked, error, .. } = &event {
+                reached.extend(asked.iter().cloned());
+                if let (Some(error), false) = (error, reaches_nobody) {
                     failed.push(format!("`{}`: {error}", notifier.channel()));
                 }
-                Some(_) => {}
             }
-            told.push(Event::Notified {
-                channel: notifier.channel().to_owned(),
-                ok: error.is_none(),
-                asked: if error.is_none() { asked } else { Vec::new() },
-                error,
-            });
+            told.push(event);
         }
         if !enough(needs, &|person| {
             reached.iter().any(|one| same_person(one, person))
