@@ -857,6 +857,8 @@ impl Config {
                 links: None,
             },
             settle: self.limits.settle,
+            // And some time for the journal.
+            request: self.aws.call_timeout.saturating_add(Duration::from_secs(5)),
             lease: self.limits.lease,
         }
     }

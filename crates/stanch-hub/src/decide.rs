@@ -93,6 +93,28 @@ impl Hub {
         Ok(guard.judge(&self.case(None, received, remediation, plan)))
     }
 
+    /// What the guard would say to a change that nobody has looked at.
+    pub(crate) async fn unseen(
+        &self,
+        received: &Received,
+        remediation: &Remediation,
+    ) -> Result<Answer, LedgerError> {
+        let guard = self.guard().await?;
+        let mut impact = Impact::default();
+        for probe in &remediation.impact {
+            impact.fail(&probe.read.name, "nobody has looked".to_owned());
+        }
+        let answer = guard.judge(&Case {
+            id: None,
+            received,
+            remediation,
+            impact: &impact,
+            undo: false,
+            now: self.ports.clock.now(),
+        });
+        Ok(self.ceiling(received).await?.over(answer, received.route))
+    }
+
     fn case<'a>(
         &self,
         id: Option<RemediationId>,

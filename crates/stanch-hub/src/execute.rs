@@ -1,16 +1,19 @@
 //! Running a plan: the engine works through it, and the gate lets nothing else out.
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use serde_json::{Map, Value, json};
 use stanch_catalog::{Plan, PlannedAction};
 use stanch_ledger::{Digest, Event, Phase, StepFinished, StepOutcome, StepStarted};
 use stanch_runbook::{AutomationStatus, Document, Engine, Operations, Options, Output};
-use stanch_types::{Api, Call, CallError, CallErrorKind, Reply, chain};
+use stanch_types::{Api, Call, CallError, CallErrorKind, Clock, Reply, chain};
 use tokio::sync::Mutex;
 
-use crate::{Ports, journal::Journal, switch::Switch};
+use crate::{Ports, deadline::Deadline, journal::Journal, switch::Switch};
 
 /// The only way for a write to AWS.
 ///
@@ -21,10 +24,34 @@ struct Gate {
     operations: Arc<dyn Operations>,
     journal: Arc<Mutex<Journal>>,
     switch: Switch,
-    /// Why the switch held a request back.
-    stopped: Arc<OnceLock<String>>,
+    until: Until,
+    /// Why a request was held back.
+    stopped: Arc<OnceLock<Held>>,
     phase: Phase,
     progress: Mutex<Progress>,
+}
+
+/// Why a request was held back that may be sent later.
+enum Held {
+    /// By the switch.
+    Paused(String),
+    /// This process is about to be stopped.
+    OutOfTime,
+}
+
+/// Until when requests are sent.
+#[derive(Clone)]
+pub(crate) struct Until {
+    pub deadline: Arc<Deadline>,
+    pub clock: Arc<dyn Clock>,
+    /// How long one may take.
+    pub request: Duration,
+}
+
+impl Until {
+    pub(crate) fn is_over(&self) -> bool {
+        self.deadline.is_within(self.request, &*self.clock)
+    }
 }
 
 struct Progress {
@@ -55,6 +82,7 @@ pub(crate) struct Running<'r> {
     pub operations: Arc<dyn Operations>,
     pub journal: Arc<Mutex<Journal>>,
     pub switch: Switch,
+    pub until_when: Until,
 }
 
 /// What a run came to.
@@ -65,6 +93,8 @@ pub(crate) enum Ran {
     Failed(String),
     /// Changes were paused before the next one.
     Paused(String),
+    /// The process is about to be stopped: the rest is for whoever goes on with it.
+    OutOfTime,
 }
 
 impl Running<'_> {
@@ -72,13 +102,14 @@ impl Running<'_> {
     pub(crate) async fn run(self, ports: &Ports) -> Ran {
         let stopped = Arc::new(OnceLock::new());
         match (self.work(ports, Arc::clone(&stopped)).await, stopped.get()) {
-            (_, Some(reason)) => Ran::Paused(reason.clone()),
+            (_, Some(Held::Paused(reason))) => Ran::Paused(reason.clone()),
+            (_, Some(Held::OutOfTime)) => Ran::OutOfTime,
             (Ok(()), None) => Ran::Done,
             (Err(error), None) => Ran::Failed(error),
         }
     }
 
-    async fn work(self, ports: &Ports, stopped: Arc<OnceLock<String>>) -> Result<(), String> {
+    async fn work(self, ports: &Ports, stopped: Arc<OnceLock<Held>>) -> Result<(), String> {
         let mut rest = self.plan.clone();
         let steps = (0_u32..).zip(rest.steps).filter(|(index, step)| {
             !self.skip.contains(index)
@@ -130,7 +161,7 @@ impl Running<'_> {
 
 impl Gate {
     /// `document` is what of the plan is still to be done.
-    fn new(running: &Running<'_>, document: &Document, stopped: Arc<OnceLock<String>>) -> Self {
+    fn new(running: &Running<'_>, document: &Document, stopped: Arc<OnceLock<Held>>) -> Self {
         let mut remaining = Vec::new();
         for (index, step) in (0_u32..).zip(&running.plan.steps) {
             let PlannedAction::Call { call, .. } = &step.action else {
@@ -152,6 +183,7 @@ impl Gate {
             operations: Arc::clone(&running.operations),
             journal: Arc::clone(&running.journal),
             switch: running.switch.clone(),
+            until: running.until_when.clone(),
             stopped,
             phase: running.phase,
             progress: Mutex::new(Progress {
@@ -180,8 +212,14 @@ impl Gate {
             )));
         }
         if let Some(reason) = self.switch.stops().await {
-            let reason = self.stopped.get_or_init(|| reason);
-            return Err(forbidden(format!("not sent: {reason}")));
+            let forbidden = forbidden(format!("not sent: {reason}"));
+            self.stopped.get_or_init(|| Held::Paused(reason));
+            return Err(forbidden);
+        }
+        if self.until.is_over() {
+            self.stopped.get_or_init(|| Held::OutOfTime);
+            let why = "not sent: this process is about to be stopped";
+            return Err(forbidden(why.to_owned()));
         }
         let started = Event::StepStarted(StepStarted {
             phase: self.phase,
@@ -294,7 +332,7 @@ mod tests {
     use stanch_models::Models;
     use stanch_runbook::{Functions, Ids, parse};
     use stanch_testkit::{FakeAws, FakeClock, Tap};
-    use stanch_types::{Access, AccountId, Clock, Region, Scope, Sessions as _};
+    use stanch_types::{Access, AccountId, Region, Scope, Sessions as _};
 
     use super::*;
     use crate::observe::observe;
@@ -381,6 +419,11 @@ mod tests {
             operations: Arc::clone(&operations),
             journal: Arc::new(Mutex::new(journal)),
             switch: crate::switch::Switch::of(ledger, &crate::Settings::default(), &received(1)),
+            until_when: Until {
+                deadline: Arc::default(),
+                clock: Arc::clone(&clock),
+                request: Duration::ZERO,
+            },
         };
         let stopped = Arc::new(OnceLock::new());
         let gate = Gate::new(&running, &plan.document().unwrap(), stopped);

@@ -7,8 +7,8 @@ use serde::Serialize;
 use serde_json::json;
 use stanch_catalog::Target;
 use stanch_ledger::{
-    Admission, Digest, IdempotencyKey, LedgerError, Letter, Origin, Received, RemediationId, Route, State,
-    Status,
+    Admission, Digest, IdempotencyKey, LedgerError, Letter, Origin, Received, RemediationId, Route,
+    State, Status,
 };
 use stanch_types::{Finding, Incoming, Region, Resource, chain, event};
 

@@ -4,6 +4,7 @@
 //! what a crash left. All IO goes through [`Ports`].
 
 mod approval;
+mod deadline;
 mod decide;
 mod execute;
 mod fresh;
@@ -11,6 +12,7 @@ mod intake;
 mod journal;
 mod observe;
 mod pipeline;
+mod poll;
 mod preview;
 mod requests;
 mod rollout;
@@ -26,6 +28,7 @@ use std::{
     time::Duration,
 };
 
+use jiff::Timestamp;
 use stanch_catalog::{Catalog, Remediation};
 use stanch_guard::Guard;
 use stanch_ledger::{
@@ -34,16 +37,19 @@ use stanch_ledger::{
 use stanch_models::Models;
 use stanch_runbook::{Ids, Operations};
 use stanch_types::{Clock, Sessions, chain};
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, mpsc};
+use tracing::Instrument as _;
 
 pub use approval::{
     ApprovalRule, Approvals, Approver, Asked, Claim, Links, NotOurs, Sheet, changes, foreseen,
     leaves, line, means, shown,
 };
+pub use deadline::Worked;
 pub use intake::{Buried, Skipped, Source, Taken};
 pub use observe::observe;
 pub use pipeline::PlanFailure;
-pub use preview::{Explained, Preview, Previewed};
+pub use poll::PollError;
+pub use preview::{Explained, Judged, Preview, Previewed};
 pub use requests::RequestError;
 pub use rollout::{Ceiling, Mode, Move, Placed, Ring, Rollout};
 pub use schedule::{Job, Limits, Scheduler, Turn};
@@ -52,6 +58,7 @@ pub use switch::DirectiveError;
 pub use tell::{Audience, Message, NotTold, Notifier};
 pub use undo::{Drift, Rollback, Selection};
 
+use deadline::{Deadline, Told, say};
 use fresh::Fresh;
 use pipeline::Work;
 
@@ -85,6 +92,7 @@ pub struct Hub {
     models: Arc<Models>,
     operations: Arc<dyn Operations>,
     scheduler: Arc<Scheduler>,
+    deadline: Arc<Deadline>,
     /// This hub among those that share a ledger.
     owner: String,
     fresh: Fresh,
@@ -107,6 +115,7 @@ impl Hub {
         Self {
             operations: Arc::clone(&models) as Arc<dyn Operations>,
             scheduler: Arc::new(Scheduler::new(settings.limits)),
+            deadline: Arc::default(),
             ports,
             settings,
             catalog,
@@ -130,17 +139,53 @@ impl Hub {
         &self.ports.ledger
     }
 
+    /// The guard was told of late what the ledger says, and need not be again.
+    #[must_use]
+    pub fn with_counts_known(self) -> Self {
+        Self {
+            seeded: OnceCell::new_with(Some(())),
+            ..self
+        }
+    }
+
+    /// Says when this process will be stopped. Nothing is sent then that may not be answered before,
+    /// and what waits is let go of: the ledger has it as a crash would leave it between two requests.
+    pub fn let_go_at(&self, at: Timestamp) {
+        self.deadline.set(at, &*self.ports.clock);
+    }
+
     /// Works until [`Hub::finish`] or [`Hub::stop`] is called, with as many workers as the settings
     /// allow.
     pub async fn run(self: &Arc<Self>) {
+        self.work(None).await;
+    }
+
+    /// Works on all that was admitted until each has ended, waits, or the time is over; and gives what
+    /// became of each. The hub takes up nothing afterwards.
+    pub async fn drain(self: &Arc<Self>) -> Vec<(RemediationId, Worked)> {
+        let (sender, mut receiver) = mpsc::unbounded_channel();
+        self.finish();
+        self.work(Some(sender)).await;
+        let mut worked = Vec::new();
+        while let Some(one) = receiver.recv().await {
+            worked.push(one);
+        }
+        worked
+    }
+
+    async fn work(self: &Arc<Self>, told: Told) {
         let workers: Vec<_> = (0..self.settings.workers.max(1))
             .map(|_| {
-                let hub = Arc::clone(self);
+                let (hub, told) = (Arc::clone(self), told.clone());
                 tokio::spawn(async move {
                     while let Some(turn) = hub.scheduler.next().await {
                         let id = turn.job.id;
+                        if hub.deadline.is_within(Duration::ZERO, &*hub.ports.clock) {
+                            say(&told, id, Worked::Left);
+                            continue;
+                        }
                         match hub.attempt(id).await {
-                            Ok(Some(_)) => {}
+                            Ok(Some(state)) => say(&told, id, Worked::Stands(Box::new(state))),
                             // Its account's slot is for others until the resource is free.
                             Ok(None) => {
                                 let (parked, hub) = (turn.park(), Arc::clone(&hub));
@@ -151,12 +196,14 @@ impl Hub {
                             }
                             Err(error) => {
                                 tracing::error!(%id, error = chain(&error), "the remediation stays where it stands");
+                                say(&told, id, Worked::Failed(error));
                             }
                         }
                     }
                 })
             })
             .collect();
+        drop(told);
         for worker in workers {
             if let Err(error) = worker.await {
                 tracing::error!(%error, "a worker ended");
@@ -220,20 +267,38 @@ impl Hub {
 
     /// The same, but nothing while somebody else holds the resource.
     async fn attempt(&self, id: RemediationId) -> Result<Option<State>, LedgerError> {
+        // Every line that is logged meanwhile says what it is about.
+        let span = tracing::info_span!("remediation", remediation_id = %id);
+        self.advance(id).instrument(span).await
+    }
+
+    async fn advance(&self, id: RemediationId) -> Result<Option<State>, LedgerError> {
+        let (deadline, clock) = (&self.deadline, &*self.ports.clock);
         loop {
             let mut work = Work::open(self, id).await?;
             let before = work.state().await;
             if before.status.is_final() {
                 return Ok(Some(before));
             }
-            let advanced = match work.prepare().await {
-                Ok(state) if pipeline::changes(state.status) => {
+            let prepared = deadline.race(clock, work.prepare()).await.transpose();
+            let advanced = match prepared {
+                Ok(Some(state)) if pipeline::changes(state.status) => {
                     let Some(lease) = self.lock(&state.received).await? else {
                         return Ok(None);
                     };
-                    self.holding(lease, work.advance()).await
+                    let advance = async {
+                        let advanced = deadline.race(clock, work.advance());
+                        advanced.await.transpose()
+                    };
+                    self.holding(lease, advance).await
                 }
                 prepared => prepared,
+            };
+            // The time was over: what the journal has is where it stands.
+            let advanced = match advanced {
+                Ok(None) => Ok(work.state().await),
+                Ok(Some(state)) => Ok(state),
+                Err(error) => Err(error),
             };
             match advanced {
                 // Another hub went on with it before this one had the lock: look again.

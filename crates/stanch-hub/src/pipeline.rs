@@ -34,7 +34,7 @@ use stanch_guard::Answer;
 use crate::{
     Hub, Ports,
     approval::{self, waits_at},
-    execute::{Ran, Running},
+    execute::{Ran, Running, Until},
     journal::Journal,
     observe::observe,
     rollout::Mode,
@@ -61,6 +61,15 @@ impl Hub {
         Ok(self.ports.sessions.open(&scope).await?)
     }
 
+    /// Until when requests are sent.
+    pub(crate) fn until(&self) -> Until {
+        Until {
+            deadline: Arc::clone(&self.deadline),
+            clock: Arc::clone(&self.ports.clock),
+            request: self.settings.request,
+        }
+    }
+
     fn read_policy(&self, remediation: &Remediation) -> Result<String, PolicyError> {
         let known = |policies: &HashMap<String, String>| policies.get(&remediation.name).cloned();
         let policies = || {
@@ -82,7 +91,8 @@ impl Hub {
 pub(crate) enum Turn {
     /// Something happened: look at the status again.
     Again,
-    /// AWS does not answer for now. The remediation stays as it is, and recovery comes back to it.
+    /// AWS does not answer for now, or the process is about to be stopped. The remediation stays as it
+    /// is, and recovery comes back to it.
     Later,
 }
 
@@ -186,7 +196,7 @@ impl<'h> Work<'h> {
                 _ => return Ok(state),
             };
             if turn == Turn::Later {
-                return Ok(state);
+                return Ok(self.state().await);
             }
         }
     }
@@ -343,6 +353,9 @@ impl<'h> Work<'h> {
         };
         if let Some(reason) = self.hub.switch(&state.received).stops().await {
             return self.write([Event::Paused { reason }]).await;
+        }
+        if self.hub.until().is_over() {
+            return Ok(Turn::Later);
         }
         let now = self.hub.ports.clock.now();
         if state
@@ -522,6 +535,7 @@ impl<'h> Work<'h> {
             Ran::Done => None,
             Ran::Failed(error) => Some(error),
             Ran::Paused(reason) => return self.write([Event::Paused { reason }]).await,
+            Ran::OutOfTime => return Ok(Turn::Later),
         };
         let state = self.state().await;
         if let (None, Some(step)) = (&failure, waits_at(plan, &state)) {
@@ -605,6 +619,7 @@ impl<'h> Work<'h> {
             operations: Arc::clone(&hub.operations),
             journal: Arc::clone(&self.journal),
             switch: hub.switch(&state.received),
+            until_when: hub.until(),
         };
         let ran = running.run(&hub.ports).await;
         // A deadline may have dropped a request between its two journal entries.

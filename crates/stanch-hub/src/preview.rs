@@ -49,6 +49,14 @@ pub struct Explained {
     pub explanation: Result<Explanation, String>,
 }
 
+/// What the guard says to one resource of a finding, without a look at the resource.
+pub struct Judged {
+    /// The finding.
+    pub received: Received,
+    /// The answer, or why there is none: then nothing may be done.
+    pub answer: Result<Answer, String>,
+}
+
 impl Hub {
     /// Plans what would be done about an event. Reads are made; nothing is written, neither to AWS
     /// nor to the ledger.
@@ -76,6 +84,36 @@ impl Hub {
             }
         }
         preview
+    }
+
+    /// Asks the guard about an event's findings without looking at any resource: what the change may
+    /// touch is unknown, and counts as that. Nothing is read but the ledger's counts, and nothing written.
+    ///
+    /// # Errors
+    /// The ledger cannot be read.
+    pub async fn judge_findings(
+        &self,
+        source: &Source,
+        bytes: &[u8],
+    ) -> Result<Vec<Judged>, LedgerError> {
+        let mut judged = Vec::new();
+        for incoming in event::read(bytes, &self.reading_options()) {
+            if let Incoming::Accepted { finding, route } = incoming {
+                for resource in &finding.resources {
+                    let received = self.received(source, &finding, resource, &route);
+                    let remediation = match &received.problem {
+                        Some(problem) => Err(problem.clone()),
+                        None => self.remediation(&received),
+                    };
+                    let answer = match remediation {
+                        Err(problem) => Err(problem),
+                        Ok(remediation) => Ok(self.unseen(&received, &remediation).await?),
+                    };
+                    judged.push(Judged { received, answer });
+                }
+            }
+        }
+        Ok(judged)
     }
 
     /// Says why the guard decides about an event's findings as it does. Reads are made; nothing is

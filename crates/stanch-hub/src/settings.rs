@@ -32,6 +32,9 @@ pub struct Settings {
     /// How long after a change was sent its effect may still be on its way, when nobody saw the
     /// answer: recovery waits so long before it looks.
     pub settle: Duration,
+    /// How long one request may take, retries included: none is sent that would not end before the hub
+    /// is stopped.
+    pub request: Duration,
     /// How long a resource stays locked by a hub that has died; one that lives renews its locks.
     pub lease: Duration,
 }
@@ -82,6 +85,7 @@ impl Default for Settings {
             limits: Limits::default(),
             approval: Approvals::default(),
             settle: Duration::from_secs(5),
+            request: Duration::from_secs(35),
             lease: Duration::from_secs(30),
         }
     }

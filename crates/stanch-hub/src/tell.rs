@@ -12,7 +12,7 @@ use crate::{Hub, approval::Asked, journal::Journal};
 
 /// What a channel is told about a remediation: the seven members of the notification topic's format,
 /// under its names and in its order, and others after them.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Message {
     /// The remediation.

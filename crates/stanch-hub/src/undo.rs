@@ -74,7 +74,7 @@ impl Selection {
 
 /// Why an undo does not go on.
 enum Halt {
-    /// AWS does not answer for now.
+    /// AWS does not answer for now, or the process is about to be stopped.
     Later,
     /// Changes are paused.
     Paused(String),
@@ -239,6 +239,7 @@ impl Work<'_> {
             Ran::Done => None,
             Ran::Failed(error) => Some(error),
             Ran::Paused(reason) => return Ok(Err(Halt::Paused(reason))),
+            Ran::OutOfTime => return Ok(Err(Halt::Later)),
         };
         if failure.is_some() {
             let undo = self.state().await.undo;

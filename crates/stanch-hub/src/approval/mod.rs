@@ -85,6 +85,19 @@ impl Approvals {
         }
     }
 
+    /// No rule asks for fewer people than this: one that does asks for more of its first group.
+    pub fn ask_at_least(&mut self, people: u32) {
+        for rule in &mut self.rules {
+            let wanted = rule
+                .needs
+                .values()
+                .fold(0, |sum: u32, count| sum.saturating_add(*count));
+            if let Some(count) = rule.needs.values_mut().next() {
+                *count = count.saturating_add(people.saturating_sub(wanted));
+            }
+        }
+    }
+
     /// Who has to approve, without whoever asked for it; or why nobody can.
     fn needs(
         &self,

@@ -9,6 +9,8 @@
 mod approval;
 mod chaos;
 mod crash;
+#[cfg(test)]
+mod deadline;
 mod flow;
 mod ledgers;
 #[cfg(test)]
