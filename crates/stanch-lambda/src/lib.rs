@@ -5,13 +5,17 @@
 //! asks for it. [`Runtime`] speaks to Lambda, everything else only to ports.
 
 mod failure;
+mod files;
 mod function;
 pub mod log;
+mod members;
+mod metrics;
 mod notifier;
 mod orchestrator;
 mod remediation;
 mod runtime;
 mod security;
+mod setup;
 mod siem;
 mod variables;
 mod world;
@@ -25,4 +29,4 @@ pub use runtime::{Runtime, RuntimeError};
 pub use security::Security;
 pub use siem::Siem;
 pub use variables::Variables;
-pub use world::{Aws, Reach, World};
+pub use world::{Aws, Print, Reach, StandardOutput, Store, World};

@@ -4,7 +4,7 @@ use std::{process::ExitCode, sync::Arc};
 
 use mimalloc::MiMalloc;
 use stanch_aws::{Environment, SystemClock};
-use stanch_lambda::{Aws, Handler, Runtime, World, log};
+use stanch_lambda::{Aws, Handler, Runtime, StandardOutput, World, log};
 
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
@@ -33,6 +33,7 @@ fn run(environment: Environment) -> Result<(), String> {
         environment,
         clock,
         reach,
+        print: Arc::new(StandardOutput),
     };
     // Invocations come one after the other, and what they do is wait: one thread is enough.
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -1,12 +1,16 @@
 //! What a function reaches the outside through.
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    io::Write as _,
+    sync::{Arc, OnceLock},
+};
 
 use stanch_aws::{Client, Environment, MemberSessions, SessionsSetup, Setup, SystemRandom};
+use stanch_ledger::{Directives, Ledger, LedgerError, Signer};
 use stanch_models::Models;
 use stanch_types::{Api, Clock, Region, Sessions, chain};
 
-use crate::Failure;
+use crate::{Failure, Variables};
 
 /// A function's surroundings. Nothing in it is decoded or asked for before it is needed.
 #[derive(Clone)]
@@ -17,6 +21,48 @@ pub struct World {
     pub clock: Arc<dyn Clock>,
     /// AWS.
     pub reach: Arc<dyn Reach>,
+    /// Standard output, where CloudWatch takes lines from.
+    pub print: Arc<dyn Print>,
+}
+
+/// Where lines go.
+pub trait Print: Send + Sync {
+    /// Writes one.
+    fn line(&self, line: &str);
+}
+
+/// Standard output.
+pub struct StandardOutput;
+
+impl Print for StandardOutput {
+    fn line(&self, line: &str) {
+        // Nobody is left to be told if this fails.
+        let _ = writeln!(std::io::stdout().lock(), "{line}");
+    }
+}
+
+/// The record, as a function keeps it.
+#[derive(Clone)]
+pub struct Store {
+    /// What happened.
+    pub ledger: Arc<dyn Ledger>,
+    /// What people order.
+    pub directives: Arc<dyn Directives>,
+    /// Signs the ledger's tree; nobody, where there is no key.
+    pub signer: Option<Arc<dyn Signer>>,
+}
+
+impl Store {
+    /// Gives all events their places in the ledger's tree, and signs it.
+    ///
+    /// # Errors
+    /// The store or the key does not answer, or the ledger is not what was signed before.
+    pub async fn close(&self) -> Result<(), LedgerError> {
+        if let Some(signer) = &self.signer {
+            self.ledger.checkpoint(&**signer).await?;
+        }
+        Ok(())
+    }
 }
 
 /// AWS as a function reaches it.
@@ -38,6 +84,12 @@ pub trait Reach: Send + Sync {
     /// # Errors
     /// The function's region is not known.
     fn members(&self, setup: SessionsSetup) -> Result<Arc<dyn Sessions>, Failure>;
+
+    /// The record, in the tables that the function's variables name.
+    ///
+    /// # Errors
+    /// A variable is missing.
+    fn store(&self, variables: Variables<'_>, own: Arc<dyn Api>) -> Result<Store, Failure>;
 
     /// What the requests of the current invocation say about their trace.
     fn trace(&self, header: Option<&str>);
@@ -100,6 +152,13 @@ impl Reach for Aws {
 
     fn members(&self, setup: SessionsSetup) -> Result<Arc<dyn Sessions>, Failure> {
         Ok(Arc::new(MemberSessions::new(self.client()?.clone(), setup)))
+    }
+
+    fn store(&self, _: Variables<'_>, _: Arc<dyn Api>) -> Result<Store, Failure> {
+        Err(Failure::new(
+            "NotBuilt",
+            "this release cannot keep its ledger in AWS",
+        ))
     }
 
     fn trace(&self, header: Option<&str>) {

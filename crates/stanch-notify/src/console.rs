@@ -41,13 +41,18 @@ pub(crate) fn link(message: &Message) -> Option<String> {
     if message.resource_type == "AwsS3Bucket" {
         let bucket = id.parse::<Arn>().ok().map(|arn| arn.resource);
         let bucket = encoded(bucket.as_deref().unwrap_or(id));
-        return Some(format!("https://{host}/s3/buckets/{bucket}?region={region}"));
+        return Some(format!(
+            "https://{host}/s3/buckets/{bucket}?region={region}"
+        ));
     }
     let arn = match id.parse::<Arn>() {
         Ok(arn) => arn.to_string(),
         Err(_) => {
             let (_, kind) = EC2.iter().find(|(prefix, _)| id.starts_with(prefix))?;
-            format!("arn:{partition}:ec2:{region}:{}:{kind}/{id}", message.account)
+            format!(
+                "arn:{partition}:ec2:{region}:{}:{kind}/{id}",
+                message.account
+            )
         }
     };
     Some(format!("https://{host}/go/view?arn={}", encoded(&arn)))

@@ -205,7 +205,10 @@ impl Sender {
             if wait >= left() {
                 return Err(match after {
                     Some(after) => {
-                        format!("{reason}, and to wait {} s, which is too long", after.as_secs())
+                        format!(
+                            "{reason}, and to wait {} s, which is too long",
+                            after.as_secs()
+                        )
                     }
                     None => reason,
                 });

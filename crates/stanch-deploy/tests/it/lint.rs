@@ -76,7 +76,7 @@ fn cfn_lint_finds_mistakes() {
     let folder = tempfile::tempdir().unwrap();
     for (right, wrong) in [
         ("BillingMode: PAY_PER_REQUEST", "BillingMode: FREE"),
-        ("StartAt: NeedsApproval", "Begin: NeedsApproval"),
+        ("StartAt: HasDependencies", "Begin: HasDependencies"),
         ("Action: sts:AssumeRole", "Acton: sts:AssumeRole"),
     ] {
         assert!(file.text.contains(right), "{right}");

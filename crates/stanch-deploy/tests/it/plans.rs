@@ -15,7 +15,7 @@ fn idle_costs_little_and_use_is_counted() {
         },
     )
     .unwrap();
-    // Two keys, a secret, three dashboards, and the metrics of the alarms.
+    // Two keys, two secrets, three dashboards, and the metrics of the alarms.
     let of = |item: &str| {
         one.costs
             .iter()
@@ -29,7 +29,7 @@ fn idle_costs_little_and_use_is_counted() {
             of("AWS::SecretsManager::Secret"),
             of("AWS::CloudWatch::Dashboard")
         ),
-        (2.0, 1.0, 3.0)
+        (2.0, 2.0, 3.0)
     );
     assert!(one.idle > 12.0 && one.idle < 15.0, "{}", one.idle);
     assert!((one.monthly - one.idle).abs() < 1e-9);

@@ -30,12 +30,24 @@ async fn a_message_is_posted_as_the_topic_has_it() {
     assert_eq!(got[0].header("content-type"), Some("application/json"));
     assert_eq!(got[0].header("stanch-signature"), None);
     let body = got[0].json();
-    let of_the_brief = ["RemediationId", "Status", "Account", "Resource", "Action", "ExecutedAt", "Finding"];
+    let of_the_brief = [
+        "RemediationId",
+        "Status",
+        "Account",
+        "Resource",
+        "Action",
+        "ExecutedAt",
+        "Finding",
+    ];
     let names: Vec<&String> = body.as_object().unwrap().keys().take(7).collect();
     assert_eq!(names, of_the_brief);
     assert_eq!(
         (&body["Status"], &body["Finding"], &body["ExecutedAt"]),
-        (&json!("Success"), &json!("A bucket is public"), &json!("2026-01-31T12:00:00Z"))
+        (
+            &json!("Success"),
+            &json!("A bucket is public"),
+            &json!("2026-01-31T12:00:00Z")
+        )
     );
 }
 
@@ -88,9 +100,15 @@ async fn all_of_it_ends_in_time() {
     });
     let begun = Instant::now();
     let message = fixed();
-    let result = sender.deliver(&Webhook::new(url), &Notice::new(&message)).await;
+    let result = sender
+        .deliver(&Webhook::new(url), &Notice::new(&message))
+        .await;
     assert_eq!(result, Err("no answer in time".to_owned()));
-    assert!(begun.elapsed() < Duration::from_millis(850), "{:?}", begun.elapsed());
+    assert!(
+        begun.elapsed() < Duration::from_millis(850),
+        "{:?}",
+        begun.elapsed()
+    );
     drop(receiver);
 }
 
@@ -98,15 +116,25 @@ async fn all_of_it_ends_in_time() {
 async fn nobody_there_is_no_secret_told() {
     let url = Secret::new("http://127.0.0.1:1/hook?secret=hunter2hunter2".to_owned());
     let webhook = Subscriber::new("hook", Box::new(Webhook::new(url)), sender());
-    let error = webhook.tell(&fixed(), &record("Success")).await.unwrap_err();
+    let error = webhook
+        .tell(&fixed(), &record("Success"))
+        .await
+        .unwrap_err();
     assert!(error.reason.starts_with("no answer: "), "{}", error.reason);
     assert!(!error.reason.contains("hunter2"), "{}", error.reason);
-    let echo = Answer::Says(400, "", "bad request for /hook?secret=hunter2hunter2".to_owned());
+    let echo = Answer::Says(
+        400,
+        "",
+        "bad request for /hook?secret=hunter2hunter2".to_owned(),
+    );
     let (result, _) = told(vec![echo]).await;
     assert_eq!(result, Err("it answered 400".to_owned()));
     let url = Secret::new("not a url hunter2".to_owned());
     let webhook = Subscriber::new("hook", Box::new(Webhook::new(url)), sender());
-    let error = webhook.tell(&fixed(), &record("Success")).await.unwrap_err();
+    let error = webhook
+        .tell(&fixed(), &record("Success"))
+        .await
+        .unwrap_err();
     assert!(error.reason.starts_with("it cannot be sent: ") && !error.reason.contains("hunter2"));
 }
 
@@ -153,13 +181,25 @@ fn filters_let_through_what_they_name() {
         ..Filter::default()
     };
     assert!(!severe.passes(&fixed()) && severe.passes(&failed()));
-    let unknown = Message { severity: String::new(), ..fixed() };
+    let unknown = Message {
+        severity: String::new(),
+        ..fixed()
+    };
     assert!(severe.passes(&unknown));
-    let urgent = Message { urgent: true, ..fixed() };
+    let urgent = Message {
+        urgent: true,
+        ..fixed()
+    };
     assert!(severe.passes(&urgent));
-    let statuses = Filter { statuses: ["Failed".to_owned()].into(), ..Filter::default() };
+    let statuses = Filter {
+        statuses: ["Failed".to_owned()].into(),
+        ..Filter::default()
+    };
     assert!(!statuses.passes(&fixed()) && statuses.passes(&failed()) && statuses.passes(&urgent));
-    let accounts = |id: &str| Filter { accounts: [id.parse().unwrap()].into(), ..Filter::default() };
+    let accounts = |id: &str| Filter {
+        accounts: [id.parse().unwrap()].into(),
+        ..Filter::default()
+    };
     assert!(accounts("222222222222").passes(&urgent));
     assert!(!accounts("333333333333").passes(&urgent));
 }

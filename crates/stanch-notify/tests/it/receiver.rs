@@ -102,7 +102,12 @@ fn read(stream: &mut TcpStream) -> Got {
             let head = text[..end].to_owned();
             let length = head
                 .lines()
-                .filter_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ")?.parse().ok())
+                .filter_map(|line| {
+                    line.to_ascii_lowercase()
+                        .strip_prefix("content-length: ")?
+                        .parse()
+                        .ok()
+                })
                 .next()
                 .unwrap_or(0);
             break (head, length, end + 4);

@@ -21,7 +21,10 @@ async fn a_topic_gets_the_message_and_what_to_filter_by() {
     let sent: Message = serde_json::from_str(params["Message"].as_str().unwrap()).unwrap();
     assert_eq!(sent, fixed());
     assert_eq!(params["TopicArn"], TOPIC);
-    assert_eq!(params["Subject"], "Fixed: S3.8 on demo in payments (222222222222)");
+    assert_eq!(
+        params["Subject"],
+        "Fixed: S3.8 on demo in payments (222222222222)"
+    );
     let text = |value: &str| json!({"DataType": "String", "StringValue": value});
     assert_eq!(
         params["MessageAttributes"],
@@ -49,7 +52,11 @@ fn a_message_that_is_too_long_for_the_topic_is_shortened() {
     let topic = Topic::new(Scripted::new(Vec::new()), TOPIC);
     let call = topic.publish(&message).unwrap();
     let text = call.params["Message"].as_str().unwrap();
-    assert!(text.len() < 256 * 1024 && text.len() > 10_000, "{}", text.len());
+    assert!(
+        text.len() < 256 * 1024 && text.len() > 10_000,
+        "{}",
+        text.len()
+    );
     let sent: Message = serde_json::from_str(text).unwrap();
     let changes = sent.approval.unwrap().changes;
     assert_eq!(changes.len(), 201);
@@ -60,7 +67,9 @@ fn a_message_that_is_too_long_for_the_topic_is_shortened() {
 async fn logs_are_kept_by_the_day_of_admission() {
     let ledger = Arc::new(MemoryLedger::default());
     let at = "2026-01-31T23:59:59Z".parse().unwrap();
-    let admitted = ledger.admit(testing::key(1), testing::received(1), at).await;
+    let admitted = ledger
+        .admit(testing::key(1), testing::received(1), at)
+        .await;
     assert!(admitted.is_ok());
     let id = testing::key(1).remediation_id();
     let record = ledger.record(id).await.unwrap();
@@ -94,7 +103,10 @@ async fn logs_are_kept_by_the_day_of_admission() {
     assert_eq!(body, kept);
     assert_eq!(
         (&params["Bucket"], &params["Key"]),
-        (&json!("security-remediation-logs-000000000001-eu-central-1"), &json!(path))
+        (
+            &json!("security-remediation-logs-000000000001-eu-central-1"),
+            &json!(path)
+        )
     );
     assert_eq!(
         (&params["ServerSideEncryption"], &params["SSEKMSKeyId"]),

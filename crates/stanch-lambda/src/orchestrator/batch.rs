@@ -1,0 +1,206 @@
+//! A batch of messages: each is judged for itself, and only those that have to come again do.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
+use stanch_hub::{Source, Worked};
+use stanch_ledger::{RemediationId, State, Status};
+use stanch_types::chain;
+
+use super::{Run, order, order::Order};
+use crate::{Failure, metrics};
+
+/// A message as it came.
+struct Delivery {
+    /// SQS's name for it; none of an event that came directly.
+    id: Option<String>,
+    body: String,
+    /// It was received before, and whoever had it did not say that it was done.
+    again: bool,
+}
+
+/// What a batch came to.
+#[derive(Default)]
+struct Came {
+    /// Messages that have to come again.
+    failed: BTreeSet<usize>,
+    /// Which message each remediation belongs to.
+    of: BTreeMap<RemediationId, usize>,
+    /// A sweep found the rest.
+    swept: bool,
+}
+
+/// The messages of an event: SQS's `Records`, or the event itself.
+fn deliveries(event: &Value) -> Vec<Delivery> {
+    let records = event.get("Records").and_then(Value::as_array);
+    let is_queue = |record: &&Value| record.get("messageId").is_some();
+    match records.filter(|records| records.iter().all(|record| is_queue(&record))) {
+        None => vec![Delivery {
+            id: None,
+            body: event.to_string(),
+            again: false,
+        }],
+        Some(records) => {
+            let delivery = |record: &Value| {
+                let text = |pointer: &str| record.pointer(pointer).and_then(Value::as_str);
+                let received = text("/attributes/ApproximateReceiveCount");
+                Delivery {
+                    id: text("/messageId").map(str::to_owned),
+                    body: text("/body").unwrap_or_default().to_owned(),
+                    again: received.is_some_and(|times| times != "1"),
+                }
+            };
+            records.iter().map(delivery).collect()
+        }
+    }
+}
+
+impl Run<'_> {
+    /// Takes every message in, works on what they began, and says which have to come again:
+    /// <https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html>.
+    pub(super) async fn batch(&self, event: &Value) -> Result<Value, Failure> {
+        let deliveries = deliveries(event);
+        let mut came = Came::default();
+        for (number, delivery) in deliveries.iter().enumerate() {
+            if let Err(failure) = self.take(number, delivery, &mut came).await {
+                let message = delivery.id.as_deref().unwrap_or_default();
+                tracing::error!(message, error = %failure, "a message has to come again");
+                came.failed.insert(number);
+            }
+        }
+        let mut left: BTreeMap<Option<usize>, Vec<RemediationId>> = BTreeMap::new();
+        for (id, worked) in self.hub.drain().await {
+            let of = came.of.get(&id).copied();
+            match worked {
+                Worked::Stands(state) => {
+                    self.account_for(id, &state).await;
+                    if needs_workflow(state.status) {
+                        left.entry(of).or_default().push(id);
+                    }
+                }
+                // The next sweep finds what a sweep has found.
+                Worked::Left => {
+                    if of.is_some() {
+                        left.entry(of).or_default().push(id);
+                    }
+                }
+                Worked::Failed(error) => {
+                    let failed = of.is_some_and(|number| came.failed.insert(number));
+                    let (id, error) = (id.to_string(), chain(&error));
+                    tracing::error!(
+                        remediation_id = id,
+                        error,
+                        again = failed,
+                        "it did not go on"
+                    );
+                }
+            }
+        }
+        for ids in left.into_values() {
+            self.hand_over(&ids).await;
+        }
+        if came.swept {
+            self.close_sweep().await;
+        }
+        if let ([one], true) = (&deliveries[..], came.failed.contains(&0))
+            && one.id.is_none()
+        {
+            return Err(Failure::new("NotTaken", "the event has to come again"));
+        }
+        let failed = came.failed.iter();
+        let failed = failed.filter_map(|number| deliveries.get(*number)?.id.as_deref());
+        let failed: Vec<Value> = failed.map(|id| json!({"itemIdentifier": id})).collect();
+        Ok(json!({ "batchItemFailures": failed }))
+    }
+
+    async fn take(
+        &self,
+        number: usize,
+        delivery: &Delivery,
+        came: &mut Came,
+    ) -> Result<(), Failure> {
+        match order::read(&delivery.body) {
+            Some(Order::Sweep) => {
+                came.swept = true;
+                return self.sweep().await;
+            }
+            Some(Order::Continue(id)) => {
+                came.of.insert(id, number);
+                return Ok(self.hub.go_on(id).await?);
+            }
+            None => {}
+        }
+        let source = Source::automatic("sqs");
+        let taken = self.hub.take(&source, delivery.body.as_bytes()).await?;
+        self.tell_of_letters(&taken.buried).await;
+        for id in taken.admitted {
+            came.of.insert(id, number);
+        }
+        if delivery.again {
+            // Whoever had the message was stopped in the middle of it.
+            for id in taken.duplicates {
+                came.of.insert(id, number);
+                self.hub.go_on(id).await?;
+            }
+        }
+        for skipped in taken.skipped {
+            tracing::debug!(
+                finding = skipped.finding,
+                reason = skipped.reason,
+                "nothing to do"
+            );
+        }
+        Ok(())
+    }
+
+    /// What is to be done once a remediation stands somewhere.
+    pub(super) async fn account_for(&self, id: RemediationId, state: &State) {
+        let now = self.world.clock.now();
+        if let Some(line) = metrics::remediation(self.namespace(), id, state, now) {
+            self.measure(&line);
+        }
+        let was_asked = state.approval.is_some() || !state.approved.is_empty();
+        if was_asked && state.status != Status::AwaitingApproval {
+            self.answer(id).await;
+        }
+    }
+}
+
+/// True if somebody else has to be waited for, or the time was over in the middle of it. What is paused
+/// or deferred, the sweep comes back to.
+const fn needs_workflow(status: Status) -> bool {
+    matches!(
+        status,
+        Status::AwaitingApproval
+            | Status::Received
+            | Status::Planned
+            | Status::Ready
+            | Status::Running
+            | Status::Verifying
+            | Status::Undoing
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_of_the_queue_are_messages_and_all_else_is_one() {
+        let record = json!({"messageId": "m-1", "body": "{}", "attributes": {"ApproximateReceiveCount": "2"}});
+        let batch = deliveries(&json!({"Records": [record]}));
+        assert_eq!(batch.len(), 1);
+        assert!(batch[0].again && batch[0].id.as_deref() == Some("m-1"));
+        for event in [
+            json!({"Records": [{"Sns": {}}]}),
+            json!({"detail-type": "x"}),
+            json!(7),
+        ] {
+            let one = deliveries(&event);
+            assert_eq!(one.len(), 1);
+            assert_eq!(one[0].body, event.to_string());
+            assert!(one[0].id.is_none());
+        }
+        assert!(deliveries(&json!({"Records": []})).is_empty());
+    }
+}

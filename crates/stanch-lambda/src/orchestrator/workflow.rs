@@ -1,0 +1,253 @@
+//! The state machine's side of it: what is handed to it, and the stages that it calls. All stages look at
+//! the ledger first, so that one that is called twice does nothing twice.
+
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+use stanch_ledger::{RemediationId, State, Status};
+use stanch_types::{Call, CallError, chain};
+
+use super::{Run, done};
+use crate::Failure;
+
+/// How long a step that is under way is left alone, in seconds.
+const STEP: i64 = 30;
+
+/// How many remediations of one execution run at once, if nothing else is said.
+const AT_ONCE: u32 = 5;
+
+/// The execution that works on these: the same for the same, whoever hands them over. At most 80
+/// characters, <https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html>.
+fn execution_name(ids: &[RemediationId]) -> String {
+    match ids {
+        // Derived from the idempotency key itself.
+        [one] => one.to_string(),
+        many => {
+            let mut names: Vec<String> = many.iter().map(ToString::to_string).collect();
+            names.sort_unstable();
+            let hash = Sha256::digest(names.join(" "));
+            hash.iter().fold("many-".to_owned(), |name, byte| {
+                name + &format!("{byte:02x}")
+            })
+        }
+    }
+}
+
+impl Run<'_> {
+    /// Starts an execution that goes on with these. Where there is no state machine, or it does not
+    /// answer, the sweep does.
+    pub(super) async fn hand_over(&self, ids: &[RemediationId]) {
+        let Some(machine) = self.variables().optional("STEP_FUNCTION_ARN") else {
+            tracing::info!(
+                count = ids.len(),
+                "left to the sweep: there is no state machine"
+            );
+            return;
+        };
+        let at_once = self.variables().parsed("WORKFLOW_CONCURRENCY", "a number");
+        let items: Vec<Value> = ids.iter().map(|id| json!({"remediationId": id})).collect();
+        let input = json!({
+            "remediations": items,
+            "dependencies": [],
+            "concurrency": at_once.ok().flatten().unwrap_or(AT_ONCE),
+            // Each stands for itself: one that fails stops no other.
+            "toleratedFailurePercentage": 100,
+        });
+        let name = execution_name(ids);
+        let start = Call::new(
+            "stepfunctions",
+            "StartExecution",
+            json!({"stateMachineArn": machine, "name": name, "input": input.to_string()}),
+        );
+        match self.setup.own.call(&start).await {
+            Ok(_) => tracing::info!(execution = name, "handed to the state machine"),
+            Err(error) if error.code == "ExecutionAlreadyExists" => {}
+            Err(error) => {
+                let error = chain(&error);
+                tracing::error!(execution = name, error, "left to the sweep");
+            }
+        }
+    }
+
+    /// Does what the state machine asks for.
+    pub(super) async fn stage(&self, event: &Value) -> Result<Value, Failure> {
+        let text = |name: &str| event.get(name).and_then(Value::as_str);
+        let id = || {
+            let id = text("remediationId").and_then(|id| id.parse().ok());
+            id.ok_or_else(|| Failure::event("the stage names no remediation"))
+        };
+        match text("stage") {
+            Some("continue") => self.go_on(id()?).await,
+            Some("await-answer") => {
+                let token = text("taskToken");
+                let token = token.ok_or_else(|| Failure::event("there is no task token"))?;
+                self.await_answer(id()?, token).await
+            }
+            Some("check-dependencies") => self.check(event.get("dependencies")).await,
+            other => Err(Failure::event(format!(
+                "there is no stage `{}`",
+                other.unwrap_or_default()
+            ))),
+        }
+    }
+
+    /// Goes on with one remediation, and says what comes next.
+    async fn go_on(&self, id: RemediationId) -> Result<Value, Failure> {
+        self.hub.go_on(id).await?;
+        for (_, worked) in self.hub.drain().await {
+            match worked {
+                stanch_hub::Worked::Stands(state) => {
+                    self.account_for(id, &state).await;
+                    return Ok(self.next(&state));
+                }
+                stanch_hub::Worked::Failed(error) => return Err(error.into()),
+                stanch_hub::Worked::Left => {}
+            }
+        }
+        let (state, _) = self.hub.ledger().state(id).await?;
+        Ok(self.next(&state))
+    }
+
+    fn next(&self, state: &State) -> Value {
+        let until = |time: jiff::Timestamp| {
+            let left = time.duration_since(self.world.clock.now()).as_secs();
+            left.clamp(1, 14 * 24 * 60 * 60)
+        };
+        let (next, seconds) = match state.status {
+            Status::Success | Status::NothingToDo | Status::Skipped => ("fixed", 0),
+            // The sweep comes back to it, whenever that may be.
+            Status::Deferred | Status::Paused => ("left", 0),
+            Status::AwaitingApproval => {
+                let expires = state.approval.as_ref().map(|asked| asked.request.expires);
+                // A little more: the hub is to see that it has expired.
+                (
+                    "answer",
+                    expires.map_or(STEP, |expires| until(expires) + STEP),
+                )
+            }
+            status if status.is_final() => ("ended", 0),
+            _ => ("wait", STEP),
+        };
+        json!({
+            "next": next,
+            "seconds": seconds,
+            "status": state.status.to_string(),
+            "error": state.error,
+        })
+    }
+
+    /// Keeps the token that the state machine waits with, beside the hash of the plan that people were
+    /// asked about. If they have answered meanwhile, so does this.
+    async fn await_answer(&self, id: RemediationId, token: &str) -> Result<Value, Failure> {
+        let (state, _) = self.hub.ledger().state(id).await?;
+        let plan = state.plan.as_ref().map(|plan| plan.plan_hash.as_str());
+        let expires = self.world.clock.now().as_second() + 15 * 24 * 60 * 60;
+        let mut item = self.token_key(id)?;
+        if let Some(item) = item.as_object_mut() {
+            item.insert("Token".to_owned(), json!({"S": token}));
+            item.insert("PlanHash".to_owned(), json!({"S": plan.unwrap_or("none")}));
+            item.insert("ExpiresAt".to_owned(), json!({"N": expires.to_string()}));
+        }
+        let table = self.variables().text("STATE_TABLE")?;
+        let put = Call::new(
+            "dynamodb",
+            "PutItem",
+            json!({"TableName": table, "Item": item}),
+        );
+        self.setup.own.call(&put).await?;
+        // After it is kept: an answer in between is seen here, one that comes later finds the token.
+        let (state, _) = self.hub.ledger().state(id).await?;
+        if state.status != Status::AwaitingApproval {
+            self.answer(id).await;
+        }
+        Ok(done())
+    }
+
+    fn token_key(&self, id: RemediationId) -> Result<Value, Failure> {
+        Ok(json!({"Key": {"S": format!("task-token/{id}")}, "Item": {"S": "token"}}))
+    }
+
+    /// Tells the state machine that people have answered, if it waits for that.
+    pub(super) async fn answer(&self, id: RemediationId) {
+        if self.variables().optional("STEP_FUNCTION_ARN").is_none() {
+            return;
+        }
+        if let Err(failure) = self.answer_token(id).await {
+            let (id, error) = (id.to_string(), failure.to_string());
+            tracing::error!(
+                remediation_id = id,
+                error,
+                "the state machine was not answered"
+            );
+        }
+    }
+
+    async fn answer_token(&self, id: RemediationId) -> Result<(), Failure> {
+        let table = self.variables().text("STATE_TABLE")?;
+        let key = self.token_key(id)?;
+        let own = &self.setup.own;
+        let named = json!({"TableName": table, "Key": key});
+        let mut read = named.clone();
+        if let Some(read) = read.as_object_mut() {
+            read.insert("ConsistentRead".to_owned(), json!(true));
+        }
+        let found = own.call(&Call::new("dynamodb", "GetItem", read)).await?;
+        let Some(token) = found.output.pointer("/Item/Token/S") else {
+            return Ok(());
+        };
+        let answer = json!({"taskToken": token, "output": "{}"});
+        let answer = Call::new("stepfunctions", "SendTaskSuccess", answer);
+        match own.call(&answer).await {
+            Ok(_) => {}
+            Err(error) if is_over(&error) => {}
+            Err(error) => return Err(error.into()),
+        }
+        own.call(&Call::new("dynamodb", "DeleteItem", named))
+            .await?;
+        Ok(())
+    }
+
+    /// Whether what has to be done before has been.
+    async fn check(&self, dependencies: Option<&Value>) -> Result<Value, Failure> {
+        let list = dependencies.and_then(Value::as_array);
+        let list = list.ok_or_else(|| Failure::event("`dependencies` is no list"))?;
+        let mut state = "met";
+        for id in list {
+            let id = id.as_str().and_then(|id| id.parse::<RemediationId>().ok());
+            let id = id.ok_or_else(|| Failure::event("a dependency is no remediation's id"))?;
+            let record = self.hub.ledger().record(id).await?;
+            match record.status {
+                Status::Success | Status::NothingToDo => {}
+                status if status.is_final() => return Ok(json!({"state": "failed"})),
+                _ => state = "pending",
+            }
+        }
+        Ok(json!({ "state": state }))
+    }
+}
+
+/// The state machine does not wait any more.
+fn is_over(error: &CallError) -> bool {
+    matches!(
+        &*error.code,
+        "TaskTimedOut" | "TaskDoesNotExist" | "InvalidToken"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_execution_is_named_after_its_work() {
+        let id = |n: u8| {
+            format!("00000000-0000-5000-8000-0000000000{n:02}")
+                .parse()
+                .unwrap()
+        };
+        assert_eq!(execution_name(&[id(1)]), id(1).to_string());
+        let both = execution_name(&[id(1), id(2)]);
+        assert_eq!(both, execution_name(&[id(2), id(1)]));
+        assert_ne!(both, execution_name(&[id(1), id(3)]));
+        assert!(both.len() <= 80);
+    }
+}

@@ -1,0 +1,18 @@
+//! The functions in process: a ledger and accounts in memory, and an administrator account by script.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "helpers of tests"
+)]
+
+#[cfg(test)]
+mod batch;
+#[cfg(test)]
+mod security;
+#[cfg(test)]
+mod trouble;
+#[cfg(test)]
+mod waiting;
+#[cfg(test)]
+mod world;

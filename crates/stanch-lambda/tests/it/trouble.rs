@@ -1,0 +1,120 @@
+//! What breaks around the function: nothing is lost, and nothing runs that should not.
+
+use stanch_ledger::Status;
+use stanch_testkit::{Aim, Fault};
+use stanch_types::{CallError, CallErrorKind};
+
+use crate::world::{World, services};
+
+fn denied(call: &stanch_types::Call) -> CallError {
+    CallError {
+        code: "AccessDeniedException".to_owned(),
+        ..CallError::new(CallErrorKind::Denied, call, "no")
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn rules_that_cannot_be_read_stop_everything() {
+    let own = services().on("s3.GetObject", |call| Err(denied(call)));
+    let world = World::with(own);
+    let message = world.planted("logs").await;
+    let failure = world.deliver(&[message]).await.unwrap_err();
+    assert_eq!(failure.kind, "Aws");
+    assert!(world.all().await.is_empty() && world.tap.opened().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_guard_that_is_wrong_stops_everything() {
+    for (variable, value) in [
+        ("STANCH_GUARD_POLICIES", "s3://rules/none.cedar"),
+        ("MEMBER_ACCOUNTS", "[\"7\"]"),
+        ("REQUIRED_APPROVALS", "many"),
+    ] {
+        let mut world = World::new();
+        world.variables.insert(variable, value.to_owned());
+        let message = world.planted("logs").await;
+        let failure = world.deliver(&[message]).await.unwrap_err();
+        assert_eq!(failure.kind, "Configuration", "{variable}");
+        assert!(world.tap.opened().is_empty());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_secret_no_session() {
+    for secret in [
+        "EXTERNAL_ID_SECRET",
+        "VAULT_SECRET",
+        "MEMBER_ACCOUNTS",
+        "SNS_TOPIC_ARN",
+    ] {
+        let mut world = World::new();
+        world.variables.remove(secret);
+        let message = world.planted("logs").await;
+        let failure = world.deliver(&[message]).await.unwrap_err();
+        assert_eq!(failure.kind, "Configuration", "{secret}");
+        assert!(world.tap.opened().is_empty());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_topic_that_refuses_fails_no_remediation() {
+    let own = services().on("sns.Publish", |call| Err(denied(call)));
+    let world = World::with(own);
+    let good = world.planted("logs").await;
+    assert_eq!(
+        world.deliver(&[good, "{".to_owned()]).await.unwrap(),
+        [""; 0]
+    );
+    let (_, state) = world.all().await.remove(0);
+    assert_eq!(state.status, Status::Success);
+    assert!(!state.notified, "and the ledger says that nobody was told");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_role_that_is_gone_is_one_failure_and_not_all() {
+    let world = World::new();
+    let good = world.planted("logs").await;
+    let mut gone = world.finding("other");
+    gone.account = "333333333333".parse().unwrap();
+    let mut world = world;
+    let both = r#"["222222222222", "333333333333"]"#;
+    world.variables.insert("MEMBER_ACCOUNTS", both.to_owned());
+    let bad = gone.security_hub_event().to_string();
+    assert_eq!(world.deliver(&[bad, good]).await.unwrap(), [""; 0]);
+    assert!(world.is_blocked("logs").await);
+    let all = world.all().await;
+    let failed: Vec<_> = all
+        .iter()
+        .filter(|(_, state)| state.status == Status::Failed)
+        .collect();
+    assert_eq!(failed.len(), 1, "{all:?}");
+    assert!(
+        failed[0]
+            .1
+            .error
+            .as_ref()
+            .unwrap()
+            .contains("no session in the member account")
+    );
+    assert!(world.told().iter().any(|told| told["Status"] == "Failed"));
+    assert!(
+        world
+            .metrics()
+            .iter()
+            .any(|line| line["Status"] == "Failed")
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_is_lost_is_looked_up() {
+    let world = World::new();
+    let message = world.planted("logs").await;
+    world.tap.inject(
+        Aim::at_write(),
+        Fault::LoseAnswer(CallErrorKind::Unanswered),
+    );
+    assert_eq!(world.deliver(&[message]).await.unwrap(), [""; 0]);
+    assert!(world.is_blocked("logs").await);
+    assert_eq!(world.tap.writes().len(), 1);
+    assert_eq!(world.all().await[0].1.status, Status::Success);
+}

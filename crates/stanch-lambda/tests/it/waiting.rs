@@ -1,0 +1,223 @@
+//! What is waited for: approvals by task token, hand-over before the deadline, dependencies, the sweep.
+
+use std::{sync::Arc, time::Duration};
+
+use serde_json::{Value, json};
+use stanch_catalog::Catalog;
+use stanch_guard::{Automatic, Guard};
+use stanch_hub::{Approvals, Approver, Hub, Ports, Settings};
+use stanch_lambda::Handler;
+use stanch_ledger::{Means, RemediationId, Status};
+use stanch_types::Clock;
+
+use crate::world::{MACHINE, World, batch, services};
+
+/// A command line somewhere else, on the same ledger: it records people's answers and reaches no
+/// account.
+async fn approve(world: &World, id: RemediationId, person: &str) {
+    let ports = Ports {
+        sessions: Arc::new(stanch_testkit::FakeAws::new(&[])),
+        ledger: Arc::clone(&world.ledger),
+        directives: Arc::clone(&world.directives),
+        clock: Arc::clone(&world.clock) as Arc<dyn Clock>,
+        ids: Arc::new(stanch_config::RandomIds),
+        guard: Arc::new(Guard::built_in(&Automatic::default())),
+        notifiers: Vec::new(),
+    };
+    let settings = Settings {
+        approval: Approvals::by("security", &["alice", "bob"]),
+        ..Settings::default()
+    };
+    let (catalog, models) = (Arc::new(Catalog::embedded()), stanch_testkit::models());
+    let hub = Hub::new(ports, settings, catalog, models);
+    let approver = Approver {
+        how: Means::Cli,
+        ..Approver::from(person)
+    };
+    hub.consent(id, &approver).await.unwrap();
+}
+
+/// A finding whose fix has to be approved.
+async fn asked(world: &mut World) -> RemediationId {
+    world
+        .variables
+        .insert("STANCH_AUTOMATIC_GUARDED", "[]".to_owned());
+    let message = world.planted("logs").await;
+    assert_eq!(world.deliver(&[message]).await.unwrap(), [""; 0]);
+    let all = world.all().await;
+    assert_eq!(
+        all[0].1.status,
+        Status::AwaitingApproval,
+        "{:?}",
+        all[0].1.error
+    );
+    all[0].0
+}
+
+fn stage(name: &str, id: RemediationId) -> Value {
+    json!({"stage": name, "remediationId": id})
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_approval_is_waited_for_by_the_state_machine() {
+    let mut world = World::new();
+    let id = asked(&mut world).await;
+    let started = world.calls("stepfunctions.StartExecution");
+    assert_eq!(started.len(), 1);
+    assert_eq!(started[0]["stateMachineArn"], MACHINE);
+    assert_eq!(started[0]["name"], json!(id));
+    let input: Value = serde_json::from_str(started[0]["input"].as_str().unwrap()).unwrap();
+    assert_eq!(input["remediations"], json!([{"remediationId": id}]));
+    assert_eq!(world.told()[0]["Status"], "AwaitingApproval");
+
+    let next = world.stage(stage("continue", id)).await;
+    assert_eq!(next["next"], "answer");
+    assert_eq!(next["seconds"], 24 * 60 * 60 + 30);
+    let token = json!({"stage": "await-answer", "remediationId": id, "taskToken": "token-1"});
+    world.stage(token).await;
+    assert!(world.calls("stepfunctions.SendTaskSuccess").is_empty());
+    let kept = &world.calls("dynamodb.PutItem")[0]["Item"];
+    let hash = world.all().await[0]
+        .1
+        .plan
+        .clone()
+        .unwrap()
+        .plan_hash
+        .clone();
+    assert_eq!(kept["PlanHash"]["S"], json!(hash));
+
+    approve(&world, id, "alice").await;
+    let order =
+        json!({"source": "stanch", "detail-type": "Continue", "detail": {"remediationId": id}});
+    assert_eq!(world.deliver(&[order.to_string()]).await.unwrap(), [""; 0]);
+    assert_eq!(world.all().await[0].1.status, Status::Success);
+    assert!(world.is_blocked("logs").await);
+    let answered = world.calls("stepfunctions.SendTaskSuccess");
+    assert_eq!(answered, [json!({"taskToken": "token-1", "output": "{}"})]);
+
+    // The machine comes back, and has nothing left to do.
+    let next = world.stage(stage("continue", id)).await;
+    assert_eq!(next["next"], "fixed");
+    assert_eq!(world.tap.writes().len(), 1);
+    assert_eq!(
+        world.calls("stepfunctions.SendTaskSuccess").len(),
+        1,
+        "the token is used up"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_is_faster_than_the_token_is_not_missed() {
+    let mut world = World::new();
+    let id = asked(&mut world).await;
+    approve(&world, id, "bob").await;
+    let token = json!({"stage": "await-answer", "remediationId": id, "taskToken": "token-1"});
+    world.stage(token).await;
+    assert_eq!(world.calls("stepfunctions.SendTaskSuccess").len(), 1);
+    assert_eq!(world.stage(stage("continue", id)).await["next"], "fixed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_answers_in_time() {
+    let mut world = World::new();
+    world
+        .variables
+        .insert("APPROVAL_TIMEOUT_SECONDS", "600".to_owned());
+    let id = asked(&mut world).await;
+    assert_eq!(world.stage(stage("continue", id)).await["seconds"], 630);
+    tokio::time::advance(Duration::from_secs(630)).await;
+    let next = world.stage(stage("continue", id)).await;
+    assert_eq!(next["next"], "ended");
+    assert!(world.tap.writes().is_empty());
+    assert!(world.all().await[0].1.status.is_final());
+}
+
+#[tokio::test(start_paused = true)]
+async fn as_many_people_as_the_template_says() {
+    let mut world = World::new();
+    world.variables.insert("REQUIRED_APPROVALS", "2".to_owned());
+    let id = asked(&mut world).await;
+    approve(&world, id, "alice").await;
+    assert_eq!(world.stage(stage("continue", id)).await["next"], "answer");
+    approve(&world, id, "bob").await;
+    assert_eq!(world.stage(stage("continue", id)).await["next"], "fixed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_execution_that_was_started_before_is_as_good() {
+    let mut world = World::with(services().on("stepfunctions.StartExecution", |call| {
+        Err(stanch_types::CallError {
+            code: "ExecutionAlreadyExists".to_owned(),
+            ..stanch_types::CallError::new(stanch_types::CallErrorKind::Rejected, call, "twice")
+        })
+    }));
+    asked(&mut world).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn before_its_deadline_it_hands_over() {
+    let world = World::new();
+    let message = world.planted("logs").await;
+    let orchestrator = world.function(Handler::Orchestrator);
+    let short = world.invocation_of(batch(&[message], 1), Duration::from_secs(30));
+    let answer = orchestrator.handle(short).await.unwrap();
+    assert_eq!(
+        answer,
+        json!({"batchItemFailures": []}),
+        "the message is dealt with"
+    );
+    let (id, state) = world.all().await.remove(0);
+    assert_eq!(state.status, Status::Ready);
+    assert_eq!(
+        world.calls("stepfunctions.StartExecution")[0]["name"],
+        json!(id)
+    );
+    assert_eq!(world.stage(stage("continue", id)).await["next"], "fixed");
+    assert_eq!(world.tap.writes().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn dependencies_come_first() {
+    let mut world = World::new();
+    let id = asked(&mut world).await;
+    let check = json!({"stage": "check-dependencies", "dependencies": [id]});
+    assert_eq!(world.stage(check.clone()).await["state"], "pending");
+    approve(&world, id, "alice").await;
+    world.stage(stage("continue", id)).await;
+    assert_eq!(world.stage(check).await["state"], "met");
+    let none = json!({"stage": "check-dependencies", "dependencies": []});
+    assert_eq!(world.stage(none).await["state"], "met");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_sweep_goes_on_with_what_got_stuck_and_finds_what_was_missed() {
+    let mut world = World::new();
+    let id = asked(&mut world).await;
+    approve(&world, id, "alice").await;
+    world.bucket("missed").await;
+    let finding = world.finding("missed").asff();
+    let own = services().returns("securityhub.GetFindings", json!({"Findings": [finding]}));
+    world.own = Arc::new(own);
+    let sweep = json!({"source": "stanch", "detail-type": "Sweep", "detail": {}}).to_string();
+
+    // People begin each fix themselves: nothing is looked for.
+    assert_eq!(
+        world.deliver(std::slice::from_ref(&sweep)).await.unwrap(),
+        [""; 0]
+    );
+    assert_eq!(world.all().await.len(), 1);
+    assert_eq!(world.all().await[0].1.status, Status::Success);
+    assert!(world.calls("securityhub.GetFindings").is_empty());
+
+    world
+        .variables
+        .insert("AUTOMATIC_REMEDIATION", "ENABLED".to_owned());
+    world.variables.remove("STANCH_AUTOMATIC_GUARDED");
+    assert_eq!(
+        world.deliver(std::slice::from_ref(&sweep)).await.unwrap(),
+        [""; 0]
+    );
+    assert!(world.is_blocked("missed").await);
+    assert_eq!(world.deliver(&[sweep]).await.unwrap(), [""; 0]);
+    assert_eq!(world.all().await.len(), 2);
+}
