@@ -325,6 +325,24 @@ async fn a_clock_that_is_wrong_is_corrected() {
 }
 
 #[tokio::test]
+async fn calls_say_which_trace_they_belong_to() {
+    let server = Server::start(|_, _| reply(200, BUCKETS)).await;
+    let (client, _) = client(&server);
+    let trace = |n: usize| server.seen()[n].header("x-amzn-trace-id").to_owned();
+    call(&client, "s3.ListBuckets", json!({})).await.unwrap();
+    assert_eq!(trace(0), "");
+    let header = "Root=1-5759e988-bd862e3fe1be46a994272793;Sampled=1";
+    client.clone().set_trace(Some(header));
+    call(&client, "s3.ListBuckets", json!({})).await.unwrap();
+    assert_eq!(trace(1), header);
+    let signed = server.seen()[1].header("authorization").to_owned();
+    assert!(!signed.contains("trace"), "{signed}");
+    client.set_trace(None);
+    call(&client, "s3.ListBuckets", json!({})).await.unwrap();
+    assert_eq!(trace(2), "");
+}
+
+#[tokio::test]
 async fn tokens_are_filled_in_and_stay_the_same() {
     let server = Server::start(|n, _| match n {
         0 => error(503, "Unavailable"),
