@@ -24,6 +24,7 @@ pub fn start(environment: &Environment) {
     let lines = fmt::layer()
         .json()
         .flatten_event(true)
+        .with_span_list(false)
         .with_target(false)
         .with_writer(io::stdout)
         .with_filter(targets);

@@ -106,6 +106,35 @@ async fn an_approval_is_waited_for_by_the_state_machine() {
     );
 }
 
+/// What a person chose together is waited for together: one execution, however often it is delivered.
+#[tokio::test(start_paused = true)]
+async fn several_findings_of_one_event_are_one_execution() {
+    let mut world = World::new();
+    world
+        .variables
+        .insert("STANCH_AUTOMATIC_GUARDED", "[]".to_owned());
+    let mut event = world.finding("first").security_hub_event();
+    let mut findings = Vec::new();
+    for bucket in ["first", "second"] {
+        world.bucket(bucket).await;
+        let one = world.finding(bucket).security_hub_event();
+        findings.push(one["detail"]["findings"][0].clone());
+    }
+    event["detail"]["findings"] = json!(findings);
+    assert_eq!(world.deliver(&[event.to_string()]).await.unwrap(), [""; 0]);
+    let started = world.calls("stepfunctions.StartExecution");
+    assert_eq!(started.len(), 1, "{started:?}");
+    let input: Value = serde_json::from_str(started[0]["input"].as_str().unwrap()).unwrap();
+    let all = world.all().await;
+    assert_eq!(all.len(), 2);
+    assert_eq!(input["remediations"].as_array().unwrap().len(), 2);
+    for (id, state) in all {
+        assert_eq!(state.status, Status::AwaitingApproval);
+        let items = input["remediations"].to_string();
+        assert!(items.contains(&id.to_string()), "{items}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_is_faster_than_the_token_is_not_missed() {
     let mut world = World::new();
