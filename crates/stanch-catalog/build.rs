@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use stanch_syntax::{Limits, Node, read};
+use stanch_syntax::{Limits, Node, pack, read};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let manifest = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").ok_or("no CARGO_MANIFEST_DIR")?);
@@ -17,6 +17,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     collect(&root, &mut files)?;
     files.sort();
     let mut code = String::from("&[\n");
+    let mut trees = Vec::new();
     for file in &files {
         let text = fs::read_to_string(file)?;
         let path = file
@@ -26,6 +27,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         // A file that cannot be read is embedded all the same: loading it gives the diagnostics.
         let node = read(&text, Limits::default()).ok();
         let node = node.as_ref();
+        let begin = trees.len();
+        trees.extend(node.map(|node| pack(&text, node)).unwrap_or_default());
+        let tree = begin..trees.len();
         let name = node
             .and_then(|n| n.get("remediation"))
             .and_then(Node::as_str);
@@ -42,12 +46,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             .collect();
         writeln!(
             code,
-            "Embedded {{ path: {path:?}, text: include_str!({file:?}), name: {:?}, resources: &{resources:?}, controls: &{controls:?} }},",
+            "Embedded {{ path: {path:?}, text: include_str!({file:?}), tree: {tree:?}, name: {:?}, resources: &{resources:?}, controls: &{controls:?} }},",
             name.unwrap_or_default(),
         )?;
     }
     code.push_str("]\n");
     let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("no OUT_DIR")?);
+    fs::write(out.join("trees"), trees)?;
     Ok(fs::write(out.join("embedded.rs"), code)?)
 }
 

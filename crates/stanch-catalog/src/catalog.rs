@@ -4,14 +4,15 @@ use std::{
     borrow::Cow,
     collections::HashMap,
     fmt,
+    ops::Range,
     sync::{Arc, OnceLock},
 };
 
-use stanch_syntax::{Diagnostic, Position, Severity};
+use stanch_syntax::{Diagnostic, Position, Severity, unpack};
 use stanch_types::ControlRef;
 
 use crate::{
-    parse::parse,
+    parse::{parse, parse_tree},
     remediation::{Control, Remediation},
 };
 
@@ -19,12 +20,17 @@ use crate::{
 struct Embedded {
     path: &'static str,
     text: &'static str,
+    /// Where its tree stands in [`TREES`].
+    tree: Range<usize>,
     name: &'static str,
     resources: &'static [&'static str],
     controls: &'static [(&'static str, &'static str)],
 }
 
 static EMBEDDED: &[Embedded] = include!(concat!(env!("OUT_DIR"), "/embedded.rs"));
+
+/// The trees of the embedded files, packed: reading YAML is most of what loading a file takes.
+static TREES: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/trees"));
 
 /// Frameworks whose controls are checks: a finding carries exactly one of their ids, and at most one
 /// remediation may claim it for a type of resource. All other frameworks list requirements, which
@@ -41,6 +47,8 @@ pub struct Catalog {
 struct Entry {
     path: Cow<'static, str>,
     text: Cow<'static, str>,
+    /// The packed tree of an embedded file; else empty.
+    tree: &'static [u8],
     name: Cow<'static, str>,
     resources: Vec<Cow<'static, str>>,
     controls: Vec<Control>,
@@ -72,6 +80,7 @@ impl Catalog {
             catalog.add(Entry {
                 path: file.path.into(),
                 text: file.text.into(),
+                tree: TREES.get(file.tree.clone()).unwrap_or_default(),
                 name: file.name.into(),
                 resources: file.resources.iter().map(|kind| (*kind).into()).collect(),
                 controls: file
@@ -112,30 +121,41 @@ impl Catalog {
         let mut found = Vec::new();
         for (path, text) in files {
             let (path, text) = (path.into(), text.into());
-            let (remediation, mut diagnostics) = parse(&text);
-            if let Some(remediation) = remediation {
-                diagnostics.extend(self.conflicts(&remediation));
-                if diagnostics.iter().all(|d| d.severity != Severity::Error) {
-                    self.add(Entry::of(path.clone(), text, remediation));
-                }
-            }
-            found.extend(diagnostics.into_iter().map(|diagnostic| FileDiagnostic {
-                path: path.clone(),
-                diagnostic,
-            }));
+            let parsed = parse(&text);
+            self.take(&path, &text, parsed, &mut found);
         }
         found
+    }
+
+    /// Adds a file if nothing is wrong with it.
+    fn take(
+        &mut self,
+        path: &str,
+        text: &str,
+        (remediation, mut diagnostics): (Option<Remediation>, Vec<Diagnostic>),
+        found: &mut Vec<FileDiagnostic>,
+    ) {
+        if let Some(remediation) = remediation {
+            diagnostics.extend(self.conflicts(&remediation));
+            if diagnostics.iter().all(|d| d.severity != Severity::Error) {
+                self.add(Entry::of(path.to_owned(), text.to_owned(), remediation));
+            }
+        }
+        found.extend(diagnostics.into_iter().map(|diagnostic| FileDiagnostic {
+            path: path.to_owned(),
+            diagnostic,
+        }));
     }
 
     /// Checks every file of the catalog as if it were loaded now.
     #[must_use]
     pub fn check(&self) -> Vec<FileDiagnostic> {
-        Self::load(
-            self.entries
-                .iter()
-                .map(|entry| (entry.path.clone(), entry.text.clone())),
-        )
-        .1
+        let mut loaded = Self::empty();
+        let mut found = Vec::new();
+        for entry in &self.entries {
+            loaded.take(&entry.path, &entry.text, entry.read(), &mut found);
+        }
+        found
     }
 
     /// The remediations that a finding of `controls` about a resource of type `resource` asks for,
@@ -278,6 +298,7 @@ impl Entry {
         Self {
             path: path.into(),
             text: text.into(),
+            tree: &[],
             name: remediation.name.clone().into(),
             resources: remediation
                 .resources
@@ -292,7 +313,14 @@ impl Entry {
     /// None if the file has errors: those it ships are free of them, which a test asserts.
     fn parsed(&self) -> Option<Arc<Remediation>> {
         self.parsed
-            .get_or_init(|| parse(&self.text).0.map(Arc::new))
+            .get_or_init(|| self.read().0.map(Arc::new))
             .clone()
+    }
+
+    fn read(&self) -> (Option<Remediation>, Vec<Diagnostic>) {
+        match unpack(&self.text, self.tree) {
+            Some(root) => parse_tree(&root, &self.text),
+            None => parse(&self.text),
+        }
     }
 }

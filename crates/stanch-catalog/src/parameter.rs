@@ -123,7 +123,7 @@ impl Parameter {
     /// The pattern as the file has it.
     #[must_use]
     pub fn pattern_source(&self) -> &str {
-        let whole = self.pattern.as_ref().map_or("", regex::Regex::as_str);
+        let whole = self.pattern.as_ref().map_or("", regex_lite::Regex::as_str);
         whole
             .strip_prefix(WHOLE.0)
             .and_then(|rest| rest.strip_suffix(WHOLE.1))

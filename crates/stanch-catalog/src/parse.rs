@@ -40,15 +40,20 @@ pub fn parse(text: &str) -> (Option<Remediation>, Vec<Diagnostic>) {
         }
         Err(diagnostic) => return (None, vec![diagnostic]),
     };
+    parse_tree(&root, text)
+}
+
+/// [`parse`] of what was read from the text already.
+pub(crate) fn parse_tree(root: &Node, text: &str) -> (Option<Remediation>, Vec<Diagnostic>) {
     let mut parser = Parser::default();
-    keys::check(&root, &keys::FILE, &mut parser.found);
+    keys::check(root, &keys::FILE, &mut parser.found);
     // The structure must stand before its meaning is looked at: a misspelt key would otherwise give
     // a second complaint about everything that refers to it.
     if !parser.found.is_empty() {
         return (None, parser.found);
     }
     let digest = hex(&Sha256::digest(text.as_bytes()));
-    let remediation = parser.remediation(&root, digest);
+    let remediation = parser.remediation(root, digest);
     parser.found.sort_by_key(|diagnostic| diagnostic.at);
     (
         remediation.filter(|_| parser.found.is_empty()),
@@ -63,13 +68,13 @@ struct Parser {
 
 /// The names that an expression may use.
 #[derive(Clone)]
-struct Names {
-    known: Vec<String>,
+struct Names<'n> {
+    known: Vec<&'n str>,
     /// Outputs of the steps so far, as `step.Output`.
     outputs: Vec<String>,
 }
 
-impl Names {
+impl<'n> Names<'n> {
     fn given() -> Self {
         Self::place().with(["time"])
     }
@@ -77,16 +82,14 @@ impl Names {
     /// What an example knows.
     fn place() -> Self {
         Self {
-            known: ["account", "region", "partition"]
-                .map(str::to_owned)
-                .to_vec(),
+            known: vec!["account", "region", "partition"],
             outputs: Vec::new(),
         }
     }
 
-    fn with<'a>(&self, more: impl IntoIterator<Item = &'a str>) -> Self {
+    fn with(&self, more: impl IntoIterator<Item = &'n str>) -> Self {
         let mut names = self.clone();
-        names.known.extend(more.into_iter().map(str::to_owned));
+        names.known.extend(more);
         names
     }
 }
@@ -113,27 +116,27 @@ impl Parser {
                 self.parameter(entry)
             })
             .collect();
-        let mut names = Names::given().with(parameters.iter().map(|p| p.name.as_str()));
+        let mut names =
+            Names::given().with(entries(root, "parameters").iter().map(|e| e.key.as_str()));
         let mut reads = Vec::new();
         for node in items(root, "read") {
-            let name = text(node, "name").unwrap_or_default();
-            self.take(&mut taken, &name, at(node, "name"));
+            let name = word(node, "name");
+            self.take(&mut taken, name, at(node, "name"));
             reads.extend(self.read(node, &names));
-            names = names.with([name.as_str()]);
+            names = names.with([name]);
         }
         let read_names: Vec<String> = reads.iter().map(|read| read.name.clone()).collect();
         let mut lets = Vec::new();
         for node in items(root, "let") {
-            let name = text(node, "name").unwrap_or_default();
-            self.take(&mut taken, &name, at(node, "name"));
+            let name = word(node, "name");
+            self.take(&mut taken, name, at(node, "name"));
             lets.extend(self.computed(node, &names));
-            names = names.with([name.as_str()]);
+            names = names.with([name]);
         }
         let probing = names.with(["past"]);
         let mut impact = Vec::new();
         for node in items(root, "impact") {
-            let name = text(node, "name").unwrap_or_default();
-            self.take(&mut taken, &name, at(node, "name"));
+            self.take(&mut taken, word(node, "name"), at(node, "name"));
             impact.extend(self.probe(node, &probing));
         }
         let compliant = self.expression(root.get("compliant")?, &names);
@@ -229,7 +232,7 @@ impl Parser {
             .and_then(|from| self.expression(from, &names));
         let pattern = node.get("pattern").and_then(|pattern| {
             let source = pattern.as_str()?;
-            match regex::Regex::new(&format!("{}{source}{}", WHOLE.0, WHOLE.1)) {
+            match regex_lite::Regex::new(&format!("{}{source}{}", WHOLE.0, WHOLE.1)) {
                 Ok(regex) => Some(regex),
                 Err(error) => {
                     let reason = error.to_string();
@@ -342,7 +345,7 @@ impl Parser {
     }
 
     /// `each`, and the names that what is done for each element may use.
-    fn each(&mut self, node: &Node, names: &Names) -> (Option<Expression>, Names) {
+    fn each<'n>(&mut self, node: &Node, names: &Names<'n>) -> (Option<Expression>, Names<'n>) {
         match node.get("each") {
             Some(each) => (self.expression(each, names), names.with(["item"])),
             None => (None, names.clone()),
@@ -702,16 +705,16 @@ impl Parser {
         let mut calls = |parser: &mut Self, key: &str| {
             let mut calls = Vec::new();
             for node in items(node, key) {
-                let name = text(node, "name").unwrap_or_default();
+                let name = word(node, "name");
                 let call = node.get("call").and_then(|call| parser.call(call));
                 let with = parser.template(node.get("with"), &names);
                 let pick = parser.pick(node);
-                names = names.with([name.as_str()]);
+                names = names.with([name]);
                 let (Some((service, operation)), Some(with)) = (call, with) else {
                     continue;
                 };
                 calls.push(Given {
-                    name,
+                    name: name.to_owned(),
                     service,
                     operation,
                     with,
@@ -867,13 +870,10 @@ impl Parser {
                     }
                     Some(_) => {}
                 }
-            } else if !names.known.iter().any(|known| known == name) {
+            } else if !names.known.contains(&name) {
                 let known = || {
-                    names
-                        .known
-                        .iter()
-                        .map(String::as_str)
-                        .filter(|name| !name.is_empty())
+                    let known = names.known.iter().copied();
+                    known.filter(|name| !name.is_empty())
                 };
                 let hint = match nearest(name, known()).first() {
                     Some(near) => format!("write `{near}`"),
@@ -894,31 +894,38 @@ impl Parser {
             return Some(Template::Literal(Value::Object(Map::new())));
         };
         let before = self.found.len();
-        self.check_strings(node, names);
-        if self.found.len() > before {
-            return None;
-        }
-        Template::new(&node.to_json()).ok()
+        let template = self.compiled_template(node, names);
+        (self.found.len() == before).then_some(template)
     }
 
-    fn check_strings(&mut self, node: &Node, names: &Names) {
+    fn compiled_template(&mut self, node: &Node, names: &Names) -> Template {
         match &node.kind {
-            Kind::String(text) => match Template::new(&Value::String(text.clone())) {
+            Kind::String(text) => match Template::text(text) {
                 Ok(template) => {
                     for expression in template.expressions() {
                         self.check_names(node.at, expression, names);
                     }
+                    template
                 }
-                Err(error) => self.complain(
-                    node.at,
-                    error.to_string(),
-                    "`{{ … }}` holds a JMESPath expression, `{{? … }}` one that may be null",
-                ),
+                Err(error) => {
+                    self.complain(
+                        node.at,
+                        error.to_string(),
+                        "`{{ … }}` holds a JMESPath expression, `{{? … }}` one that may be null",
+                    );
+                    Template::Literal(Value::Null)
+                }
             },
-            Kind::List(items) => items
-                .iter()
-                .for_each(|item| self.check_strings(item, names)),
+            Kind::List(items) => {
+                let items = items.iter();
+                Template::list(
+                    items
+                        .map(|item| self.compiled_template(item, names))
+                        .collect(),
+                )
+            }
             Kind::Map(entries) => {
+                let mut members = Vec::with_capacity(entries.len());
                 for entry in entries {
                     if entry.key.contains("{{") {
                         self.complain(
@@ -927,10 +934,14 @@ impl Parser {
                             "use a function for it",
                         );
                     }
-                    self.check_strings(&entry.value, names);
+                    members.push((
+                        entry.key.clone(),
+                        self.compiled_template(&entry.value, names),
+                    ));
                 }
+                Template::map(members)
             }
-            Kind::Null | Kind::Bool(_) | Kind::Number(_) => {}
+            Kind::Null | Kind::Bool(_) | Kind::Number(_) => Template::Literal(node.to_json()),
         }
     }
 
@@ -980,6 +991,12 @@ fn at(node: &Node, key: &str) -> Position {
 
 fn text(node: &Node, key: &str) -> Option<String> {
     node.get(key)?.as_str().map(|text| text.trim().to_owned())
+}
+
+/// The text, or none at all.
+fn word<'n>(node: &'n Node, key: &str) -> &'n str {
+    let text = node.get(key).and_then(Node::as_str);
+    text.unwrap_or_default().trim()
 }
 
 fn flag(node: &Node, key: &str) -> Option<bool> {

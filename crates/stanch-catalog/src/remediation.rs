@@ -168,7 +168,7 @@ pub struct Parameter {
     /// Its type.
     pub kind: ParameterType,
     /// A regular expression that the whole text must match.
-    pub pattern: Option<regex::Regex>,
+    pub pattern: Option<regex_lite::Regex>,
     /// Values that must be taken.
     pub accepts: Vec<Value>,
     /// Values that must be refused.

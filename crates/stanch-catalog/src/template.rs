@@ -69,33 +69,54 @@ impl Template {
         Ok(match value {
             Value::String(text) => Self::text(text)?,
             Value::Array(items) => {
-                let items = items.iter().map(Self::new).collect::<Result<Vec<_>, _>>()?;
-                if items.iter().all(Self::is_literal) {
-                    Self::Literal(value.clone())
-                } else {
-                    Self::List(items)
-                }
+                Self::list(items.iter().map(Self::new).collect::<Result<_, _>>()?)
             }
             Value::Object(members) => {
-                let members = members
-                    .iter()
-                    .map(|(name, member)| Ok((name.clone(), Self::new(member)?)))
-                    .collect::<Result<Vec<_>, TemplateError>>()?;
-                if members.iter().all(|(_, member)| member.is_literal()) {
-                    Self::Literal(value.clone())
-                } else {
-                    Self::Map(members)
-                }
+                let members = members.iter();
+                let compiled = members.map(|(name, member)| Ok((name.clone(), Self::new(member)?)));
+                Self::map(compiled.collect::<Result<_, TemplateError>>()?)
             }
             _ => Self::Literal(value.clone()),
         })
+    }
+
+    /// A list of what is compiled already.
+    pub(crate) fn list(items: Vec<Self>) -> Self {
+        if items.iter().all(Self::is_literal) {
+            Self::Literal(items.into_iter().filter_map(Self::into_literal).collect())
+        } else {
+            Self::List(items)
+        }
+    }
+
+    /// A mapping of what is compiled already.
+    pub(crate) fn map(members: Vec<(String, Self)>) -> Self {
+        if members.iter().all(|(_, member)| member.is_literal()) {
+            let members = members.into_iter();
+            let literals =
+                members.filter_map(|(name, member)| Some((name, member.into_literal()?)));
+            Self::Literal(Value::Object(literals.collect()))
+        } else {
+            Self::Map(members)
+        }
     }
 
     const fn is_literal(&self) -> bool {
         matches!(self, Self::Literal(_))
     }
 
-    fn text(text: &str) -> Result<Self, TemplateError> {
+    fn into_literal(self) -> Option<Value> {
+        match self {
+            Self::Literal(value) => Some(value),
+            _ => None,
+        }
+    }
+
+    /// Compiles every expression in `text`.
+    ///
+    /// # Errors
+    /// The first expression that does not compile.
+    pub(crate) fn text(text: &str) -> Result<Self, TemplateError> {
         let mut parts = Vec::new();
         let mut rest = text;
         while let Some((before, after)) = rest.split_once("{{") {

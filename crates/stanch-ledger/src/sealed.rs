@@ -268,9 +268,18 @@ impl SealedLedger {
             Value::Array(items) => items
                 .iter_mut()
                 .try_for_each(|item| self.seal(id, services, item)),
-            Value::Object(members) => members
-                .iter_mut()
-                .try_for_each(|(name, value)| self.seal_member(id, services, name, value)),
+            Value::Object(members) => {
+                // `{name: DB_PASSWORD, value: …}`, as variables of builds and containers are.
+                let said = ["name", "Name", "key", "Key"];
+                let said = said.iter().find_map(|name| members.get(*name)?.as_str());
+                let said = said
+                    .filter(|said| is_named_as_secret(said))
+                    .map(str::to_owned);
+                members.iter_mut().try_for_each(|(name, value)| {
+                    let pair = said.as_ref().filter(|_| name.eq_ignore_ascii_case("value"));
+                    self.seal_member(id, services, pair.unwrap_or(name), value)
+                })
+            }
             _ => Ok(()),
         }
     }

@@ -182,10 +182,19 @@ pub fn needs(
         };
         needs.extend(resources.into_iter().map(|resource| Need {
             action: action.clone(),
-            resource: with_path(resource, session, &action),
+            resource: of_aws(with_path(resource, session, &action), account),
         }));
     }
     Ok(needs)
+}
+
+/// AWS's own documents are in no account.
+fn of_aws(arn: String, account: &AccountId) -> String {
+    if arn.contains(":document/AWS-") {
+        arn.replacen(&format!(":{account}:"), "::", 1)
+    } else {
+        arn
+    }
 }
 
 /// IAM's ARNs hold a path that requests leave out: it is told by the policy, if the name is the same.

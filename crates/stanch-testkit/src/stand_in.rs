@@ -31,11 +31,21 @@ pub struct StandIn {
     /// The remediations that need it; all that call its operations if there are none.
     #[serde(default)]
     pub only: Vec<String>,
-    /// What each operation does.
-    pub operations: BTreeMap<String, Effect>,
+    /// The emulator that `mend.py` adds the operations to, where its own resources are what they change;
+    /// else the store beside it answers.
+    #[serde(default)]
+    pub taught: Option<Maker>,
+    /// What each operation does; nothing for those that an emulator is taught.
+    pub operations: BTreeMap<String, Option<Effect>>,
 }
 
 impl StandIn {
+    /// Whether it can play beside this emulator.
+    #[must_use]
+    pub fn plays_with(&self, maker: Maker) -> bool {
+        self.taught.is_none_or(|taught| taught == maker)
+    }
+
     /// Whether it is for this remediation, and the emulator lacks one of the operations. It then
     /// answers none of them: their documents belong together.
     #[must_use]
@@ -201,7 +211,8 @@ impl Api for RoundedApi {
         let (service, operation) = (call.service.as_str(), call.operation.as_str());
         let entry = stand_in(service, operation)
             .filter(|entry| entry.is_needed(self.rounded.maker, &self.rounded.remediation));
-        let Some(effect) = entry.and_then(|entry| entry.operations.get(operation)) else {
+        let effect = entry.and_then(|entry| entry.operations.get(operation)?.as_ref());
+        let Some(effect) = effect else {
             return self.api.call(call).await;
         };
         if let Some(problem) = misfit(call) {

@@ -33,6 +33,11 @@ pub static FUNCTIONS: &[Function] = &[
         run: |input| typed(input, values::arn_parts),
     },
     Function {
+        name: "base64-text",
+        summary: "the text that base64 encodes",
+        run: |input| typed(input, values::base64_text),
+    },
+    Function {
         name: "entries",
         summary: "the members of an object as a list",
         run: |input| typed(input, values::entries),

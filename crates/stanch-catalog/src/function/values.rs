@@ -1,6 +1,7 @@
-//! What JMESPath lacks: splitting text, members by computed names, comparing times, changing a value
+//! What JMESPath lacks: decoding and splitting text, members by computed names, comparing times, changing a value
 //! deep inside another.
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use jiff::{Span, Timestamp};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -25,6 +26,25 @@ pub(super) fn arn_parts(input: OfArn) -> Result<Value, String> {
         "name": name_from_arn(&arn),
         "parts": arn.resource_parts().collect::<Vec<_>>(),
     }))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Encoded {
+    of: Option<String>,
+}
+
+/// The text that is encoded; null of null. Bytes that are no text are refused: JSON cannot carry them.
+pub(super) fn base64_text(input: Encoded) -> Result<Option<String>, String> {
+    let Some(encoded) = input.of else {
+        return Ok(None);
+    };
+    let bytes = STANDARD
+        .decode(encoded)
+        .map_err(|error| format!("it is not base64: {error}"))?;
+    let text = String::from_utf8(bytes);
+    text.map(Some)
+        .map_err(|_| "it encodes bytes that are no text".to_owned())
 }
 
 #[derive(Deserialize)]
@@ -148,6 +168,9 @@ struct Change {
     /// Not where what is there is one of these.
     #[serde(default)]
     unless: Vec<Value>,
+    /// Only where the members beside it have these values, or one of a list of values.
+    #[serde(default)]
+    beside: Map<String, Value>,
 }
 
 enum Segment<'p> {
@@ -196,6 +219,9 @@ impl Change {
         };
         match (segment, value) {
             (Segment::Member(name), Value::Object(members)) => {
+                if rest.is_empty() && !self.fits(members) {
+                    return Ok(false);
+                }
                 if let Some(member) = members.get_mut(*name) {
                     return self.set(member, rest, make);
                 }
@@ -224,6 +250,16 @@ impl Change {
             }
             (Segment::Each, other) => Err(format!("`{other}` is not a list")),
         }
+    }
+
+    fn fits(&self, members: &Map<String, Value>) -> bool {
+        self.beside.iter().all(|(name, wanted)| {
+            let found = members.get(name).unwrap_or(&Value::Null);
+            match wanted {
+                Value::Array(several) => several.contains(found),
+                one => one == found,
+            }
+        })
     }
 }
 
@@ -258,6 +294,11 @@ mod tests {
             json!(["a", "b", ""]),
         );
         refused("split", json!({"text": "a", "by": ""}));
+        check("base64-text", json!({"of": "w6kK"}), json!("é\n"));
+        check("base64-text", json!({"of": null}), Value::Null);
+        // Not base64, and the head of a gzip file.
+        refused("base64-text", json!({"of": "é"}));
+        refused("base64-text", json!({"of": "H4sIAAAA"}));
         check(
             "entries",
             json!({"of": {"b": 1, "a": [2]}}),
@@ -338,6 +379,15 @@ mod tests {
                 json!({"path": "l[*].p", "to": "x", "unless": ["http", null]})
             ),
             Ok(json!({"l": [{"p": "http"}, {"p": "x"}, {}, {"p": "x"}]}))
+        );
+        let pairs =
+            json!({"l": [{"n": "a", "v": 1}, {"n": "b", "v": 1}, {"n": "a", "v": 1, "t": 2}]});
+        assert_eq!(
+            set(
+                pairs.clone(),
+                json!({"path": "l[*].v", "to": 3, "beside": {"n": "a", "t": [null, 4]}})
+            ),
+            Ok(json!({"l": [{"n": "a", "v": 3}, {"n": "b", "v": 1}, {"n": "a", "v": 1, "t": 2}]}))
         );
         // What is not there stays so: a list, and what is inside its elements.
         assert_eq!(

@@ -154,7 +154,7 @@ fn parameters() {
     wrong(
         "[0-9a-f-]{36}",
         "[0-9a-f-{36}",
-        "10:14: error: `[0-9a-f-{36}` is not a pattern\n  hint: unclosed character class",
+        "10:14: error: `[0-9a-f-{36}` is not a pattern\n  hint: non-empty character class has no closing bracket",
     );
     wrong(
         "parameters:\n",

@@ -36,6 +36,17 @@ fn embedded_files_are_found_as_loaded_ones_are() {
     );
 }
 
+/// What is built in is read from packed trees, what users bring from text.
+#[test]
+fn embedded_files_are_what_their_texts_say() {
+    let (loaded, _) = Catalog::load(Catalog::embedded_files());
+    for embedded in Catalog::embedded().iter() {
+        let read = loaded.get(&embedded.name).unwrap();
+        assert_eq!(format!("{embedded:?}"), format!("{read:?}"));
+    }
+    assert_eq!(Catalog::embedded().check(), []);
+}
+
 #[test]
 fn every_call_fits_the_api_models() {
     let models = stanch_models::Models::embedded().unwrap();

@@ -7,6 +7,7 @@
     reason = "helpers of tests fail by panicking"
 )]
 
+mod asked_for;
 mod diagnostics;
 mod exports;
 mod features;

@@ -31,7 +31,13 @@ fn events() -> Vec<Event> {
         Event::Planned(Planned {
             plan: json!({"steps": [{"name": "set", "call": call()}]}),
             plan_hash: "plan-1".to_owned(),
-            observed: json!({"function": {"Environment": {"Variables": {"DATABASE": "hunter2"}}, "Role": "r"}}),
+            observed: json!({
+                "function": {"Environment": {"Variables": {"DATABASE": "hunter2"}}, "Role": "r"},
+                "project": [
+                    {"name": "AWS_SECRET_ACCESS_KEY", "type": "PLAINTEXT", "value": "hunter2"},
+                    {"name": "STAGE", "value": "test"},
+                ],
+            }),
             ..planned()
         }),
         decided(Verdict::Run),
@@ -93,8 +99,9 @@ async fn what_is_secret_is_stored_sealed() {
     export(&*stored, &signer(), &mut text).await.unwrap();
     let text = String::from_utf8(text).unwrap();
     assert!(!text.contains("hunter2"), "{text}");
-    assert_eq!(text.matches("sealed:v1:").count(), 6);
+    assert_eq!(text.matches("sealed:v1:").count(), 7);
     assert!(text.contains("\"FunctionName\":\"f\"") && text.contains("\"Role\":\"r\""));
+    assert!(text.contains("\"value\":\"test\"") && text.contains("\"type\":\"PLAINTEXT\""));
     let report = verify_ledger(stored.clone(), None, None).await.unwrap();
     assert!(report.holds(), "{:?}", report.faults);
     stored.verify(id).await.unwrap();

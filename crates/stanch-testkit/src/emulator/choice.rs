@@ -33,7 +33,14 @@ pub struct Wrong {
 }
 
 /// All that is known to be wrong and matters to a remediation.
-pub static WRONG: [Wrong; 9] = [
+pub static WRONG: [Wrong; 10] = [
+    Wrong {
+        maker: Maker::MiniStack,
+        service: "autoscaling",
+        operations: &["DescribeLaunchConfigurations"],
+        only: &["AutoScalingReplaceLaunchConfiguration"],
+        because: "it keeps few of a launch configuration's members",
+    },
     Wrong {
         maker: Maker::MiniStack,
         service: "iam",
@@ -134,11 +141,16 @@ pub fn choose(remediation: &Remediation, example: &Example) -> Result<Maker, Unp
     if moto.is_empty() {
         return Ok(Maker::Moto);
     }
-    let stood_in = |missing: &[Missing<'_>]| {
-        let stands_in = |(service, operation): &Missing<'_>| stand_in(service, operation).is_some();
+    let stood_in = |maker, missing: &[Missing<'_>]| {
+        let stands_in = |(service, operation): &Missing<'_>| {
+            stand_in(service, operation).is_some_and(|entry| entry.plays_with(maker))
+        };
         missing.iter().all(stands_in)
     };
-    match (stood_in(&ministack), stood_in(&moto)) {
+    match (
+        stood_in(Maker::MiniStack, &ministack),
+        stood_in(Maker::Moto, &moto),
+    ) {
         (true, _) => Ok(Maker::MiniStack),
         (false, true) => Ok(Maker::Moto),
         (false, false) => Err(Unplayable {
@@ -156,9 +168,12 @@ fn names(missing: &[Missing<'_>]) -> Vec<String> {
     missing.iter().map(name).collect()
 }
 
-/// The stand-ins that an example is played with, by service.
+/// The stand-ins that an example is played with: the service, and what the emulators lack.
 #[must_use]
-pub fn stood_in(remediation: &Remediation, example: &Example) -> BTreeSet<&'static str> {
+pub fn stood_in(
+    remediation: &Remediation,
+    example: &Example,
+) -> BTreeSet<(&'static str, &'static str)> {
     let Ok(maker) = choose(remediation, example) else {
         return BTreeSet::new();
     };
@@ -166,7 +181,7 @@ pub fn stood_in(remediation: &Remediation, example: &Example) -> BTreeSet<&'stat
         .into_iter()
         .filter_map(|(service, operation)| stand_in(service, operation))
         .filter(|entry| entry.is_needed(maker, &remediation.name))
-        .map(|entry| entry.service.as_str())
+        .map(|entry| (entry.service.as_str(), entry.because.as_str()))
         .collect()
 }
 

@@ -1,6 +1,7 @@
 # What the emulators forget or refuse where AWS does not: each function below mends one such thing,
 # and says what AWS does and where that is written. `run.py` calls those of the emulator that it runs;
-# the report lists them. None adds an operation: what an emulator lacks, a stand-in answers.
+# the report lists them. What an emulator lacks, a stand-in answers: `../data/stand-ins.json` lists those,
+# and which of them are an operation that is added here, because it changes the emulator's own resources.
 
 import functools
 import importlib
@@ -445,6 +446,182 @@ def ministack_organization():
 
     foreign = os.environ.get("FOREIGN_ACCOUNTS", "").split()
     iam_evaluator._principal_org_id = lambda account: None if account in foreign else "o-stanchtests"
+
+
+def ministack_launch_template_versions():
+    """DeleteLaunchTemplateVersions deletes versions that are not the default one
+    (https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DeleteLaunchTemplateVersions.html); MiniStack
+    does not have it."""
+    ec2 = service("ec2")
+
+    def delete(p):
+        template = ec2._launch_templates.get(ec2._p(p, "LaunchTemplateId"))
+        if not template:
+            return ec2._error("InvalidLaunchTemplateId.NotFound", "There is no such launch template", 400)
+        sets = {"successfully": "", "unsuccessfully": ""}
+        for number in ec2._parse_member_list(p, "LaunchTemplateVersion"):
+            found = [one for one in template["Versions"] if str(one["VersionNumber"]) == number]
+            deleted = bool(found) and not found[0]["DefaultVersion"]
+            if deleted:
+                template["Versions"].remove(found[0])
+            sets["successfully" if deleted else "unsuccessfully"] += (
+                f"<item><launchTemplateId>{template['LaunchTemplateId']}</launchTemplateId>"
+                f"<launchTemplateName>{template['LaunchTemplateName']}</launchTemplateName>"
+                f"<versionNumber>{number}</versionNumber></item>"
+            )
+        template["LatestVersionNumber"] = max(one["VersionNumber"] for one in template["Versions"])
+        answer = "".join(
+            f"<{how}DeletedLaunchTemplateVersionSet>{items}</{how}DeletedLaunchTemplateVersionSet>"
+            for how, items in sets.items()
+        )
+        return ec2._xml(200, "DeleteLaunchTemplateVersionsResponse", answer)
+
+    ec2._ACTION_MAP["DeleteLaunchTemplateVersions"] = delete
+
+
+def ministack_msk():
+    """MSK has CreateClusterV2 and DescribeClusterV2, and UpdateConnectivity, UpdateMonitoring and
+    UpdateSecurity change a cluster of the version that they name, which then has another
+    (https://docs.aws.amazon.com/msk/1.0/apireference/resources.html); MiniStack has none of them."""
+    import uuid
+    from urllib.parse import unquote
+
+    msk = service("msk")
+    members = {"connectivity": "connectivityInfo", "monitoring": "enhancedMonitoring", "security": "clientAuthentication"}
+    general = ("ClusterArn", "ClusterName", "CurrentVersion", "State")
+    provisioned = ("BrokerNodeGroupInfo", "ClientAuthentication", "EnhancedMonitoring", "NumberOfBrokerNodes")
+
+    def describe(arn):
+        if missing := msk._validate_existing_cluster_arn(arn):
+            return missing
+        cluster = msk._clusters[arn]
+        told = {name: cluster[name] for name in general} | {"ClusterType": "PROVISIONED"}
+        return msk._json({"ClusterInfo": told | {"Provisioned": {name: cluster[name] for name in provisioned}}})
+
+    def update(arn, what, asked):
+        if missing := msk._validate_existing_cluster_arn(arn):
+            return missing
+        cluster = msk._clusters[arn]
+        if asked["currentVersion"] != cluster["CurrentVersion"]:
+            return msk._bad_request("This is not the current version of the cluster.")
+        value = asked[members[what]]
+        if what == "connectivity":
+            cluster["BrokerNodeGroupInfo"] = cluster["BrokerNodeGroupInfo"] | {"connectivityInfo": value}
+        else:
+            cluster[members[what][0].upper() + members[what][1:]] = value
+        cluster["CurrentVersion"] = "K" + uuid.uuid4().hex[:13].upper()
+        return msk._json({"ClusterArn": arn, "ClusterOperationArn": arn.replace(":cluster/", ":cluster-operation/")})
+
+    async def handle(original, method, path, headers, body, query):
+        path = unquote(path)
+        if path == "/api/v2/clusters" and method == "POST":
+            asked = json.loads(body)
+            flat = asked["provisioned"] | {"clusterName": asked["clusterName"], "tags": asked.get("tags", {})}
+            return msk._create_cluster(json.dumps(flat).encode())
+        if path.startswith("/api/v2/clusters/") and method == "GET":
+            return describe(path.removeprefix("/api/v2/clusters/"))
+        arn, _, what = path.removeprefix("/v1/clusters/").rpartition("/")
+        if method in ("PUT", "PATCH") and what in members:
+            return update(arn, what, json.loads(body))
+        return await original(method, path, headers, body, query)
+
+    wrap(msk, "handle_request", handle)
+    wrap(msk, "_cluster_arn", lambda original, name, _: original(name, f"{uuid.uuid4()}-2"))
+
+
+def ministack_patches():
+    """Systems Manager keeps which patches an instance has (PutComplianceItems, ListComplianceItems), and
+    AWS-RunPatchBaseline installs those that are missing
+    (https://docs.aws.amazon.com/systems-manager/latest/userguide/patch-manager-aws-runpatchbaseline.html);
+    MiniStack does neither."""
+    from ministack.core.responses import AccountRegionScopedDict, json_response
+
+    ssm = service("ssm")
+    kept = AccountRegionScopedDict()
+
+    def keep(asked):
+        of = {name: asked[name] for name in ("ComplianceType", "ResourceId", "ResourceType", "ExecutionSummary")}
+        kept[asked["ResourceId"]] = [of | item for item in asked["Items"]]
+        return json_response({})
+
+    def listed(asked):
+        wanted = [one for one in asked.get("Filters", []) if one["Key"] == "ComplianceType"]
+        items = [item for name in asked.get("ResourceIds", []) for item in kept.get(name, [])]
+        fits = [item for item in items if all(item["ComplianceType"] in one["Values"] for one in wanted)]
+        return json_response({"ComplianceItems": fits})
+
+    async def handle(original, method, path, headers, body, query):
+        action = headers.get("x-amz-target", "").rpartition(".")[2]
+        if action == "PutComplianceItems":
+            return keep(json.loads(body))
+        if action == "ListComplianceItems":
+            return listed(json.loads(body))
+        return await original(method, path, headers, body, query)
+
+    def sent(original, asked):
+        answer = original(asked)
+        installs = asked.get("Parameters", {}).get("Operation") == ["Install"]
+        if answer[0] == 200 and asked["DocumentName"] == "AWS-RunPatchBaseline" and installs:
+            for name in asked["InstanceIds"]:
+                kept[name] = [item | {"Status": "COMPLIANT"} for item in kept.get(name, [])]
+        return answer
+
+    wrap(ssm, "handle_request", handle)
+    wrap(ssm, "_send_command", sent)
+
+
+def moto_cluster_parameters():
+    """ModifyClusterParameterGroup changes parameters of Redshift clusters, which RebootCluster brings into
+    force (https://docs.aws.amazon.com/redshift/latest/mgmt/working-with-parameter-groups.html); moto has
+    neither operation."""
+    from moto.core.responses import ActionResult
+    from moto.redshift.models import Cluster, RedshiftBackend
+    from moto.redshift.responses import RedshiftResponse
+
+    def changed(group):
+        return vars(group).setdefault("changed", {})
+
+    def listed(original, self, parameter_group_name):
+        return [
+            parameter | changed(self.parameter_groups[parameter_group_name]).get(parameter["ParameterName"], {})
+            for parameter in original(self, parameter_group_name)
+        ]
+
+    def modify(self):
+        name = self._get_param("ParameterGroupName")
+        group = self.redshift_backend.describe_cluster_parameter_groups(name)[0]
+        for parameter in self._get_param("Parameters"):
+            value = {"ParameterValue": parameter["ParameterValue"], "Source": "user"}
+            changed(group)[parameter["ParameterName"]] = value
+        for cluster in self.redshift_backend.clusters.values():
+            if name in cluster.cluster_parameter_group_name:
+                cluster.waits_for_reboot = True
+        return ActionResult({"ParameterGroupName": name, "ParameterGroupStatus": "updated"})
+
+    def reboot(self):
+        cluster = self.redshift_backend.describe_clusters(self._get_param("ClusterIdentifier"))[0]
+        cluster.waits_for_reboot = False
+        return ActionResult({"Cluster": cluster})
+
+    def modified(original, self, **asked):
+        cluster = original(self, **asked)
+        if name := asked.get("cluster_parameter_group_name"):
+            cluster.cluster_parameter_group_name = [name]
+            cluster.waits_for_reboot = True
+        return cluster
+
+    def status(self):
+        waits = getattr(self, "waits_for_reboot", False)
+        return [
+            {"ParameterGroupName": name, "ParameterApplyStatus": "pending-reboot" if waits else "in-sync"}
+            for name in self.cluster_parameter_group_name
+        ]
+
+    wrap(RedshiftBackend, "describe_cluster_parameters", listed)
+    wrap(RedshiftBackend, "modify_cluster", modified)
+    RedshiftResponse.modify_cluster_parameter_group = modify
+    RedshiftResponse.reboot_cluster = reboot
+    Cluster.cluster_parameter_group_status_list = property(status)
 
 
 def moto_public_snapshots():

@@ -79,7 +79,8 @@ pub enum EmulatorError {
 }
 
 /// Whose emulator.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Maker {
     /// MiniStack, with IAM enforced.
     MiniStack,

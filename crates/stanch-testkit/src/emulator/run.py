@@ -25,7 +25,7 @@ threading.Thread(target=end_with_parent, daemon=True).start()
 
 
 # Services of which MiniStack takes one resource for another.
-MISTAKEN = {"ecs", "events", "glue", "lambda", "mq"}
+MISTAKEN = {"ecs", "events", "glue", "kafka", "lambda", "mq"}
 
 
 def mend(maker):

@@ -19,7 +19,7 @@ use serde_json::{Map, Value, json};
 use stanch_catalog::{Catalog, Example, Plan, Remediation, Undo};
 use stanch_ledger::{State, Status};
 use stanch_types::chain;
-use stanch_types::{Access, Call, CallErrorKind, Clock, Scope, Sessions};
+use stanch_types::{Access, AccountId, Call, CallErrorKind, Clock, Scope, Sessions};
 
 use tokio::{runtime::Builder, time::timeout};
 
@@ -605,12 +605,20 @@ fn neighbours(
     };
     for ruling in rulings {
         let Need { action, resource } = &ruling.need;
-        // A resource that does not exist yet has no name to be narrowed to.
-        let new = resource.ends_with("any");
-        if resource == "*" || new || !crate::is_write(&ruling.call) || unknown(&ruling.call) {
+        if resource == "*" || !crate::is_write(&ruling.call) {
             continue;
         }
-        let neighbour = format!("{resource}0");
+        // A resource that does not exist yet has no name to be narrowed to, but an account has it.
+        let new = resource.ends_with("any");
+        let neighbour = if new || unknown(&ruling.call) {
+            let account = |account: &AccountId| format!(":{account}:");
+            resource.replacen(&account(&world.account), &account(&world.other), 1)
+        } else {
+            format!("{resource}0")
+        };
+        if neighbour == *resource {
+            continue;
+        }
         if world
             .judge
             .allows(&law, &world.account, action, &neighbour)?

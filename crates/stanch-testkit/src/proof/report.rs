@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fmt::Write as _};
 
-use crate::{Maker, mends, stand_ins};
+use crate::{Maker, mends};
 
 /// What must hold for every remediation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -105,8 +105,8 @@ pub struct Row {
     pub remediation: String,
     /// The emulators that play its examples.
     pub played_by: BTreeSet<Maker>,
-    /// The services that a stand-in plays with it.
-    pub stood_in: BTreeSet<&'static str>,
+    /// What stands in: the service, and why.
+    pub stood_in: BTreeSet<(&'static str, &'static str)>,
     /// Each property.
     pub verdicts: Vec<(Property, Verdict)>,
 }
@@ -215,11 +215,8 @@ impl Proof {
         if !aided.is_empty() {
             text.push_str("\n## Stand-ins\n\n");
             for row in aided {
-                for service in &row.stood_in {
-                    let entries = stand_ins().iter().filter(|entry| entry.service == *service);
-                    let reasons: Vec<&str> = entries.map(|entry| &*entry.because).collect();
-                    let reasons = reasons.join("; ");
-                    let _ = writeln!(text, "- `{}`, {service}: {reasons}", row.remediation);
+                for (service, because) in &row.stood_in {
+                    let _ = writeln!(text, "- `{}`, {service}: {because}", row.remediation);
                 }
             }
         }

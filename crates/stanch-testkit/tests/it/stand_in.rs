@@ -11,6 +11,9 @@ fn every_stand_in_is_of_the_model_and_still_needed() {
             models().resolve(&entry.service, operation).unwrap();
         }
         let remediation = entry.only.first().map_or("", String::as_str);
+        for (operation, effect) in &entry.operations {
+            assert_eq!(effect.is_none(), entry.taught.is_some(), "{operation}");
+        }
         for maker in [Maker::MiniStack, Maker::Moto] {
             assert!(
                 entry.is_needed(maker, remediation),
@@ -32,7 +35,10 @@ fn every_stand_in_is_used() {
             used.extend(stood_in(&remediation, example));
         }
     }
-    let listed: BTreeSet<&str> = stand_ins().iter().map(|entry| &*entry.service).collect();
+    let entries = stand_ins().iter();
+    let listed: BTreeSet<_> = entries
+        .map(|entry| (&*entry.service, &*entry.because))
+        .collect();
     assert_eq!(listed, used);
 }
 
