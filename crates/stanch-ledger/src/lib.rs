@@ -11,6 +11,7 @@ mod approval;
 mod canonical;
 mod chain;
 mod directive;
+mod dynamo;
 mod error;
 mod event;
 mod export;
@@ -34,6 +35,7 @@ mod witness;
 pub use approval::{Approval, enough, same_person};
 pub use chain::{Break, Entry};
 pub use directive::{Directive, Directives, Given, Reach, Standing};
+pub use dynamo::{DynamoLedger, Swept, Tables};
 pub use error::{LedgerError, StoreFault};
 pub use event::{
     ApprovalRequest, Change, Consent, Cutover, Decided, Difference, Event, Means, Need, Phase,
