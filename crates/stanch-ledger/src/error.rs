@@ -171,7 +171,9 @@ impl StoreFault {
             Self::ReadOnly => Some("give this user the right to write the file and its folder"),
             Self::CannotOpen => Some("check that the folder exists and that this user may use it"),
             Self::Newer => Some("use the newer version of stanch that wrote it"),
-            Self::Throttled => Some("try again; a table on demand doubles what it takes within minutes"),
+            Self::Throttled => {
+                Some("try again; a table on demand doubles what it takes within minutes")
+            }
             Self::Denied => Some("`stanch deploy render` has the permissions that the tables need"),
             Self::Missing => Some("deploy the administrator stack, or name its tables and region"),
             Self::Silent => Some("try again: nothing is stored twice"),

@@ -11,12 +11,13 @@ mod approval;
 mod canonical;
 mod chain;
 mod directive;
-mod dynamo;
+pub mod dynamo;
 mod error;
 mod event;
 mod export;
 mod format;
 mod ids;
+mod kms;
 mod ledger;
 mod memory;
 pub mod merkle;
@@ -35,7 +36,7 @@ mod witness;
 pub use approval::{Approval, enough, same_person};
 pub use chain::{Break, Entry};
 pub use directive::{Directive, Directives, Given, Reach, Standing};
-pub use dynamo::{DynamoLedger, Swept, Tables};
+pub use dynamo::{DynamoLedger, Tables};
 pub use error::{LedgerError, StoreFault};
 pub use event::{
     ApprovalRequest, Change, Consent, Cutover, Decided, Difference, Event, Means, Need, Phase,
@@ -45,6 +46,7 @@ pub use event::{
 pub use export::export;
 pub use format::{Format, Selection, export_selection};
 pub use ids::{Digest, IdempotencyKey, InvalidHex, RemediationId};
+pub use kms::KmsSigner;
 pub use ledger::{
     Admission, Attempts, Cursor, DeadLetter, Head, Lease, Ledger, Letter, Lock, Order, Page, Query,
     Scope, Slice, Told, TreeHead,
@@ -57,4 +59,4 @@ pub use sealed::{SealedLedger, Sensitive, Vault, masked};
 pub use sqlite::SqliteLedger;
 pub use state::{Decision, IllegalTransition, Run, State, Status, Step, Undo};
 pub use verify::{Fault, Problem, Report, Trust, verify_export, verify_ledger};
-pub use witness::{NotWitnessed, Witness};
+pub use witness::{BucketShelf, NotWitnessed, Shelf, Witness};

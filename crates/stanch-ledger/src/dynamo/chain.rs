@@ -454,7 +454,9 @@ impl DynamoLedger {
                         bare.0.insert(name.clone(), value.clone());
                     }
                 }
-                if let (Some(key), Some(bucket)) = (row.text("SpilledTo"), &self.store.tables.bucket) {
+                if let (Some(key), Some(bucket)) =
+                    (row.text("SpilledTo"), &self.store.tables.bucket)
+                {
                     self.store.blank(bucket, key).await?;
                 }
                 self.store.put(&self.store.tables.audit, &bare).await?;
@@ -500,9 +502,14 @@ fn describe(item: Item, record: &Record) -> Item {
         .with_text("ExecutionStatus", record.execution_status.as_str())
         .with_text("ExecutorArn", &record.executor_arn)
         .with_text("Status", record.status.as_str())
-        .with_text("ControlId", &record.control)
+        .with_text("Control", &record.control)
+        .with_text("Region", record.region.as_str())
+        .with_text("Severity", &record.severity)
         .with_number("ExecutionDuration", record.execution_duration)
-        .with_number("StartedAt", record.started_at.map(Timestamp::as_millisecond));
+        .with_number(
+            "StartedAt",
+            record.started_at.map(Timestamp::as_millisecond),
+        );
     let item = match &record.error_message {
         Some(error) => item.with_text("ErrorMessage", error),
         None => item,
@@ -511,6 +518,42 @@ fn describe(item: Item, record: &Record) -> Item {
         "NotificationSent",
         json!({"BOOL": record.notification_sent}),
     )
+}
+
+/// The row that [`describe`] wrote into an item, without its title, and with the executor for the
+/// requester; `None` if it wrote none.
+pub(super) fn described(item: &Item) -> Option<Record> {
+    let text = |name| Some(item.text(name).unwrap_or_default().to_owned());
+    let at = |milliseconds| Timestamp::from_millisecond(milliseconds).ok();
+    let seq: u64 = item.number("Sequence")?;
+    let key: i64 = item.number("Timestamp")?;
+    let status: Status = serde_json::from_value(json!(item.text("Status")?)).ok()?;
+    Some(Record {
+        remediation_id: item.text("RemediationId")?.parse().ok()?,
+        timestamp: at(key.saturating_sub_unsigned(seq))?,
+        finding_id: text("FindingId")?,
+        account_id: item.text("AccountId")?.parse().ok()?,
+        resource_type: text("ResourceType")?,
+        resource_id: text("ResourceId")?,
+        remediation_type: serde_json::from_value(json!(item.text("RemediationType")?)).ok()?,
+        remediation_action: text("RemediationAction")?,
+        execution_status: serde_json::from_value(json!(item.text("ExecutionStatus")?)).ok()?,
+        executor_arn: text("ExecutorArn")?,
+        error_message: item.text("ErrorMessage").map(str::to_owned),
+        execution_duration: item.number("ExecutionDuration"),
+        notification_sent: item.0.get("NotificationSent")?.get("BOOL")?.as_bool()?,
+        status,
+        region: item.text("Region")?.parse().ok()?,
+        control: text("Control")?,
+        severity: text("Severity")?,
+        title: String::new(),
+        requester: text("ExecutorArn")?,
+        undone: status == Status::Undone,
+        expired: item.text("Left").is_some(),
+        started_at: item.number("StartedAt").and_then(at),
+        updated_at: item.number("AppendedAt").and_then(at)?,
+        events: seq + item.bytes("Bodies")?.len() as u64 / 32,
+    })
 }
 
 /// The first event of a remediation.

@@ -194,7 +194,8 @@ impl DynamoLedger {
         let mut open = Vec::new();
         for item in shards.into_iter().flatten() {
             let read = || Some((item.text("Item")?.parse().ok()?, item.number("Admitted")?));
-            let (id, at) = read().ok_or_else(|| self.store.damaged("an open item cannot be read"))?;
+            let (id, at) =
+                read().ok_or_else(|| self.store.damaged("an open item cannot be read"))?;
             open.push(Open { id, at, item });
         }
         Ok(open)
@@ -453,4 +454,3 @@ impl DynamoLedger {
         Ok(attempts)
     }
 }
-

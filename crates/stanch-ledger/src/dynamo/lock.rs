@@ -3,13 +3,12 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use uuid::Uuid;
 
 use super::{
     DynamoLedger,
     chain::seconds,
     item::{Item, n, s},
-    store::{Put, values},
+    store::{Put, mark, values},
 };
 use crate::{DeadLetter, Digest, Lease, LedgerError, Letter, Lock, chain::to_millisecond};
 
@@ -38,14 +37,19 @@ impl DynamoLedger {
         now: Timestamp,
     ) -> Result<Lock, LedgerError> {
         let expires = Lease::end(now, ttl);
-        let mark = Uuid::new_v4().simple().to_string();
+        let mark = mark();
         let values = values([
             (":owner", s(owner)),
-            (":mark", s(&*mark)),
+            (":mark", mark.clone()),
             (":until", n(expires.as_millisecond())),
             (":now", n(now.as_millisecond())),
             (":one", n(1)),
-            (":gone", n(seconds(expires.saturating_add(FORGOTTEN).unwrap_or(expires)))),
+            (
+                ":gone",
+                n(seconds(
+                    expires.saturating_add(FORGOTTEN).unwrap_or(expires),
+                )),
+            ),
         ]);
         // Where the item was removed, tokens begin with the time: beyond all that were given out.
         let expression = "SET #Owner = :owner, #Mark = :mark, #Until = :until, #ExpiresAt = :gone, \
@@ -62,13 +66,17 @@ impl DynamoLedger {
                 let held = self.store.get(&self.store.tables.state, &key_of).await?;
                 let held = held.ok_or_else(|| self.store.damaged("a lock cannot be read"))?;
                 // Sent twice, because the answer got lost.
-                let ours = held.text("Mark") == Some(&*mark);
+                let ours = held.0.get("Mark") == Some(&mark);
                 (held, ours)
             }
         };
         let read = || {
             let expires = Timestamp::from_millisecond(item.number("Until")?).ok()?;
-            Some((item.number("Token")?, item.text("Owner")?.to_owned(), expires))
+            Some((
+                item.number("Token")?,
+                item.text("Owner")?.to_owned(),
+                expires,
+            ))
         };
         let (token, owner, expires) =
             read().ok_or_else(|| self.store.damaged("a lock cannot be read"))?;
@@ -94,7 +102,12 @@ impl DynamoLedger {
             (":token", n(lease.token)),
             (":until", n(expires.as_millisecond())),
             (":now", n(now.as_millisecond())),
-            (":gone", n(seconds(expires.saturating_add(FORGOTTEN).unwrap_or(expires)))),
+            (
+                ":gone",
+                n(seconds(
+                    expires.saturating_add(FORGOTTEN).unwrap_or(expires),
+                )),
+            ),
         ]);
         let held = self
             .store

@@ -12,6 +12,7 @@ mod index;
 mod item;
 mod lock;
 mod store;
+mod stream;
 mod tree;
 
 use std::{
@@ -25,6 +26,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use stanch_types::{AccountId, Api};
 
+pub use self::stream::{Streamed, stream};
 use self::{
     chain::{End, first_event},
     item::Item,
@@ -148,12 +150,7 @@ impl DynamoLedger {
     }
 
     /// Opens a remediation again, unless it is known to be open.
-    async fn reopen(
-        &self,
-        id: RemediationId,
-        end: &End,
-        at: Timestamp,
-    ) -> Result<(), LedgerError> {
+    async fn reopen(&self, id: RemediationId, end: &End, at: Timestamp) -> Result<(), LedgerError> {
         let quiet = at.duration_since(end.updated_at);
         let settled = quiet.is_negative() || quiet.unsigned_abs() >= SETTLES / 3;
         if !end.state.status.is_final() || !settled {
@@ -181,7 +178,7 @@ impl DynamoLedger {
             });
         };
         // What is about to be removed with its time is not added to.
-        if at >= self.store.tables.end(end.at) {
+        if !forget && at >= self.store.tables.end(end.at) {
             return Err(LedgerError::Expired(id));
         }
         self.reopen(id, &end, at).await?;

@@ -79,6 +79,21 @@ struct Link {
     v: u32,
 }
 
+/// How many events of a remediation have places, and where they are.
+#[derive(Debug, Default)]
+struct Places {
+    events: u64,
+    stretches: Vec<Stretch>,
+}
+
+/// Events that stand one behind the other in the tree.
+#[derive(Debug, Clone, Copy)]
+struct Stretch {
+    seq: u64,
+    leaf: u64,
+    events: u64,
+}
+
 impl Pass {
     fn end(&self) -> u64 {
         self.start + self.links.len() as u64
@@ -115,7 +130,10 @@ impl DynamoLedger {
             let marks = decompress(&item.bytes("Marks")?)?;
             Some(Pass {
                 start: item.text("Item")?.parse().ok()?,
-                links: links.split('\n').map(|link| link.as_bytes().to_vec()).collect(),
+                links: links
+                    .split('\n')
+                    .map(|link| link.as_bytes().to_vec())
+                    .collect(),
                 marks: serde_json::from_str(&marks).ok()?,
                 root: item.digest("Root")?,
             })
@@ -216,7 +234,7 @@ impl DynamoLedger {
                 break;
             }
             let index = above >> 8;
-            if above % TILE_WIDTH as u64 > 0 {
+            if !above.is_multiple_of(TILE_WIDTH as u64) {
                 edge.insert((level, index), self.hashes_of(level, index, size).await?);
             }
             above = index;
@@ -316,7 +334,7 @@ impl DynamoLedger {
         let Some(chain) = self.chain_of(open.id).await? else {
             return Ok(None);
         };
-        let (seq, _) = self.places(&chain).await?;
+        let seq = self.places(&chain).await?.events;
         let headers = usize::try_from(seq)
             .ok()
             .and_then(|seq| chain.headers.get(seq..));
@@ -335,31 +353,41 @@ impl DynamoLedger {
     async fn chain_of(&self, id: RemediationId) -> Result<Option<Chain>, LedgerError> {
         match self.chain(id).await {
             Ok(chain) => Ok(Some(chain)),
-            Err(
-                LedgerError::Broken(_) | LedgerError::NotFound(_) | LedgerError::Expired(_),
-            ) => Ok(None),
+            Err(LedgerError::Broken(_) | LedgerError::NotFound(_) | LedgerError::Expired(_)) => {
+                Ok(None)
+            }
             Err(error) => Err(error),
         }
     }
 
-    /// How many events of a chain have places, and where each stretch of them is: number of the first
-    /// event, its leaf, and how many.
-    async fn places(&self, chain: &Chain) -> Result<(u64, Vec<(u64, u64, u64)>), LedgerError> {
+    async fn places(&self, chain: &Chain) -> Result<Places, LedgerError> {
         let key = row_item(chain.id, chain.at);
         match self.store.get(&self.store.tables.state, &key).await? {
             Some(row) => self.read_places(&row),
-            None => Ok((0, Vec::new())),
+            None => Ok(Places::default()),
         }
     }
 
-    fn read_places(&self, row: &Item) -> Result<(u64, Vec<(u64, u64, u64)>), LedgerError> {
+    fn read_places(&self, row: &Item) -> Result<Places, LedgerError> {
         let read = |text: &str| {
             let mut numbers = text.split('.').map(|number| number.parse().ok());
-            Some((numbers.next()??, numbers.next()??, numbers.next()??))
+            Some(Stretch {
+                seq: numbers.next()??,
+                leaf: numbers.next()??,
+                events: numbers.next()??,
+            })
         };
-        let stretches: Option<Vec<_>> = row.texts("Leaves").into_iter().map(read).collect();
-        let places = row.number("Sequenced").zip(stretches);
-        places.ok_or_else(|| self.store.damaged("a row cannot be read"))
+        let read = || {
+            Some(Places {
+                events: row.number("Sequenced")?,
+                stretches: row
+                    .texts("Leaves")
+                    .into_iter()
+                    .map(read)
+                    .collect::<Option<_>>()?,
+            })
+        };
+        read().ok_or_else(|| self.store.damaged("a row cannot be read"))
     }
 
     /// Notes at each remediation of a pass where its events are.
@@ -404,7 +432,9 @@ impl DynamoLedger {
         } = *mark;
         let chain = match self.chain(id).await {
             Ok(chain) => Some(chain),
-            Err(LedgerError::NotFound(_) | LedgerError::Expired(_) | LedgerError::Broken(_)) => None,
+            Err(LedgerError::NotFound(_) | LedgerError::Expired(_) | LedgerError::Broken(_)) => {
+                None
+            }
             Err(error) => return Err(error),
         };
         let mut expression = "SET #Sequenced = :end, \
@@ -419,7 +449,8 @@ impl DynamoLedger {
         if let Some(chain) = chain {
             if let (0, Some(Event::Received(received))) = (seq, first(&chain)) {
                 let end = self.store.tables.removal(at);
-                let item = finding_item(&received.finding_id, id, at).with("ExpiresAt", n(seconds(end)));
+                let item =
+                    finding_item(&received.finding_id, id, at).with("ExpiresAt", n(seconds(end)));
                 self.store.put(&self.store.tables.state, &item).await?;
             }
             // What may stay when the events are gone.
@@ -449,10 +480,10 @@ impl DynamoLedger {
     /// The leaves of a chain's events. Those that have none get theirs.
     pub(super) async fn leaves(&self, chain: &Chain) -> Result<Vec<u64>, LedgerError> {
         for attempt in 0..3 {
-            let (known, stretches) = self.places(chain).await?;
-            if known >= chain.len() {
+            let places = self.places(chain).await?;
+            if places.events >= chain.len() {
                 let mut leaves = vec![0; chain.headers.len()];
-                for (seq, leaf, events) in stretches {
+                for Stretch { seq, leaf, events } in places.stretches {
                     for (seq, leaf) in (seq..seq + events).zip(leaf..) {
                         if let Some(place) = leaves.get_mut(seq as usize) {
                             *place = leaf;
@@ -481,7 +512,9 @@ impl DynamoLedger {
         let mut begun = Vec::new();
         let mut next = after;
         while next < size && begun.len() < SLICE {
-            let links = self.stored_links(next..(next + PASS as u64).min(size)).await?;
+            let links = self
+                .stored_links(next..(next + PASS as u64).min(size))
+                .await?;
             if links.is_empty() {
                 return Err(LedgerError::Tree(size));
             }
@@ -522,13 +555,13 @@ impl DynamoLedger {
             .get(&self.store.tables.state, &row_item(first.id, at))
             .await?
             .ok_or_else(unreadable)?;
-        let (_, stretches) = self.read_places(&row)?;
+        let Places { stretches, .. } = self.read_places(&row)?;
         let record = match &chain {
             Some(chain) => chain.record()?,
             None => self.left(&row).ok_or_else(unreadable)?,
         };
         let mut told = Told::new(record);
-        for (seq, leaf, events) in stretches {
+        for Stretch { seq, leaf, events } in stretches {
             if leaf >= size {
                 break;
             }
@@ -585,14 +618,18 @@ impl DynamoLedger {
     /// Closes what is final, has all its places, and to which nothing came for a while.
     async fn close(&self, open: &Open, now: Timestamp) -> Result<bool, LedgerError> {
         let touched: i64 = open.item.number("Touched").unwrap_or(i64::MAX);
-        let is_settled = |last: i64| now.as_millisecond().saturating_sub(last) >= SETTLES.as_millis() as i64;
+        let is_settled =
+            |last: i64| now.as_millisecond().saturating_sub(last) >= SETTLES.as_millis() as i64;
         if !is_settled(touched) {
             return Ok(false);
         }
         match self.chain(open.id).await {
             Ok(chain) => {
-                let last = chain.headers.last().map_or(i64::MAX, |last| last.at.as_millisecond());
-                let (known, _) = self.places(&chain).await?;
+                let last = chain
+                    .headers
+                    .last()
+                    .map_or(i64::MAX, |last| last.at.as_millisecond());
+                let known = self.places(&chain).await?.events;
                 let is_final = chain.record()?.status.is_final();
                 if !is_final || known < chain.len() || !is_settled(last) {
                     return Ok(false);
@@ -603,12 +640,12 @@ impl DynamoLedger {
             Err(LedgerError::Broken(_)) => return Ok(false),
             Err(error) => return Err(error),
         }
-        let key = Item::key(
-            &super::chain::open_key(open.id),
-            &open.id.to_string(),
-        );
+        let key = Item::key(&super::chain::open_key(open.id), &open.id.to_string());
         let values = values([(":touched", n(touched))]);
-        let closed = self.store.delete(&key, "#Touched = :touched", values).await?;
+        let closed = self
+            .store
+            .delete(&key, "#Touched = :touched", values)
+            .await?;
         Ok(closed == Put::Done)
     }
 
@@ -635,7 +672,8 @@ impl DynamoLedger {
             };
             let mut all = true;
             for row in self.store.all(&ask).await? {
-                let Some((_, id)) = parse_time_key(&row).filter(|_| row.text("Last").is_none()) else {
+                let Some((_, id)) = parse_time_key(&row).filter(|_| row.text("Last").is_none())
+                else {
                     continue;
                 };
                 let chain = self.chain(id).await?;
@@ -657,7 +695,10 @@ impl DynamoLedger {
             by: "retention".to_owned(),
             reason: format!("{days} days"),
         };
-        match self.store(chain.id, chain.end()?, &[event], now, true).await {
+        match self
+            .store(chain.id, chain.end()?, &[event], now, true)
+            .await
+        {
             Ok(_) => Ok(true),
             // It has not ended; or somebody has done it.
             Err(LedgerError::Illegal { .. } | LedgerError::Conflict { .. }) => Ok(false),

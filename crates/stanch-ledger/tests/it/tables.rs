@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use serde_json::{Map, Value, json};
 use stanch_types::{Api, Call, CallError, CallErrorKind, Reply};
 
-type Item = Map<String, Value>;
+pub type Item = Map<String, Value>;
 
 /// What happens to a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,10 +76,26 @@ impl Tables {
         found.map(|(_, item)| item.clone()).collect()
     }
 
+    /// The item that a write was about, as it is now.
+    pub fn written(&self, call: &Call) -> Item {
+        let item = call.params.get("Item").or_else(|| call.params.get("Key"));
+        let key = key(&call.params, item.unwrap().as_object().unwrap());
+        self.items
+            .lock()
+            .unwrap()
+            .get(&key)
+            .cloned()
+            .unwrap_or_default()
+    }
+
     /// Changes items as somebody with the right to would: `None` removes.
     pub fn tamper(&self, table: &str, mut change: impl FnMut(&Item) -> Option<Item>) {
         let mut items = self.items.lock().unwrap();
-        let keys: Vec<_> = items.keys().filter(|(name, ..)| name == table).cloned().collect();
+        let keys: Vec<_> = items
+            .keys()
+            .filter(|(name, ..)| name == table)
+            .cloned()
+            .collect();
         for key in keys {
             match change(&items[&key]) {
                 Some(item) => drop(items.insert(key, item)),
@@ -93,7 +109,10 @@ impl Tables {
         match call.operation.as_str() {
             "PutObject" => {
                 let key = params["Key"].as_str().unwrap().to_owned();
-                self.objects.lock().unwrap().insert(key, params["Body"].clone());
+                self.objects
+                    .lock()
+                    .unwrap()
+                    .insert(key, params["Body"].clone());
                 Ok(json!({}))
             }
             "GetObject" => {
@@ -104,7 +123,10 @@ impl Tables {
             "PutItem" => {
                 let item = params["Item"].as_object().unwrap();
                 // Names and values; base64 is longer than what it stands for.
-                assert!(params["Item"].to_string().len() < 400_000 * 4 / 3 + 1_000, "an item is too large");
+                assert!(
+                    params["Item"].to_string().len() < 400_000 * 4 / 3 + 1_000,
+                    "an item is too large"
+                );
                 let mut items = self.items.lock().unwrap();
                 let key = key(params, item);
                 holds(params, items.get(&key))?;
@@ -115,7 +137,9 @@ impl Tables {
                 assert_eq!(params["ConsistentRead"], true);
                 let items = self.items.lock().unwrap();
                 let key = key(params, params["Key"].as_object().unwrap());
-                Ok(items.get(&key).map_or(json!({}), |item| json!({"Item": item})))
+                Ok(items
+                    .get(&key)
+                    .map_or(json!({}), |item| json!({"Item": item})))
             }
             "UpdateItem" => {
                 let mut items = self.items.lock().unwrap();
@@ -152,7 +176,25 @@ impl Tables {
             _ => "Timestamp",
         };
         let condition = params["KeyConditionExpression"].as_str().unwrap();
-        let mut found: Vec<Item> = self.items(table);
+        let mut found: Vec<Item> = match index {
+            Some(_) => self.items(table),
+            None => {
+                let first = condition.split(' ').nth(2).unwrap();
+                let partition = params["ExpressionAttributeValues"][first]["S"]
+                    .as_str()
+                    .unwrap();
+                let from = (
+                    table.to_owned(),
+                    partition.to_owned(),
+                    Order::Number(i64::MIN),
+                );
+                let items = self.items.lock().unwrap();
+                let range = items
+                    .range(from..)
+                    .take_while(|((name, key, _), _)| name == table && key == partition);
+                range.map(|(_, item)| item.clone()).collect()
+            }
+        };
         found.retain(|item| truth(params, Some(item), condition));
         // In an index, those of one sort key stand in no order.
         found.sort_by(|a, b| compare(&a[sort], &b[sort]));
@@ -160,17 +202,26 @@ impl Tables {
             found.reverse();
         }
         if let Some(start) = params.get("ExclusiveStartKey").and_then(Value::as_object) {
-            let is_start = |item: &Item| start.iter().all(|(name, value)| item.get(name) == Some(value));
+            let is_start = |item: &Item| {
+                start
+                    .iter()
+                    .all(|(name, value)| item.get(name) == Some(value))
+            };
             let place = found.iter().position(is_start).unwrap();
             found.drain(..=place);
         }
-        let page = params["Limit"].as_u64().map_or(PAGE, |limit| PAGE.min(limit as usize));
+        let page = params["Limit"]
+            .as_u64()
+            .map_or(PAGE, |limit| PAGE.min(limit as usize));
         let more = found.len() > page;
         found.truncate(page);
         let last = found.last().filter(|_| more).map(|last| {
             let names = ["RemediationId", "Timestamp", "Key", "Item"];
-            let key = last.iter().filter(|(name, _)| names.contains(&name.as_str()));
-            key.map(|(name, value)| (name.clone(), value.clone())).collect::<Item>()
+            let key = last
+                .iter()
+                .filter(|(name, _)| names.contains(&name.as_str()));
+            key.map(|(name, value)| (name.clone(), value.clone()))
+                .collect::<Item>()
         });
         match last {
             Some(last) => json!({"Items": found, "LastEvaluatedKey": last}),
@@ -203,8 +254,38 @@ impl Api for Tables {
             return Err(failed(CallErrorKind::Unanswered, ""));
         }
         answer
-            .map(|output| Reply { output, request_id: None })
+            .map(|output| Reply {
+                output,
+                request_id: None,
+            })
             .map_err(|code| failed(CallErrorKind::Rejected, code))
+    }
+}
+
+/// What a write costs: each begun KB of an item, in the table and in each index that has it
+/// (<https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/on-demand-capacity-mode.html>).
+pub fn write_units(call: &Call, stored: &Item) -> usize {
+    let size: usize = stored
+        .iter()
+        .map(|(name, value)| name.len() + size(value))
+        .sum();
+    let is_row = call.params["TableName"] == "Audit";
+    let indexes = ["AccountId", "ResourceId"].iter();
+    let indexes = indexes
+        .filter(|key| is_row && stored.contains_key(**key))
+        .count();
+    size.div_ceil(1_024) * (1 + indexes)
+}
+
+fn size(value: &Value) -> usize {
+    let (kind, value) = value.as_object().unwrap().iter().next().unwrap();
+    match (kind.as_str(), value) {
+        ("S", Value::String(text)) => text.len(),
+        // Two digits a byte, and a byte.
+        ("N", Value::String(number)) => number.len().div_ceil(2) + 1,
+        ("B", Value::String(base64)) => base64.len() / 4 * 3,
+        ("L", Value::Array(items)) => 3 + items.iter().map(|item| size(item) + 1).sum::<usize>(),
+        _ => 1,
     }
 }
 
@@ -240,7 +321,10 @@ fn parts(text: &str) -> Vec<String> {
 fn name_of(params: &Value, alias: &str) -> String {
     let alias = alias.trim();
     assert!(alias.starts_with('#'), "`{alias}` could be a reserved word");
-    params["ExpressionAttributeNames"][alias].as_str().unwrap().to_owned()
+    params["ExpressionAttributeNames"][alias]
+        .as_str()
+        .unwrap()
+        .to_owned()
 }
 
 fn value_of(params: &Value, item: &Item, text: &str) -> Value {
@@ -256,13 +340,17 @@ fn value_of(params: &Value, item: &Item, text: &str) -> Value {
     if let Some(inside) = inside("list_append(") {
         let lists = parts(&inside);
         let lists = lists.iter().map(|list| value_of(params, item, list));
-        let all: Vec<Value> = lists.flat_map(|list| list["L"].as_array().unwrap().clone()).collect();
+        let all: Vec<Value> = lists
+            .flat_map(|list| list["L"].as_array().unwrap().clone())
+            .collect();
         return json!({"L": all});
     }
     if let Some(inside) = inside("if_not_exists(") {
         let two = parts(&inside);
         let there = item.get(&name_of(params, &two[0]));
-        return there.cloned().unwrap_or_else(|| value_of(params, item, &two[1]));
+        return there
+            .cloned()
+            .unwrap_or_else(|| value_of(params, item, &two[1]));
     }
     let value = &params["ExpressionAttributeValues"][text];
     assert!(value.is_object(), "`{text}`");
@@ -326,7 +414,9 @@ fn truth(params: &Value, item: Option<&Item>, condition: &str) -> bool {
 
 fn holds(params: &Value, item: Option<&Item>) -> Result<(), &'static str> {
     match params.get("ConditionExpression").and_then(Value::as_str) {
-        Some(condition) if !truth(params, item, condition) => Err("ConditionalCheckFailedException"),
+        Some(condition) if !truth(params, item, condition) => {
+            Err("ConditionalCheckFailedException")
+        }
         _ => Ok(()),
     }
 }
