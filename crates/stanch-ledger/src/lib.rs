@@ -35,7 +35,7 @@ mod witness;
 
 pub use approval::{Approval, enough, same_person};
 pub use chain::{Break, Entry};
-pub use directive::{Directive, Directives, Given, Reach, Standing};
+pub use directive::{Directive, Directives, Given, Reach, Standing, Store};
 pub use dynamo::{DynamoLedger, Tables};
 pub use error::{LedgerError, StoreFault};
 pub use event::{

@@ -9,7 +9,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     ops::Range,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use futures_util::{StreamExt as _, TryStreamExt as _};
@@ -66,7 +66,17 @@ struct Mark {
 
 /// Passes that were read.
 #[derive(Debug, Default)]
-pub(super) struct Passes(Mutex<BTreeMap<u64, Arc<Pass>>>);
+pub(super) struct Passes {
+    kept: Mutex<BTreeMap<u64, Arc<Pass>>>,
+    placed: Mutex<Placed>,
+}
+
+/// How many events of remediations had places when the tree had so many leaves.
+#[derive(Debug, Default)]
+struct Placed {
+    size: u64,
+    events: HashMap<RemediationId, u64>,
+}
 
 /// What an entry says of itself; the hash is over all of it.
 #[derive(Deserialize)]
@@ -102,7 +112,7 @@ impl Pass {
 
 impl Passes {
     fn keep(&self, pass: Pass) -> Arc<Pass> {
-        let mut passes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut passes = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         if passes.values().map(|pass| pass.links.len()).sum::<usize>() > REMEMBERED {
             passes.clear();
         }
@@ -111,9 +121,32 @@ impl Passes {
         pass
     }
 
+    fn placed(&self) -> MutexGuard<'_, Placed> {
+        self.placed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes note of the last pass.
+    fn reach(&self, tail: Option<&Pass>) {
+        let mut placed = self.placed();
+        let size = tail.map_or(0, Pass::end);
+        match tail {
+            _ if placed.size == size => {}
+            Some(tail) if placed.size == tail.start => {
+                for mark in &tail.marks {
+                    placed.events.insert(mark.id, mark.seq + mark.events);
+                }
+            }
+            _ => placed.events.clear(),
+        }
+        if placed.events.len() > REMEMBERED {
+            placed.events.clear();
+        }
+        placed.size = size;
+    }
+
     /// The one that holds a leaf.
     fn with(&self, leaf: u64) -> Option<Arc<Pass>> {
-        let passes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let passes = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let (_, pass) = passes.range(..=leaf).next_back()?;
         (leaf < pass.end()).then(|| Arc::clone(pass))
     }
@@ -279,7 +312,8 @@ impl DynamoLedger {
             if let Some(tail) = &tail {
                 self.settle(tail).await?;
             }
-            let mut outstanding = self.outstanding().await?;
+            self.passes.reach(tail.as_deref());
+            let mut outstanding = self.outstanding(size).await?;
             if outstanding.is_empty() {
                 return Ok(added);
             }
@@ -287,12 +321,14 @@ impl DynamoLedger {
             let mut tree = self.tree(size).await?;
             let mut links: Vec<Vec<u8>> = Vec::new();
             let mut marks = Vec::new();
+            let mut is_all = true;
             for (mark, headers) in outstanding {
                 let room = PASS.saturating_sub(links.len());
                 let taken = headers.iter().take(room).map(Header::link);
                 let before = links.len();
                 links.extend(taken);
                 let events = (links.len() - before) as u64;
+                is_all &= headers.len() as u64 == events;
                 if events > 0 {
                     marks.push(Mark { events, ..mark });
                 }
@@ -315,14 +351,18 @@ impl DynamoLedger {
                     root,
                 });
                 self.settle(&pass).await?;
+                self.passes.reach(Some(&pass));
+                if is_all {
+                    return Ok(added);
+                }
             }
         }
     }
 
-    /// The events that have no place in the tree.
-    async fn outstanding(&self) -> Result<Vec<(Mark, Vec<Header>)>, LedgerError> {
+    /// The events that have no place in the tree of `size` leaves.
+    async fn outstanding(&self, size: u64) -> Result<Vec<(Mark, Vec<Header>)>, LedgerError> {
         let open = self.open().await?;
-        let ask = open.into_iter().map(|open| self.outstanding_of(open));
+        let ask = open.into_iter().map(|open| self.outstanding_of(open, size));
         let found: Vec<_> = futures_util::stream::iter(ask)
             .buffer_unordered(AT_ONCE)
             .try_collect()
@@ -330,11 +370,30 @@ impl DynamoLedger {
         Ok(found.into_iter().flatten().collect())
     }
 
-    async fn outstanding_of(&self, open: Open) -> Result<Option<(Mark, Vec<Header>)>, LedgerError> {
+    async fn outstanding_of(
+        &self,
+        open: Open,
+        size: u64,
+    ) -> Result<Option<(Mark, Vec<Header>)>, LedgerError> {
         let Some(chain) = self.chain_of(open.id).await? else {
             return Ok(None);
         };
-        let seq = self.places(&chain).await?.events;
+        let known = {
+            let placed = self.passes.placed();
+            let events = placed.events.get(&open.id).copied();
+            events.filter(|_| placed.size == size)
+        };
+        let seq = match known {
+            Some(seq) => seq,
+            None => {
+                let seq = self.places(&chain).await?.events;
+                let mut placed = self.passes.placed();
+                if placed.size == size {
+                    placed.events.insert(open.id, seq);
+                }
+                seq
+            }
+        };
         let headers = usize::try_from(seq)
             .ok()
             .and_then(|seq| chain.headers.get(seq..));

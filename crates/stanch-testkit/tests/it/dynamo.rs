@@ -19,7 +19,7 @@ struct Tables {
 impl Tables {
     fn on(maker: Maker) -> Self {
         let emulator = Emulator::start_with(maker, &[]).unwrap();
-        let region: Region = "eu-central-1".parse().unwrap();
+        let region: Region = "us-east-1".parse().unwrap();
         let aws = Emulated::at(&emulator.endpoint(), region.clone());
         let account: AccountId = "111111111111".parse().unwrap();
         Self {

@@ -78,7 +78,7 @@ pub async fn resume(
 }
 
 async fn list(wire: &Wire, all: bool) -> Result<Exit, Failure> {
-    let directives = wire.file_to_read()?.directives().await?;
+    let directives = wire.ledger_to_read()?.directives().await?;
     let broken = Given::broken(&directives);
     let off = wire.resolved.config.pause;
     let standing = Standing::of(&directives);
