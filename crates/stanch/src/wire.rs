@@ -21,7 +21,7 @@ use stanch_guard::{Guard, Rules};
 use stanch_hub::{Hub, Links, Notifier, Ports, Settings};
 use stanch_ledger::{
     BucketShelf, Checkpoint, Directives, DynamoLedger, KeyFile, KmsSigner, Ledger, SealedLedger,
-    Signer, SqliteLedger, Store, Vault, VerifierKey, Witness, dynamo::Swept,
+    Signer, SqliteLedger, Store, Vault, VerifierKey, Witness,
 };
 use stanch_models::{Models, Service};
 use stanch_syntax::Severity;
@@ -241,14 +241,6 @@ impl Wire {
         Ok(Some(DynamoLedger::new(api, tables)))
     }
 
-    /// Puts the ledger in order, where that is nobody's who runs all the time: a file needs none.
-    pub async fn sweep(&self) -> Result<Option<Swept>, Failure> {
-        match self.tables()? {
-            Some(tables) => Ok(Some(tables.sweep(self.clock.now()).await?)),
-            None => Ok(None),
-        }
-    }
-
     /// The key that signs the ledger's checkpoints, made if there is none.
     pub async fn signer(&self) -> Result<Box<dyn Signer>, Failure> {
         if let Some(id) = self.resolved.config.audit.kms_key() {
@@ -371,6 +363,9 @@ impl Wire {
             return Ok(None);
         };
         let signer = self.signer().await?;
+        if let Some(tables) = self.tables()? {
+            tables.sweep(self.clock.now()).await?;
+        }
         let checkpoint = ledger.checkpoint(&*signer).await?;
         if let Some(mut witness) = self.witness().await? {
             let published = witness.publish(&**ledger, &checkpoint).await;

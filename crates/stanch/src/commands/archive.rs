@@ -120,7 +120,7 @@ pub async fn restore(wire: &Wire, backup: &Path, accept_loss: bool) -> Result<Ex
     let draft = ledger.with_extension("restored");
     fs::copy(backup, &draft)?;
     for end in ["", "-wal", "-shm"] {
-        let mut path = ledger.clone().into_os_string();
+        let mut path = ledger.as_os_str().to_owned();
         path.push(end);
         let path = PathBuf::from(path);
         if path.exists() {

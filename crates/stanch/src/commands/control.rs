@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 use stanch_hub::{DirectiveError, Hub, Mode, Move, Placed};
-use stanch_ledger::{Directive, Directives, Given, Reach, Standing};
+use stanch_ledger::{Directive, Given, Reach, Standing};
 
 use crate::{
     cli::{self, Pause, PauseCommand, Person, Rollout, Shift},
