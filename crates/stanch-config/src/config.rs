@@ -16,6 +16,7 @@ use serde_json::{Map, Value, json};
 use stanch_catalog::Class;
 use stanch_guard::{Automatic, Breaker, Placement};
 use stanch_hub::{Account, ApprovalRule, Approvals, Budget, Limits, Ring, Rollout, Settings};
+use stanch_ledger::Tables;
 use stanch_types::{AccountId, Region, Secret};
 
 /// The file that is read when no other is named.
@@ -25,7 +26,7 @@ pub const DEFAULT_FILE: &str = "stanch.toml";
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// The SQLite ledger.
+    /// The SQLite ledger, or `dynamodb:` and the audit table.
     pub ledger: PathBuf,
     /// Where a JSON document per remediation is kept, as `year=/month=/day=/`; off when absent.
     pub logs: Option<PathBuf>,
@@ -66,12 +67,46 @@ pub struct Config {
     pub gameday: Gameday,
 }
 
+impl Config {
+    /// The audit table, if that is where the ledger is.
+    #[must_use]
+    pub fn audit_table(&self) -> Option<&str> {
+        self.ledger.to_str()?.strip_prefix("dynamodb:")
+    }
+
+    /// The tables of a ledger that is in some.
+    #[must_use]
+    pub fn tables(&self) -> Option<Tables> {
+        let audit = self.audit_table()?;
+        let state = self.audit.state_table.clone();
+        let days = u64::from(self.audit.table_retention_days);
+        Some(Tables {
+            audit: audit.to_owned(),
+            state: state.unwrap_or_else(|| {
+                let prefix = audit.strip_suffix("AuditLog").unwrap_or(audit);
+                format!("{prefix}State")
+            }),
+            bucket: self.audit.bucket.clone(),
+            retention: Duration::from_secs(days * 86_400),
+        })
+    }
+}
+
+impl Audit {
+    /// The key of AWS KMS that signs checkpoints, if one does.
+    #[must_use]
+    pub fn kms_key(&self) -> Option<&str> {
+        self.key.as_ref()?.to_str()?.strip_prefix("kms:")
+    }
+}
+
 /// How the ledger is signed and witnessed.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Audit {
-    /// The Ed25519 key that signs checkpoints, as PEM. If absent, it is beside the ledger, and made
-    /// when it is first needed.
+    /// The Ed25519 key that signs checkpoints, as PEM, or `kms:` and the key of AWS KMS. If absent, it
+    /// is beside a ledger that is a file, and made when it is first needed; a table's is signed by
+    /// whoever sweeps it.
     pub key: Option<PathBuf>,
     /// The name that checkpoints are signed by; from the key if absent.
     pub origin: Option<String>,
@@ -83,6 +118,13 @@ pub struct Audit {
     pub vault: Option<PathBuf>,
     /// How many days the contents of events are kept, 90 to 2557 (7 years).
     pub retention_days: RetentionDays,
+    /// The state table beside an audit table; if absent, `…State` beside `…AuditLog`.
+    pub state_table: Option<String>,
+    /// The bucket of a ledger in tables: for what no item holds, and for the witness.
+    pub bucket: Option<String>,
+    /// How many days the audit table keeps events.
+    #[serde(deserialize_with = "years")]
+    pub table_retention_days: u16,
 }
 
 /// How many days the contents of events are kept, by class of remediation.
@@ -413,7 +455,8 @@ fn defaults() -> Value {
         "pause": false,
         "requester": null,
         "audit": { "key": null, "origin": null, "checkpoint_every": "1m", "vault": null,
-            "retention_days": { "safe": 365, "guarded": 2557, "destructive": 2557 } },
+            "retention_days": { "safe": 365, "guarded": 2557, "destructive": 2557 },
+            "state_table": null, "bucket": null, "table_retention_days": 90 },
         "aws": {
             "endpoint_url": null,
             "service_models": [],
@@ -638,9 +681,13 @@ const PATHS: [&str; 13] = [
     "serve.inbox",
 ];
 
+/// What is no path.
+const ELSEWHERE: [&str; 2] = ["dynamodb:", "kms:"];
+
 fn anchor(layer: &mut Value, folder: &Path) {
     fn join(value: &mut Value, folder: &Path) {
         match value {
+            Value::String(path) if ELSEWHERE.iter().any(|scheme| path.starts_with(scheme)) => {}
             Value::String(path) => *path = folder.join(&*path).to_string_lossy().into_owned(),
             Value::Array(paths) => paths.iter_mut().for_each(|path| join(path, folder)),
             _ => {}

@@ -13,6 +13,8 @@ pub struct Journal {
     id: RemediationId,
     state: State,
     events: u64,
+    /// What is stored with the next events, and the state without it.
+    begun: Option<(Event, State)>,
 }
 
 impl Journal {
@@ -29,6 +31,7 @@ impl Journal {
             id,
             state,
             events,
+            begun: None,
         })
     }
 
@@ -45,12 +48,30 @@ impl Journal {
             id,
             state,
             events: 1,
+            begun: None,
         }
     }
 
     /// What it has come to.
     pub const fn state(&self) -> &State {
         &self.state
+    }
+
+    /// Notes that an executor takes it up. Nothing has happened with that yet: it is stored with what
+    /// happens next, which is the first request or the reason that there is none, and a process that
+    /// dies before has begun nothing.
+    ///
+    /// # Errors
+    /// It cannot follow.
+    pub fn begin(&mut self, event: Event) -> Result<(), LedgerError> {
+        let before = self.state.clone();
+        let state = before.clone().apply(&event, self.clock.now());
+        self.state = state.map_err(|source| LedgerError::Illegal {
+            id: self.id,
+            source,
+        })?;
+        self.begun = Some((event, before));
+        Ok(())
     }
 
     /// Stores events, all or none, before it returns.
@@ -62,8 +83,12 @@ impl Journal {
         events: impl IntoIterator<Item = Event>,
     ) -> Result<(), LedgerError> {
         let at = self.clock.now();
-        let events: Vec<Event> = events.into_iter().collect();
-        let mut state = self.state.clone();
+        let (begun, before) = match &self.begun {
+            Some((event, before)) => (Some(event.clone()), before),
+            None => (None, &self.state),
+        };
+        let mut state = before.clone();
+        let events: Vec<Event> = begun.into_iter().chain(events).collect();
         for event in &events {
             state = state
                 .apply(event, at)
@@ -75,6 +100,7 @@ impl Journal {
         let head = self.ledger.append(self.id, self.events, events, at).await?;
         self.events = head.events;
         self.state = state;
+        self.begun = None;
         Ok(())
     }
 }

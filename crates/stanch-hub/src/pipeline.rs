@@ -146,6 +146,11 @@ impl<'h> Work<'h> {
         Ok(Turn::Again)
     }
 
+    /// Stores an event with the next ones.
+    async fn begin(&self, event: Event) -> Result<(), LedgerError> {
+        self.journal.lock().await.begin(event)
+    }
+
     /// Ends in failure.
     pub(crate) async fn fail(&self, error: impl Into<String>) -> Result<Turn, LedgerError> {
         self.write([self.finished(Status::Failed, Some(error.into()))])
@@ -415,7 +420,7 @@ impl<'h> Work<'h> {
                 return self.fail(chain(&error)).await;
             }
         };
-        self.write([Event::Started(self.started(state, 1))]).await?;
+        self.begin(Event::Started(self.started(state, 1))).await?;
         let (hub, id) = (self.hub, self.id);
         let change = async {
             let ran = self

@@ -119,6 +119,12 @@ impl Header {
         (header, leaf_hash(&link))
     }
 
+    /// With the hash that it must have.
+    pub(crate) fn sealed(mut self) -> Self {
+        self.hash = hash(&self.link());
+        self
+    }
+
     /// With its event.
     pub(crate) fn with(self, event: Event) -> Entry {
         let Self {

@@ -154,6 +154,11 @@ pub trait Directives: Send + Sync {
     async fn give(&self, given: Given) -> Result<bool, LedgerError>;
 }
 
+/// A ledger with the orders beside it.
+pub trait Store: crate::Ledger + Directives {}
+
+impl<S: crate::Ledger + Directives> Store for S {}
+
 /// What the orders so far come to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Standing {

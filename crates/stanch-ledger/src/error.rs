@@ -111,6 +111,24 @@ pub enum StoreFault {
     /// The ledger was closed, or its writer ended.
     #[error("is closed")]
     Closed,
+    /// A table or bucket asks to slow down, for longer than we wait.
+    #[error("is throttled")]
+    Throttled,
+    /// A table or bucket refuses these credentials.
+    #[error("may not be used with these credentials")]
+    Denied,
+    /// There is no such table or bucket.
+    #[error("does not exist")]
+    Missing,
+    /// A table or bucket did not answer.
+    #[error("does not answer")]
+    Silent,
+    /// What is stored is not what was written there.
+    #[error("is damaged")]
+    Damaged,
+    /// An item does not hold so much.
+    #[error("cannot hold so much in one item")]
+    TooLarge,
     /// Anything else.
     #[error("failed")]
     Other,
@@ -153,6 +171,14 @@ impl StoreFault {
             Self::ReadOnly => Some("give this user the right to write the file and its folder"),
             Self::CannotOpen => Some("check that the folder exists and that this user may use it"),
             Self::Newer => Some("use the newer version of stanch that wrote it"),
+            Self::Throttled => {
+                Some("try again; a table on demand doubles what it takes within minutes")
+            }
+            Self::Denied => Some("`stanch deploy render` has the permissions that the tables need"),
+            Self::Missing => Some("deploy the administrator stack, or name its tables and region"),
+            Self::Silent => Some("try again: nothing is stored twice"),
+            Self::Damaged => Some("keep the table as evidence and restore it to a point in time"),
+            Self::TooLarge => Some("name the ledger's bucket, which holds what is larger"),
             Self::Closed | Self::Other => None,
         }
     }

@@ -245,7 +245,7 @@ fn csv(cell: &Cell) -> String {
 }
 
 /// A remediation as the finding that it closed or left open, and as what was done about it.
-fn ocsf(record: &Record) -> [Value; 2] {
+pub(crate) fn ocsf(record: &Record) -> [Value; 2] {
     let severity = match record.severity.to_ascii_uppercase().as_str() {
         "INFORMATIONAL" => 1,
         "LOW" => 2,

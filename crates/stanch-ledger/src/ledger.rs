@@ -50,6 +50,12 @@ pub trait Ledger: Send + Sync {
     /// All events of a remediation, in order.
     async fn entries(&self, id: RemediationId) -> Result<Vec<Entry>, LedgerError>;
 
+    /// What happened in a remediation, and when, in order.
+    async fn events(&self, id: RemediationId) -> Result<Vec<(Event, Timestamp)>, LedgerError> {
+        let entries = self.entries(id).await?.into_iter();
+        Ok(entries.map(|entry| (entry.event, entry.at)).collect())
+    }
+
     /// A remediation's row.
     async fn record(&self, id: RemediationId) -> Result<Record, LedgerError>;
 
@@ -141,11 +147,11 @@ pub trait Ledger: Send + Sync {
 
     /// What a remediation has come to, with the number of its events.
     async fn state(&self, id: RemediationId) -> Result<(State, u64), LedgerError> {
-        let entries = self.entries(id).await?;
-        let state = State::fold(entries.iter().map(|entry| (&entry.event, entry.at)))
+        let events = self.events(id).await?;
+        let state = State::fold(events.iter().map(|(event, at)| (event, *at)))
             .map_err(|source| LedgerError::Illegal { id, source })?
             .ok_or(LedgerError::NotFound(id))?;
-        Ok((state, entries.len() as u64))
+        Ok((state, events.len() as u64))
     }
 
     /// Checks the chain of a remediation, and that its row says what its events say.

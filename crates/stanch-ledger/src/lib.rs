@@ -11,11 +11,13 @@ mod approval;
 mod canonical;
 mod chain;
 mod directive;
+pub mod dynamo;
 mod error;
 mod event;
 mod export;
 mod format;
 mod ids;
+mod kms;
 mod ledger;
 mod memory;
 pub mod merkle;
@@ -33,7 +35,8 @@ mod witness;
 
 pub use approval::{Approval, enough, same_person};
 pub use chain::{Break, Entry};
-pub use directive::{Directive, Directives, Given, Reach, Standing};
+pub use directive::{Directive, Directives, Given, Reach, Standing, Store};
+pub use dynamo::{DynamoLedger, Tables};
 pub use error::{LedgerError, StoreFault};
 pub use event::{
     ApprovalRequest, Change, Consent, Cutover, Decided, Difference, Event, Means, Need, Origin,
@@ -43,6 +46,7 @@ pub use event::{
 pub use export::export;
 pub use format::{Format, Selection, export_selection};
 pub use ids::{Digest, IdempotencyKey, InvalidHex, RemediationId};
+pub use kms::KmsSigner;
 pub use ledger::{
     Admission, Attempts, Cursor, DeadLetter, Head, Lease, Ledger, Letter, Lock, Order, Page, Query,
     Scope, Slice, Told, TreeHead,
@@ -55,4 +59,4 @@ pub use sealed::{SealedLedger, Sensitive, Vault, masked};
 pub use sqlite::SqliteLedger;
 pub use state::{Decision, IllegalTransition, Run, State, Status, Step, Undo};
 pub use verify::{Fault, Problem, Report, Trust, verify_export, verify_ledger};
-pub use witness::{NotWitnessed, Witness};
+pub use witness::{BucketShelf, NotWitnessed, Shelf, Witness};

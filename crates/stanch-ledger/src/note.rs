@@ -39,6 +39,15 @@ impl VerifierKey {
         })
     }
 
+    /// The key `key` of `origin`; without one, of `stanch/` and the beginning of its own hash.
+    pub(crate) fn named(origin: Option<&str>, key: [u8; 32]) -> Option<Self> {
+        let own = || {
+            let hash = Digest::from(<[u8; 32]>::from(Sha256::digest(key))).to_string();
+            format!("stanch/{}", hash.get(..16).unwrap_or_default())
+        };
+        Self::new(&origin.map_or_else(own, str::to_owned), key)
+    }
+
     /// The name: the origin of the checkpoints that it signs.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -164,12 +173,7 @@ impl KeyFile {
             .map_err(|_| invalid("it is not an Ed25519 key"))?;
         let public = <[u8; 32]>::try_from(pair.public_key().as_ref())
             .map_err(|_| invalid("it is not an Ed25519 key"))?;
-        let own = || {
-            let hash = Digest::from(<[u8; 32]>::from(Sha256::digest(public))).to_string();
-            format!("stanch/{}", hash.get(..16).unwrap_or_default())
-        };
-        let origin = origin.map_or_else(own, str::to_owned);
-        let key = VerifierKey::new(&origin, public)
+        let key = VerifierKey::named(origin, public)
             .ok_or_else(|| invalid("a key's name has no spaces and no `+`"))?;
         Ok(Self { pair, key })
     }

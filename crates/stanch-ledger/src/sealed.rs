@@ -243,8 +243,8 @@ impl SealedLedger {
             Some(services) => services,
             None => {
                 let mut before = BTreeSet::new();
-                for entry in self.inner.entries(id).await? {
-                    called(&entry.event, &mut before);
+                for (event, _) in self.inner.events(id).await? {
+                    called(&event, &mut before);
                 }
                 before
             }
@@ -386,6 +386,16 @@ impl Ledger for SealedLedger {
             }
         }
         Ok(entries)
+    }
+
+    async fn events(&self, id: RemediationId) -> Result<Vec<(Event, Timestamp)>, LedgerError> {
+        let mut events = self.inner.events(id).await?;
+        for (event, _) in &mut events {
+            for value in contents(event) {
+                self.vault.open_all(id, value);
+            }
+        }
+        Ok(events)
     }
 
     async fn record(&self, id: RemediationId) -> Result<Record, LedgerError> {

@@ -1,15 +1,21 @@
-//! A copy of the ledger's tree outside of it, in a folder, laid out as transparency logs publish
+//! A copy of the ledger's tree outside of it, in a folder or a bucket, laid out as transparency logs publish
 //! themselves (<https://c2sp.org/tlog-tiles>): whoever rewrites the ledger would have to rewrite that,
 //! too.
 //!
 //! It holds no event's contents: the entries are what the chain's hashes are taken over.
 
 use std::{
+    collections::HashMap,
     fs, io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
+use async_trait::async_trait;
+use base64::{Engine as _, prelude::BASE64_STANDARD as BASE64};
 use serde::Deserialize;
+use serde_json::json;
+use stanch_types::{Api, Call};
 
 use crate::{
     Checkpoint, Digest, Ledger, LedgerError, RemediationId,
@@ -17,21 +23,131 @@ use crate::{
     verify::Known,
 };
 
-/// The copy in a folder.
-#[derive(Debug, Clone)]
+/// Where a copy stands: files by their paths. None is ever removed.
+#[async_trait]
+pub trait Shelf: Send + Sync {
+    /// A file; `None` if there is none.
+    async fn read(&self, path: &str) -> io::Result<Option<Vec<u8>>>;
+
+    /// Writes a file as a whole: nobody reads half of it.
+    async fn write(&self, path: &str, bytes: &[u8]) -> io::Result<()>;
+
+    /// The folder, if it is one.
+    fn folder(&self) -> Option<&Path> {
+        None
+    }
+
+    /// For people.
+    fn name(&self) -> String;
+}
+
+/// A folder.
+struct Folder(PathBuf);
+
+#[async_trait]
+impl Shelf for Folder {
+    async fn read(&self, path: &str) -> io::Result<Option<Vec<u8>>> {
+        match fs::read(self.0.join(path)) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Written beside its place and moved there.
+    async fn write(&self, path: &str, bytes: &[u8]) -> io::Result<()> {
+        let path = self.0.join(path);
+        fs::create_dir_all(path.parent().unwrap_or(&self.0))?;
+        let draft = path.with_extension("new");
+        fs::write(&draft, bytes)?;
+        fs::rename(draft, path)
+    }
+
+    fn folder(&self) -> Option<&Path> {
+        Some(&self.0)
+    }
+
+    fn name(&self) -> String {
+        self.0.display().to_string()
+    }
+}
+
+/// A bucket, below a prefix.
+pub struct BucketShelf {
+    api: Arc<dyn Api>,
+    bucket: String,
+    prefix: String,
+}
+
+impl BucketShelf {
+    /// The objects of `bucket` whose keys begin with `prefix`.
+    #[must_use]
+    pub fn new(api: Arc<dyn Api>, bucket: impl Into<String>, prefix: impl Into<String>) -> Self {
+        Self {
+            api,
+            bucket: bucket.into(),
+            prefix: prefix.into(),
+        }
+    }
+}
+
+#[async_trait]
+impl Shelf for BucketShelf {
+    async fn read(&self, path: &str) -> io::Result<Option<Vec<u8>>> {
+        let params = json!({"Bucket": self.bucket, "Key": format!("{}{path}", self.prefix)});
+        match self.api.call(&Call::new("s3", "GetObject", params)).await {
+            Ok(reply) => {
+                let body = reply.output.get("Body").and_then(|body| body.as_str());
+                let body = body.and_then(|body| BASE64.decode(body).ok());
+                let no_body = || io::Error::other("an object has no contents");
+                body.ok_or_else(no_body).map(Some)
+            }
+            // Without the right to list a bucket, AWS says `AccessDenied` of what is not there: that is
+            // an error here, so that no witness begins anew because it may not look.
+            Err(error) if error.code == "NoSuchKey" => Ok(None),
+            Err(error) => Err(io::Error::other(error)),
+        }
+    }
+
+    async fn write(&self, path: &str, bytes: &[u8]) -> io::Result<()> {
+        let params = json!({
+            "Bucket": self.bucket,
+            "Key": format!("{}{path}", self.prefix),
+            "Body": BASE64.encode(bytes),
+            "ServerSideEncryption": "aws:kms",
+        });
+        let written = self.api.call(&Call::new("s3", "PutObject", params)).await;
+        written.map(drop).map_err(io::Error::other)
+    }
+
+    fn name(&self) -> String {
+        format!("s3://{}/{}", self.bucket, self.prefix)
+    }
+}
+
+/// The copy on a shelf.
+#[derive(Clone)]
 pub struct Witness {
-    folder: PathBuf,
+    shelf: Arc<dyn Shelf>,
     checkpoint: Option<Checkpoint>,
+    /// What was read from a shelf that is not at hand.
+    held: Arc<HashMap<String, Vec<u8>>>,
+}
+
+impl std::fmt::Debug for Witness {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Witness").field(&self.shelf.name()).finish()
+    }
 }
 
 /// Why the copy was not brought up to date.
 #[derive(Debug, thiserror::Error)]
 pub enum NotWitnessed {
-    /// The folder cannot be read or written.
-    #[error("the witness's copy of the tree in `{folder}` cannot be kept")]
-    Folder {
+    /// The folder or bucket cannot be read or written.
+    #[error("the witness's copy of the tree in `{shelf}` cannot be kept")]
+    Shelf {
         /// Which one.
-        folder: PathBuf,
+        shelf: String,
         /// Why.
         source: io::Error,
     },
@@ -57,7 +173,48 @@ impl Witness {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(error),
         };
-        Ok(Self { folder, checkpoint })
+        Ok(Self {
+            shelf: Arc::new(Folder(folder)),
+            checkpoint,
+            held: Arc::default(),
+        })
+    }
+
+    /// The copy on `shelf`, which may be empty.
+    ///
+    /// # Errors
+    /// It cannot be read, or its checkpoint is none.
+    pub async fn on(shelf: Arc<dyn Shelf>) -> io::Result<Self> {
+        let note = shelf.read("checkpoint").await?;
+        let note = note.map(|note| String::from_utf8(note).map_err(io::Error::other));
+        let checkpoint = note.transpose()?.map(|note| note.parse());
+        Ok(Self {
+            shelf,
+            checkpoint: checkpoint.transpose().map_err(io::Error::other)?,
+            held: Arc::default(),
+        })
+    }
+
+    /// Reads all that a check of the ledger needs of it, where its shelf is not at hand.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub async fn hold(&mut self) -> io::Result<()> {
+        let size = self.checkpoint.as_ref().map_or(0, |last| last.size);
+        if self.shelf.folder().is_some() {
+            return Ok(());
+        }
+        let mut held = HashMap::new();
+        for index in 0..size.div_ceil(TILE_WIDTH as u64) {
+            for kind in ["0", "entries"] {
+                let path = tile_path(kind, index, tile_width(0, index, size));
+                if let Some(bytes) = self.shelf.read(&path).await? {
+                    held.insert(path, bytes);
+                }
+            }
+        }
+        self.held = Arc::new(held);
+        Ok(())
     }
 
     /// The last checkpoint that it saw.
@@ -105,33 +262,27 @@ impl Witness {
                     index,
                     hashes,
                 };
-                self.write(&tile.path(), &tile.to_bytes())?;
+                self.write(&tile.path(), &tile.to_bytes()).await?;
                 if level == 0 {
                     let start = index * width;
                     let end = start + tile.hashes.len() as u64;
                     let links = ledger.links(start..end).await?;
                     let path = tile_path("entries", index, tile.hashes.len());
-                    self.write(&path, &bundle(&links))?;
+                    self.write(&path, &bundle(&links)).await?;
                 }
             }
         }
         // Last: what it stands for is there.
-        self.write("checkpoint", checkpoint.as_note().as_bytes())?;
+        let note = checkpoint.as_note().as_bytes();
+        self.write("checkpoint", note).await?;
         self.checkpoint = Some(checkpoint.clone());
         Ok(())
     }
 
-    /// Written beside its place and moved there, so that nobody reads half a file.
-    fn write(&self, path: &str, bytes: &[u8]) -> Result<(), NotWitnessed> {
-        let write = || {
-            let path = self.folder.join(path);
-            fs::create_dir_all(path.parent().unwrap_or(&self.folder))?;
-            let draft = path.with_extension("new");
-            fs::write(&draft, bytes)?;
-            fs::rename(draft, path)
-        };
-        write().map_err(|source| NotWitnessed::Folder {
-            folder: self.folder.clone(),
+    async fn write(&self, path: &str, bytes: &[u8]) -> Result<(), NotWitnessed> {
+        let written = self.shelf.write(path, bytes).await;
+        written.map_err(|source| NotWitnessed::Shelf {
+            shelf: self.shelf.name(),
             source,
         })
     }
@@ -140,8 +291,12 @@ impl Witness {
     fn read(&self, kind: &str, index: u64) -> Option<Vec<u8>> {
         let size = self.checkpoint.as_ref()?.size;
         let width = tile_width(0, index, size);
-        let read = |width| fs::read(self.folder.join(tile_path(kind, index, width))).ok();
-        (width > 0).then(|| read(width))?
+        let path = tile_path(kind, index, width);
+        let read = || match self.shelf.folder() {
+            Some(folder) => fs::read(folder.join(&path)).ok(),
+            None => self.held.get(&path).cloned(),
+        };
+        (width > 0).then(read)?
     }
 
     /// The events that it knows of from number `from` on: remediation and number in it.
@@ -151,10 +306,10 @@ impl Witness {
         (from..size).filter_map(|leaf| self.event(leaf)).collect()
     }
 
-    /// Where it is.
+    /// The folder where it is, if it is in one.
     #[must_use]
-    pub fn folder(&self) -> &Path {
-        &self.folder
+    pub fn folder(&self) -> Option<&Path> {
+        self.shelf.folder()
     }
 }
 

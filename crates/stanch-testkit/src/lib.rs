@@ -21,6 +21,7 @@ mod plant;
 pub mod proof;
 mod script;
 mod stand_in;
+mod tables;
 mod tap;
 
 pub use clock::{FakeClock, FastClock};
@@ -38,6 +39,7 @@ pub use organization::Organization;
 pub use plant::{PlantError, Planted, also, plant};
 pub use script::FakeApi;
 pub use stand_in::{Effect, Rounded, StandIn, stand_in, stand_ins};
+pub use tables::create_tables;
 pub use tap::{Aim, Fault, Gate, Tap, Tapped};
 
 /// Path and text of a remediation that changes a bucket in two requests (`Test.2`), for tests of what

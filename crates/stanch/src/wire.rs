@@ -20,8 +20,8 @@ use stanch_config::{
 use stanch_guard::{Guard, Rules};
 use stanch_hub::{Audience, Hub, Links, Notifier, Ports, Settings};
 use stanch_ledger::{
-    Checkpoint, Directives, KeyFile, Ledger, SealedLedger, Signer as _, SqliteLedger, Vault,
-    VerifierKey, Witness,
+    BucketShelf, Checkpoint, Directives, DynamoLedger, KeyFile, KmsSigner, Ledger, SealedLedger,
+    Signer, SqliteLedger, Store, Vault, VerifierKey, Witness,
 };
 use stanch_models::{Models, Service};
 use stanch_notify::{LogFolder, Patience, Sender, Subscriber, Webhook};
@@ -47,7 +47,7 @@ pub struct Wire {
     /// True if JSON is asked for.
     pub json: bool,
     models: OnceCell<Arc<Models>>,
-    ledger: OnceCell<Arc<SqliteLedger>>,
+    ledger: OnceCell<Arc<dyn Store>>,
 }
 
 impl Wire {
@@ -221,18 +221,33 @@ impl Wire {
             .map_err(|error| Failure::usage(error.to_string()).hint(error.hint()))
     }
 
-    /// The ledger, made if there is none.
-    pub fn ledger(&self) -> Result<Arc<SqliteLedger>, Failure> {
+    /// The ledger, made if there is none: a file is, a table is deployed.
+    pub fn ledger(&self) -> Result<Arc<dyn Store>, Failure> {
         if let Some(ledger) = self.ledger.get() {
             return Ok(Arc::clone(ledger));
         }
-        let ledger = Arc::new(SqliteLedger::open(&self.resolved.config.ledger)?);
+        let ledger: Arc<dyn Store> = match self.tables()? {
+            Some(tables) => Arc::new(tables),
+            None => Arc::new(SqliteLedger::open(&self.resolved.config.ledger)?),
+        };
         Ok(Arc::clone(self.ledger.get_or_init(|| ledger)))
     }
 
+    /// The ledger, if it is in tables.
+    fn tables(&self) -> Result<Option<DynamoLedger>, Failure> {
+        let Some(tables) = self.resolved.config.tables() else {
+            return Ok(None);
+        };
+        let api = Arc::new(self.client(self.region(None)?)?);
+        Ok(Some(DynamoLedger::new(api, tables)))
+    }
+
     /// The key that signs the ledger's checkpoints, made if there is none.
-    pub fn signer(&self) -> Result<KeyFile, Failure> {
-        let path = self.key_file();
+    pub async fn signer(&self) -> Result<Box<dyn Signer>, Failure> {
+        if let Some(id) = self.resolved.config.audit.kms_key() {
+            return Ok(Box::new(self.kms(id).await?));
+        }
+        let path = self.key_file()?;
         if self.resolved.config.audit.key.is_none() && !path.exists() {
             KeyFile::create(&path).map_err(|error| no_key(&path, &error))?;
             say(format_args!(
@@ -240,35 +255,71 @@ impl Wire {
                 path.display()
             ));
         }
-        self.own_key(&path)
+        Ok(Box::new(self.own_key(&path)?))
+    }
+
+    async fn kms(&self, id: &str) -> Result<KmsSigner, Failure> {
+        let api = Arc::new(self.client(self.region(None)?)?);
+        let origin = self.resolved.config.audit.origin.as_deref();
+        let signer = KmsSigner::open(api, id, origin).await;
+        signer.map_err(|error| {
+            Failure::of(&error).hint(
+                "`audit.key` names a key of the kind `ECC_NIST_EDWARDS25519`, for which these credentials need `kms:GetPublicKey` and `kms:Sign`",
+            )
+        })
     }
 
     /// The public key of the ledger, if its key is there.
-    pub fn verifier(&self) -> Result<Option<VerifierKey>, Failure> {
-        let path = self.key_file();
+    pub async fn verifier(&self) -> Result<Option<VerifierKey>, Failure> {
+        let audit = &self.resolved.config.audit;
+        if let Some(id) = audit.kms_key() {
+            return Ok(Some(self.kms(id).await?.key().clone()));
+        }
+        if self.is_unsigned() {
+            return Ok(None);
+        }
+        let path = self.key_file()?;
         match path.exists() {
             true => Ok(Some(self.own_key(&path)?.key().clone())),
             false => Ok(None),
         }
     }
 
-    fn key_file(&self) -> PathBuf {
-        let key = self.resolved.config.audit.key.clone();
-        key.unwrap_or_else(|| self.beside_ledger(".key"))
+    /// Whoever sweeps the tables signs them.
+    fn is_unsigned(&self) -> bool {
+        let config = &self.resolved.config;
+        config.audit_table().is_some() && config.audit.key.is_none()
     }
 
-    fn beside_ledger(&self, end: &str) -> PathBuf {
-        let mut path = self.resolved.config.ledger.clone().into_os_string();
+    fn key_file(&self) -> Result<PathBuf, Failure> {
+        match self.resolved.config.audit.key.clone() {
+            Some(key) => Ok(key),
+            None => self.beside_ledger("audit.key", ".key"),
+        }
+    }
+
+    /// Where a key is that the setting `key` does not name.
+    fn beside_ledger(&self, key: &str, end: &str) -> Result<PathBuf, Failure> {
+        let config = &self.resolved.config;
+        if config.audit_table().is_some() {
+            let message = format!("the ledger is in a table, and `{key}` is not set");
+            return Err(Failure::usage(message).hint(match key {
+                "audit.key" => "name a file, or `kms:` and a key of AWS KMS",
+                _ => "name a file with the key of the functions that write the table",
+            }));
+        }
+        let mut path = config.ledger.clone().into_os_string();
         path.push(end);
-        path.into()
+        Ok(path.into())
     }
 
     /// `ledger` with secrets sealed, for whoever carries plans out.
     fn sealed(&self, ledger: Arc<dyn Ledger>) -> Result<Arc<dyn Ledger>, Failure> {
         let configured = self.resolved.config.audit.vault.clone();
-        let path = configured
-            .clone()
-            .unwrap_or_else(|| self.beside_ledger(".vault"));
+        let path = match configured.clone() {
+            Some(path) => path,
+            None => self.beside_ledger("audit.vault", ".vault")?,
+        };
         let no_vault = |error: std::io::Error| {
             Failure::usage(format!("cannot use the key `{}`: {error}", path.display()))
                 .hint("`audit.vault` names a file with 32 random bytes: `openssl rand -base64 32`")
@@ -290,21 +341,34 @@ impl Wire {
         KeyFile::open(path, origin).map_err(|error| no_key(path, &error))
     }
 
-    /// The witness's copy of the ledger's tree, if logs are kept.
-    pub fn witness(&self) -> Result<Option<Witness>, Failure> {
-        let folder = self.resolved.config.logs.as_ref();
-        folder
-            .map(|logs| open_witness(&logs.join("ledger")))
-            .transpose()
+    /// The witness's copy of the ledger's tree, if logs are kept, or in the bucket of a ledger in tables.
+    pub async fn witness(&self) -> Result<Option<Witness>, Failure> {
+        let config = &self.resolved.config;
+        if let Some(logs) = &config.logs {
+            return open_witness(&logs.join("ledger")).map(Some);
+        }
+        let (Some(_), Some(bucket)) = (config.audit_table(), &config.audit.bucket) else {
+            return Ok(None);
+        };
+        let api = Arc::new(self.client(self.region(None)?)?);
+        let shelf = Arc::new(BucketShelf::new(api, bucket, WITNESS));
+        let witness = Witness::on(shelf).await;
+        let witness =
+            witness.map_err(|error| unreadable(&format!("s3://{bucket}/{WITNESS}"), &error));
+        witness.map(Some)
     }
 
     /// Signs what the ledger has become, if it was opened to be written, and shows it to the witness.
     pub async fn sign(&self) -> Result<Option<Checkpoint>, Failure> {
-        let Some(ledger) = self.ledger.get() else {
+        let Some(ledger) = self.ledger.get().filter(|_| !self.is_unsigned()) else {
             return Ok(None);
         };
-        let checkpoint = ledger.checkpoint(&self.signer()?).await?;
-        if let Some(mut witness) = self.witness()? {
+        let signer = self.signer().await?;
+        if let Some(tables) = self.tables()? {
+            tables.sweep(self.clock.now()).await?;
+        }
+        let checkpoint = ledger.checkpoint(&*signer).await?;
+        if let Some(mut witness) = self.witness().await? {
             let published = witness.publish(&**ledger, &checkpoint).await;
             published.map_err(|error| {
                 Failure::of(&error)
@@ -315,34 +379,46 @@ impl Wire {
     }
 
     /// The ledger, for reading.
-    pub fn ledger_to_read(&self) -> Result<Arc<dyn Ledger>, Failure> {
-        Ok(self.file_to_read()?)
-    }
-
-    /// The ledger's file, for reading.
-    pub fn file_to_read(&self) -> Result<Arc<SqliteLedger>, Failure> {
+    pub fn ledger_to_read(&self) -> Result<Arc<dyn Store>, Failure> {
+        if let Some(tables) = self.tables()? {
+            return Ok(Arc::new(tables));
+        }
         self.existing_ledger()?;
         Ok(Arc::new(SqliteLedger::open_read_only(
             &self.resolved.config.ledger,
         )?))
     }
 
-    /// The ledger, which has to be there.
-    pub fn existing_ledger(&self) -> Result<&Path, Failure> {
-        let path = &self.resolved.config.ledger;
-        if path.exists() {
-            return Ok(path);
+    /// The ledger's file; none if it is in tables.
+    pub fn ledger_file(&self) -> Result<&Path, Failure> {
+        let config = &self.resolved.config;
+        match config.audit_table() {
+            Some(table) => {
+                let message = format!("the ledger is in the table `{table}`, not in a file");
+                Err(Failure::usage(message).hint(
+                    "AWS keeps its backups: `aws dynamodb restore-table-to-point-in-time`; `stanch ledger export` writes all of it",
+                ))
+            }
+            None => Ok(&config.ledger),
         }
-        let message = format!("there is no ledger `{}`", path.display());
+    }
+
+    /// The ledger has to be there.
+    pub fn existing_ledger(&self) -> Result<(), Failure> {
+        let config = &self.resolved.config;
+        if config.audit_table().is_some() || config.ledger.exists() {
+            return Ok(());
+        }
+        let message = format!("there is no ledger `{}`", config.ledger.display());
         Err(Failure::usage(message).hint(
             "the first `stanch remediate` or `stanch serve` makes it; `--ledger` or `--config` names another",
         ))
     }
 
     /// The hub on `ledger`, with the configured channels and `more`.
-    pub fn hub<L: Ledger + Directives + 'static>(
+    pub fn hub(
         &self,
-        ledger: Arc<L>,
+        ledger: Arc<dyn Store>,
         mut settings: Settings,
         mut more: Vec<Arc<dyn Notifier>>,
     ) -> Result<Arc<Hub>, Failure> {
@@ -357,10 +433,10 @@ impl Wire {
     }
 
     /// The hub of a catalog, which asks `guard` and tells `notifiers`.
-    pub fn hub_of<L: Ledger + Directives + 'static>(
+    pub fn hub_of(
         &self,
         catalog: Arc<Catalog>,
-        ledger: Arc<L>,
+        ledger: Arc<dyn Store>,
         settings: Settings,
         guard: Guard,
         notifiers: Vec<Arc<dyn Notifier>>,
@@ -506,15 +582,17 @@ fn no_key(path: &Path, error: &std::io::Error) -> Failure {
 
 /// The witness's copy in `folder`.
 pub fn open_witness(folder: &Path) -> Result<Witness, Failure> {
-    Witness::open(folder).map_err(|error| {
-        let message = format!(
-            "cannot read the witness's copy in `{}`: {error}",
-            folder.display()
-        );
-        Failure::failed(message)
-            .hint("restore it from its storage's history, and find out who changed it")
-    })
+    Witness::open(folder).map_err(|error| unreadable(&folder.display().to_string(), &error))
 }
+
+fn unreadable(place: &str, error: &std::io::Error) -> Failure {
+    let message = format!("cannot read the witness's copy in `{place}`: {error}");
+    Failure::failed(message)
+        .hint("restore it from its storage's history, and find out who changed it")
+}
+
+/// Where in the ledger's bucket the witness's copy is.
+const WITNESS: &str = "witness/";
 
 impl From<ConfigError> for Failure {
     fn from(error: ConfigError) -> Self {

@@ -176,7 +176,7 @@ fn evidence_is_kept_in_every_partition() {
             let kind = resource["Type"].as_str().unwrap();
             let evidence = ["AWS::S3::Bucket", "AWS::KMS::Key", "AWS::Logs::LogGroup"]
                 .contains(&kind)
-                || id == "AuditTable";
+                || ["AuditTable", "StateTable"].contains(&id.as_str());
             if evidence {
                 assert_eq!(resource["DeletionPolicy"], "Retain", "{file} {id}");
                 assert_eq!(resource["UpdateReplacePolicy"], "Retain", "{file} {id}");

@@ -5,6 +5,8 @@ use stanch_ledger::{
     testing::{NOON, noon_and},
 };
 
+use crate::{dynamo::ledger, tables::Tables};
+
 fn pause(region: &str) -> Directive {
     Directive::Pause {
         reach: Reach::Region(region.parse().unwrap()),
@@ -35,6 +37,14 @@ async fn keeps_what_was_ordered(store: &impl Directives) {
 #[tokio::test]
 async fn in_memory() {
     keeps_what_was_ordered(&MemoryLedger::new()).await;
+}
+
+#[tokio::test]
+async fn in_two_tables() {
+    let tables = Tables::new();
+    keeps_what_was_ordered(&ledger(&tables)).await;
+    // Another process reads them as they are.
+    assert_eq!(ledger(&tables).directives().await.unwrap().len(), 2);
 }
 
 #[tokio::test]

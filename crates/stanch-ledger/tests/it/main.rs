@@ -9,11 +9,15 @@ mod crash;
 #[cfg(test)]
 mod directives;
 #[cfg(test)]
+mod dynamo;
+#[cfg(test)]
 mod formats;
 #[cfg(test)]
 mod sealed;
 #[cfg(test)]
 mod sqlite;
+#[cfg(test)]
+mod tables;
 #[cfg(test)]
 mod transitions;
 #[cfg(test)]

@@ -6,7 +6,7 @@ use stanch_ledger::{
     testing::{key, noon_and, received, signer},
 };
 
-use crate::transitions::any_event;
+use crate::{dynamo, tables::Tables, transitions::any_event};
 
 #[derive(Debug, Clone)]
 enum Ask {
@@ -107,6 +107,48 @@ proptest! {
             export(&memory, &signer(), &mut one).await.unwrap();
             export(&sqlite, &signer(), &mut other).await.unwrap();
             assert_eq!(String::from_utf8(one), String::from_utf8(other));
+        });
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(12))]
+
+    /// Those of one moment stand in an order of their own, so that here no two are.
+    #[test]
+    fn memory_and_dynamo_answer_alike(asks in prop::collection::vec(ask(), 1..60)) {
+        let tables = Tables::new();
+        let memory = MemoryLedger::new();
+        let mut dynamo = dynamo::ledger(&tables);
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            for (number, ask) in (0..).zip(asks) {
+                let at = noon_and(number);
+                match ask {
+                    Ask::Admit(n) => assert_eq!(
+                        told(memory.admit(key(n), received(n), at).await),
+                        told(dynamo.admit(key(n), received(n), at).await)
+                    ),
+                    Ask::Append(n, off, events) => {
+                        let id = key(n).remediation_id();
+                        let known = memory.record(id).await.map_or(1, |record| record.events);
+                        let expected = known.saturating_add_signed(off);
+                        assert_eq!(
+                            told(memory.append(id, expected, events.clone(), at).await),
+                            told(dynamo.append(id, expected, events, at).await)
+                        );
+                        assert_eq!(told(memory.state(id).await), told(dynamo.state(id).await));
+                        assert_eq!(told(memory.record(id).await), told(dynamo.record(id).await));
+                    }
+                    Ask::Query(query) => {
+                        assert_eq!(pages(&memory, &query).await, pages(&dynamo, &query).await);
+                    }
+                    Ask::Reopen => {
+                        dynamo.sweep(at + std::time::Duration::from_hours(1)).await.unwrap();
+                        dynamo = dynamo::ledger(&tables);
+                    }
+                }
+            }
         });
     }
 }

@@ -4,6 +4,7 @@
     reason = "helpers of tests, which clippy does not see as tests"
 )]
 
+mod dynamo;
 mod emulator;
 mod fake;
 mod fuzz;

@@ -12,7 +12,7 @@ use std::{
 use jiff::Timestamp;
 use serde_json::json;
 use stanch_ledger::{
-    Format, Ledger, Order, Problem, Query, RemediationId, Selection, SqliteLedger, export,
+    Format, Ledger, Order, Problem, Query, RemediationId, Selection, SqliteLedger, Witness, export,
     export_selection, verify_ledger,
 };
 
@@ -36,7 +36,7 @@ pub async fn write_out(
         None => Box::new(BufWriter::new(io::stdout())),
     };
     if format == Format::JsonLines && selection.is_all() {
-        let count = export(&*wire.ledger()?, &wire.signer()?, &mut *to).await?;
+        let count = export(&*wire.ledger()?, &*wire.signer().await?, &mut *to).await?;
         to.flush()?;
         say(format_args!("{count} events"));
     } else {
@@ -50,15 +50,14 @@ pub async fn write_out(
 
 /// Copies the ledger as it is now, signed, while it goes on.
 pub async fn back_up(wire: &Wire, to: &Path) -> Result<Exit, Failure> {
+    let file = wire.ledger_file()?;
     wire.existing_ledger()?;
     wire.ledger()?;
     let size = match wire.sign().await? {
         Some(checkpoint) => checkpoint.size,
         None => 0,
     };
-    SqliteLedger::open_read_only(&wire.resolved.config.ledger)?
-        .back_up(to)
-        .await?;
+    SqliteLedger::open_read_only(file)?.back_up(to).await?;
     say(format_args!(
         "`{}` has the first {size} events",
         to.display()
@@ -68,14 +67,15 @@ pub async fn back_up(wire: &Wire, to: &Path) -> Result<Exit, Failure> {
 
 /// Puts a backup in the ledger's place, after it was checked; what was there is kept beside it.
 pub async fn restore(wire: &Wire, backup: &Path, accept_loss: bool) -> Result<Exit, Failure> {
+    let ledger = wire.ledger_file()?;
     if !backup.exists() {
         let message = format!("there is no backup `{}`", backup.display());
         return Err(Failure::usage(message).hint("`stanch ledger backup` makes one"));
     }
     let copy: Arc<dyn Ledger> = Arc::new(SqliteLedger::open_read_only(backup)?);
-    let witness = wire.witness()?;
+    let witness = wire.witness().await?;
     let size = copy.head().await?.size;
-    let report = verify_ledger(Arc::clone(&copy), wire.verifier()?, witness.clone()).await?;
+    let report = verify_ledger(Arc::clone(&copy), wire.verifier().await?, witness.clone()).await?;
     let cut_off = |problem: &Problem| matches!(problem, Problem::CutOff { .. });
     let mut lost = 0;
     for fault in &report.faults {
@@ -110,7 +110,6 @@ pub async fn restore(wire: &Wire, backup: &Path, accept_loss: bool) -> Result<Ex
         }
     }
     drop(copy);
-    let ledger = &wire.resolved.config.ledger;
     let stamp = wire.clock.now().strftime("%Y%m%dT%H%M%SZ").to_string();
     let aside = |path: &Path| {
         let mut name = path.as_os_str().to_owned();
@@ -121,7 +120,7 @@ pub async fn restore(wire: &Wire, backup: &Path, accept_loss: bool) -> Result<Ex
     let draft = ledger.with_extension("restored");
     fs::copy(backup, &draft)?;
     for end in ["", "-wal", "-shm"] {
-        let mut path = ledger.clone().into_os_string();
+        let mut path = ledger.as_os_str().to_owned();
         path.push(end);
         let path = PathBuf::from(path);
         if path.exists() {
@@ -129,8 +128,12 @@ pub async fn restore(wire: &Wire, backup: &Path, accept_loss: bool) -> Result<Ex
         }
     }
     fs::rename(&draft, ledger)?;
-    if let Some(witness) = witness.filter(|_| lost > 0) {
-        fs::rename(witness.folder(), aside(witness.folder()))?;
+    if let Some(folder) = witness
+        .as_ref()
+        .filter(|_| lost > 0)
+        .and_then(Witness::folder)
+    {
+        fs::rename(folder, aside(folder))?;
     }
     print(format_args!(
         "restored {size} events from `{}`",

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 use stanch_hub::{DirectiveError, Hub, Mode, Move, Placed};
-use stanch_ledger::{Directive, Directives, Given, Reach, Standing};
+use stanch_ledger::{Directive, Given, Reach, Standing};
 
 use crate::{
     cli::{self, Pause, PauseCommand, Person, Rollout, Shift},
@@ -78,7 +78,7 @@ pub async fn resume(
 }
 
 async fn list(wire: &Wire, all: bool) -> Result<Exit, Failure> {
-    let directives = wire.file_to_read()?.directives().await?;
+    let directives = wire.ledger_to_read()?.directives().await?;
     let broken = Given::broken(&directives);
     let off = wire.resolved.config.pause;
     let standing = Standing::of(&directives);

@@ -28,7 +28,7 @@ pub async fn plan(wire: &Wire, finding: Finding) -> Result<Exit, Failure> {
     let hub = match wire.existing_ledger() {
         // What an account may do depends on the ring that it was moved to.
         Ok(_) if !settings.rollout.rings.is_empty() => {
-            wire.hub(wire.file_to_read()?, settings, Vec::new())?
+            wire.hub(wire.ledger_to_read()?, settings, Vec::new())?
         }
         _ => wire.hub(Arc::new(MemoryLedger::new()), settings, Vec::new())?,
     };

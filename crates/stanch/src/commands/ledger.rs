@@ -5,10 +5,9 @@ use std::{fs::File, io, path::Path};
 use jiff::{Span, SpanRelativeTo, Timestamp, civil, tz::TimeZone};
 use serde_json::json;
 use stanch_ledger::{
-    Checkpoint, Cursor, Directives as _, Event, Fault, Format, Given, Ledger as _, Means,
-    NotACheckpoint, NotAKey, Problem, ProofError, Proved, Query, Record, RemediationId, Report,
-    Scope, Selection, Signer as _, Status, Trust, VerifierKey, prove_consistency, prove_inclusion,
-    verify_export, verify_ledger, verify_proof,
+    Checkpoint, Cursor, Event, Fault, Format, Given, Means, NotACheckpoint, NotAKey, Problem,
+    ProofError, Proved, Query, Record, RemediationId, Report, Scope, Selection, Status, Trust,
+    VerifierKey, prove_consistency, prove_inclusion, verify_export, verify_ledger, verify_proof,
 };
 
 use crate::{
@@ -112,10 +111,19 @@ pub async fn run(wire: &Wire, command: Ledger) -> Result<Exit, Failure> {
                     verify_export(io::BufReader::new(file), trust)?
                 }
                 None => {
-                    let ledger = wire.file_to_read()?;
+                    let ledger = wire.ledger_to_read()?;
                     let orders = ledger.directives().await?;
-                    let key = key.map_or_else(|| wire.verifier(), |key| Ok(Some(key)))?;
-                    let witness = witness.map_or_else(|| wire.witness(), |copy| Ok(Some(copy)))?;
+                    let key = match key {
+                        Some(key) => Some(key),
+                        None => wire.verifier().await?,
+                    };
+                    let mut witness = match witness {
+                        Some(copy) => Some(copy),
+                        None => wire.witness().await?,
+                    };
+                    if let Some(witness) = &mut witness {
+                        witness.hold().await?;
+                    }
                     let mut report = verify_ledger(ledger, key, witness).await?;
                     report
                         .faults
@@ -141,13 +149,13 @@ pub async fn run(wire: &Wire, command: Ledger) -> Result<Exit, Failure> {
             Ok(Exit::Done)
         }
         Ledger::Key => {
-            print(wire.signer()?.key())?;
+            print(wire.signer().await?.key())?;
             Ok(Exit::Done)
         }
         Ledger::Prove(prove) => {
             wire.existing_ledger()?;
             let ledger = wire.ledger()?;
-            let checkpoint = ledger.checkpoint(&wire.signer()?).await?;
+            let checkpoint = ledger.checkpoint(&*wire.signer().await?).await?;
             let proof = match prove {
                 Prove::Inclusion { id, event } => {
                     let last = ledger.record(id).await?.events.saturating_sub(1);

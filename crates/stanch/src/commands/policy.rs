@@ -128,7 +128,7 @@ async fn explain(wire: &Wire, finding: Finding) -> Result<Exit, Failure> {
     let settings = wire.resolved.config.settings();
     // What may be changed depends on what was changed before.
     let hub = match wire.existing_ledger() {
-        Ok(_) => wire.hub(wire.file_to_read()?, settings, Vec::new())?,
+        Ok(_) => wire.hub(wire.ledger_to_read()?, settings, Vec::new())?,
         Err(_) => wire.hub(Arc::new(MemoryLedger::new()), settings, Vec::new())?,
     };
     let explained = hub.explain(&source, &bytes).await;

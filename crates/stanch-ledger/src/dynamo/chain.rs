@@ -1,0 +1,562 @@
+//! A remediation's events in the audit table: what was appended at once is one item, which is never
+//! changed.
+//!
+//! Its sort key is the time of admission plus the number of its first event, in milliseconds. So
+//! whoever appends to a chain of so many events writes the same key, and of two, one is refused: no
+//! other item has to be changed with it.
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use serde_json::json;
+
+use super::{
+    DynamoLedger, OPEN, Tables,
+    item::{Item, b, n, s},
+    shard,
+    store::{Ask, Put, values},
+};
+use crate::{
+    Break, Digest, Event, LedgerError, Received, Record, RemediationId, State, Status,
+    chain::{Header, to_millisecond},
+};
+
+/// The most events of a remediation: rows are found by times, and this is how far one may be off.
+pub(super) const MOST_EVENTS: u64 = 10_000;
+
+/// A remediation as it is stored.
+#[derive(Debug, Clone)]
+pub(super) struct Chain {
+    pub(super) id: RemediationId,
+    /// When it was admitted.
+    pub(super) at: Timestamp,
+    /// Their leaves are not known here: each is 0.
+    pub(super) headers: Vec<Header>,
+    /// As JSON; `None` once the contents have expired.
+    pub(super) texts: Vec<Option<String>>,
+    /// How many of them are in the audit table; the first may wait in the state table.
+    pub(super) kept: u64,
+    /// What is left of its row once the contents have expired.
+    pub(super) left: Option<Record>,
+    /// The keys of its items, with the contents that they still have.
+    pub(super) rows: Vec<Item>,
+}
+
+/// The end of a chain: what an append needs to know of it.
+#[derive(Debug, Clone)]
+pub(super) struct End {
+    pub(super) at: Timestamp,
+    pub(super) state: State,
+    pub(super) events: u64,
+    pub(super) hash: Digest,
+    pub(super) updated_at: Timestamp,
+    /// The first event, as long as it waits in the state table.
+    pub(super) first: Option<(Header, String)>,
+}
+
+/// An event to be stored.
+pub(super) struct New {
+    pub(super) header: Header,
+    pub(super) text: String,
+}
+
+/// The key of the item that begins with event `seq`.
+pub(super) fn row_key(id: RemediationId, at: Timestamp, seq: u64) -> Item {
+    let number = at.as_millisecond().saturating_add_unsigned(seq);
+    Item::default()
+        .with("RemediationId", s(id.to_string()))
+        .with("Timestamp", n(number))
+}
+
+/// Between the end of the retention and the removal of the items: time for a sweep to say so first.
+const REMOVAL: Duration = Duration::from_hours(24 * 7);
+
+/// A time of the tables: seconds since 1970.
+pub(super) fn seconds(at: Timestamp) -> i64 {
+    at.as_second()
+}
+
+impl Tables {
+    /// Until when something may be added to what was admitted at this time.
+    pub(super) fn end(&self, admitted: Timestamp) -> Timestamp {
+        admitted
+            .checked_add(self.retention)
+            .unwrap_or(Timestamp::MAX)
+    }
+
+    /// When the items of what was admitted at this time are removed.
+    pub(super) fn removal(&self, admitted: Timestamp) -> Timestamp {
+        let end = self.end(admitted);
+        end.checked_add(REMOVAL).unwrap_or(end)
+    }
+}
+
+impl Chain {
+    pub(super) fn state(&self) -> Result<State, LedgerError> {
+        let id = self.id;
+        let mut state: Option<State> = None;
+        for (header, event) in self.headers.iter().zip(self.events()?) {
+            let next = match state {
+                None => State::first(&event, header.at),
+                Some(state) => state.apply(&event, header.at),
+            };
+            state = Some(next.map_err(|source| LedgerError::Illegal { id, source })?);
+        }
+        state.ok_or(LedgerError::NotFound(id))
+    }
+
+    /// # Errors
+    /// [`LedgerError::Expired`]; or one of them cannot be read.
+    pub(super) fn events(&self) -> Result<Vec<Event>, LedgerError> {
+        let event = |(place, header): (usize, &Header)| {
+            let text = self.text(place).ok_or(LedgerError::Expired(self.id))?;
+            serde_json::from_str(text).map_err(|_| header.broken("cannot be read").into())
+        };
+        self.headers.iter().enumerate().map(event).collect()
+    }
+
+    /// The contents of an event, unless they have expired.
+    pub(super) fn text(&self, seq: usize) -> Option<&str> {
+        let gone = self.left.is_some() && seq + 1 < self.texts.len();
+        self.texts.get(seq)?.as_deref().filter(|_| !gone)
+    }
+
+    /// What may stay of its row when the contents are gone.
+    pub(super) fn record_left(&self) -> Result<Record, LedgerError> {
+        if let Some(left) = &self.left {
+            return Ok(left.clone());
+        }
+        let mut state = self.state()?;
+        state.forget();
+        state.expired = true;
+        let updated_at = self.headers.last().map_or(self.at, |last| last.at);
+        Ok(Record::project(self.id, &state, self.len(), updated_at))
+    }
+
+    pub(super) fn record(&self) -> Result<Record, LedgerError> {
+        if let Some(left) = &self.left {
+            return Ok(left.clone());
+        }
+        let state = self.state()?;
+        let updated_at = self.headers.last().map_or(self.at, |last| last.at);
+        Ok(Record::project(self.id, &state, self.len(), updated_at))
+    }
+
+    pub(super) fn len(&self) -> u64 {
+        self.headers.len() as u64
+    }
+
+    pub(super) fn end(&self) -> Result<End, LedgerError> {
+        let state = match &self.left {
+            // Nothing follows on that, and the transition function says so.
+            Some(_) => return Err(LedgerError::Expired(self.id)),
+            None => self.state()?,
+        };
+        let last = self.headers.last().ok_or(LedgerError::NotFound(self.id))?;
+        let first = self.headers.first().zip(self.texts.first());
+        let first = first.and_then(|(header, text)| Some((*header, text.clone()?)));
+        Ok(End {
+            at: self.at,
+            state,
+            events: self.len(),
+            hash: last.hash,
+            updated_at: last.at,
+            first: first.filter(|_| self.kept == 0),
+        })
+    }
+}
+
+impl DynamoLedger {
+    /// A remediation as it is stored now.
+    pub(super) async fn chain(&self, id: RemediationId) -> Result<Chain, LedgerError> {
+        let ask = Ask {
+            table: &self.store.tables.audit,
+            index: None,
+            condition: "#RemediationId = :id",
+            values: values([(":id", s(id.to_string()))]),
+            forward: true,
+            limit: None,
+        };
+        let rows = self.store.all(&ask).await?;
+        if rows.is_empty() {
+            return self.admitted(id).await?.ok_or(LedgerError::NotFound(id));
+        }
+        let mut chain = Chain {
+            id,
+            at: Timestamp::UNIX_EPOCH,
+            headers: Vec::new(),
+            texts: Vec::new(),
+            kept: 0,
+            left: None,
+            rows: Vec::new(),
+        };
+        for row in rows {
+            self.follow(&mut chain, row).await?;
+        }
+        chain.kept = chain.len();
+        Ok(chain)
+    }
+
+    /// Reads the next item of a chain.
+    async fn follow(&self, chain: &mut Chain, row: Item) -> Result<(), LedgerError> {
+        let Chain { id, .. } = *chain;
+        let expected = chain.len();
+        let broken = |problem| {
+            LedgerError::Broken(Break {
+                id,
+                seq: expected,
+                problem,
+            })
+        };
+        let read = || {
+            let at = Timestamp::from_millisecond(row.number("AppendedAt")?).ok()?;
+            let hashes = row.bytes("Bodies")?;
+            let bodies = crate::merkle::from_bytes(&hashes)?;
+            Some((
+                row.number::<u64>("Sequence")?,
+                row.number::<i64>("Timestamp")?,
+                row.number::<u32>("Version")?,
+                at,
+                row.digest("Previous")?,
+                row.digest("Hash")?,
+                bodies,
+            ))
+        };
+        let (seq, key, v, at, previous, hash, bodies) =
+            read().ok_or_else(|| broken("cannot be read"))?;
+        let admitted = key.saturating_sub_unsigned(seq);
+        match expected {
+            // Removed with its time, as the rest is going to be.
+            0 if seq > 0 => return Err(LedgerError::Expired(id)),
+            0 => {
+                chain.at =
+                    Timestamp::from_millisecond(admitted).map_err(|_| broken("cannot be read"))?;
+            }
+            _ if chain.at.as_millisecond() != admitted => {
+                return Err(broken("belongs to another beginning of it"));
+            }
+            _ => {}
+        }
+        if seq != expected {
+            return Err(broken("is missing or out of order"));
+        }
+        let before = chain.headers.last().map_or(Digest::ZERO, |last| last.hash);
+        if previous != before {
+            return Err(broken("does not follow on the one before it"));
+        }
+        let texts = self.store.unfold(&row, "Events").await?;
+        let mut texts = texts.as_deref().map(|texts| texts.split('\n'));
+        let mut prev = previous;
+        for (seq, body) in (seq..).zip(bodies) {
+            let (v, at) = match seq {
+                0 => (row.number("FirstVersion").unwrap_or(v), chain.at),
+                _ => (v, at),
+            };
+            let header = Header {
+                v,
+                id,
+                seq,
+                at,
+                prev,
+                body,
+                hash: Digest::ZERO,
+                leaf: 0,
+            }
+            .sealed();
+            prev = header.hash;
+            chain.headers.push(header);
+            let text = texts.as_mut().map(|texts| texts.next().map(str::to_owned));
+            let text = match text {
+                Some(None) => return Err(header.broken("is missing or out of order").into()),
+                Some(text) => text,
+                None => None,
+            };
+            chain.texts.push(text);
+        }
+        if prev != hash {
+            let last = chain.headers.last();
+            return Err(last.map_or_else(
+                || broken("is missing or out of order"),
+                |last| {
+                    last.broken("has a number, time or hash that was changed")
+                        .into()
+                },
+            ));
+        }
+        if let Some(left) = row.text("Left") {
+            let left = serde_json::from_str(left).map_err(|_| broken("cannot be read"))?;
+            chain.left = Some(left);
+        }
+        chain.rows.push(row);
+        Ok(())
+    }
+
+    /// What was admitted and nothing else: its first event waits in the state table.
+    async fn admitted(&self, id: RemediationId) -> Result<Option<Chain>, LedgerError> {
+        let key = Item::key(&open_key(id), &id.to_string());
+        let item = self.store.get(&self.store.tables.state, &key).await?;
+        match item {
+            Some(item) => self.first(id, &item).await,
+            None => Ok(None),
+        }
+    }
+
+    /// The chain of one event that an open item holds; `None` if it holds none.
+    pub(super) async fn first(
+        &self,
+        id: RemediationId,
+        item: &Item,
+    ) -> Result<Option<Chain>, LedgerError> {
+        let Some(text) = self.store.unfold(item, "Event").await? else {
+            return Ok(None);
+        };
+        let read = || {
+            let at = Timestamp::from_millisecond(item.number("Admitted")?).ok()?;
+            Some((at, item.number("Version")?, item.digest("Body")?))
+        };
+        let (at, v, body) = read().ok_or_else(|| self.store.damaged("an event cannot be read"))?;
+        let header = Header {
+            v,
+            id,
+            seq: 0,
+            at,
+            prev: Digest::ZERO,
+            body,
+            hash: Digest::ZERO,
+            leaf: 0,
+        }
+        .sealed();
+        Ok(Some(Chain {
+            id,
+            at,
+            headers: vec![header],
+            texts: vec![Some(text)],
+            kept: 0,
+            left: None,
+            rows: Vec::new(),
+        }))
+    }
+
+    /// The events as they are to be stored behind `end`, and the state after them.
+    pub(super) fn seal(
+        id: RemediationId,
+        end: &End,
+        events: &[Event],
+        at: Timestamp,
+    ) -> Result<(Vec<New>, State), LedgerError> {
+        let at = to_millisecond(at);
+        let mut state = end.state.clone();
+        let mut prev = end.hash;
+        let mut new = Vec::with_capacity(events.len());
+        for (seq, event) in (end.events..).zip(events) {
+            state = state
+                .apply(event, at)
+                .map_err(|source| LedgerError::Illegal { id, source })?;
+            let body = Digest::of(event).map_err(LedgerError::encode)?;
+            let (header, _) = Header::seal(id, seq, at, prev, body, 0);
+            prev = header.hash;
+            let text = serde_json::to_string(event).map_err(LedgerError::encode)?;
+            new.push(New { header, text });
+        }
+        if end.events + new.len() as u64 > MOST_EVENTS {
+            return Err(LedgerError::TooLong(id));
+        }
+        Ok((new, state))
+    }
+
+    /// Stores events behind `end`.
+    pub(super) async fn extend(
+        &self,
+        id: RemediationId,
+        end: &End,
+        new: Vec<New>,
+        state: &State,
+        left: Option<&Record>,
+    ) -> Result<Put, LedgerError> {
+        let waiting = end.first.clone();
+        let first = waiting.map(|(header, text)| New { header, text });
+        let rests = rests(state.status) && (end.state.status != state.status || left.is_some());
+        let new: Vec<New> = first.into_iter().chain(new).collect();
+        let Some((seq, last)) = new
+            .first()
+            .map(|first| first.header.seq)
+            .zip(new.last().map(|last| last.header))
+        else {
+            return Ok(Put::Done);
+        };
+        let texts: Vec<&str> = new.iter().map(|new| &*new.text).collect();
+        let mut item = row_key(id, end.at, seq);
+        if rests {
+            let updated = Record::project(id, state, last.seq + 1, last.at);
+            item = describe(item, left.unwrap_or(&updated));
+        }
+        if let Some(left) = left {
+            let left = serde_json::to_string(left).map_err(LedgerError::encode)?;
+            item = item.with("Left", s(left));
+        }
+        let first = new.first().map(|new| new.header);
+        let prev = first.map(|header| header.prev);
+        let other = first.filter(|first| first.v != last.v);
+        let bodies: Vec<Digest> = new.iter().map(|new| new.header.body).collect();
+        item = item
+            .with("Sequence", n(seq))
+            .with("Version", n(last.v))
+            .with_number("FirstVersion", other.map(|first| first.v))
+            .with("AppendedAt", n(last.at.as_millisecond()))
+            .with("Previous", b(prev.unwrap_or(Digest::ZERO).as_bytes()))
+            .with("Bodies", b(&crate::merkle::to_bytes(&bodies)))
+            .with("Hash", b(last.hash.as_bytes()))
+            .with("ExpiresAt", n(seconds(self.store.tables.removal(end.at))));
+        let texts = texts.join("\n");
+        let item = self
+            .store
+            .fold_in(item, "Events", &id.to_string(), texts.as_bytes())
+            .await?;
+        self.store.create(&self.store.tables.audit, item).await
+    }
+
+    /// The item that says that a remediation is not settled: its tree is behind, or it is not final.
+    pub(super) async fn open_item(
+        &self,
+        id: RemediationId,
+        at: Timestamp,
+        received: &Received,
+        event: Option<&Event>,
+        touched: Timestamp,
+    ) -> Result<Item, LedgerError> {
+        let item = Item::key(&open_key(id), &id.to_string())
+            .with("Admitted", n(at.as_millisecond()))
+            .with("Touched", n(touched.as_millisecond()))
+            .with_text("AccountId", received.account.as_str())
+            .with_text("ResourceId", &received.resource_id)
+            .with_text("FindingId", &received.finding_id);
+        let Some(event) = event else { return Ok(item) };
+        let body = Digest::of(event).map_err(LedgerError::encode)?;
+        let text = serde_json::to_string(event).map_err(LedgerError::encode)?;
+        let (header, _) = Header::seal(id, 0, at, Digest::ZERO, body, 0);
+        let item = item
+            .with("Version", n(header.v))
+            .with("Body", b(body.as_bytes()));
+        let folder = id.to_string();
+        self.store
+            .fold_in(item, "Event", &folder, text.as_bytes())
+            .await
+    }
+
+    /// Removes the contents of all events but the last; their hashes stay.
+    pub(super) async fn scrub(&self, chain: &Chain) -> Result<(), LedgerError> {
+        let rows = chain.rows.len().saturating_sub(1);
+        for row in chain.rows.iter().take(rows) {
+            if row.0.contains_key("Events") || row.0.contains_key("SpilledTo") {
+                let mut bare = Item::default();
+                for (name, value) in &row.0 {
+                    if KEPT.contains(&name.as_str()) {
+                        bare.0.insert(name.clone(), value.clone());
+                    }
+                }
+                if let (Some(key), Some(bucket)) =
+                    (row.text("SpilledTo"), &self.store.tables.bucket)
+                {
+                    self.store.blank(bucket, key).await?;
+                }
+                self.store.put(&self.store.tables.audit, &bare).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What stays of an item whose contents have expired.
+const KEPT: [&str; 10] = [
+    "RemediationId",
+    "Timestamp",
+    "Sequence",
+    "Version",
+    "FirstVersion",
+    "AppendedAt",
+    "Previous",
+    "Bodies",
+    "Hash",
+    "ExpiresAt",
+];
+
+/// The partition of the state table in which a remediation stands while it is open.
+pub(super) fn open_key(id: RemediationId) -> String {
+    format!("{OPEN}#{}", shard(id))
+}
+
+/// Nothing happens to it by itself for now: what people see of it is written down.
+const fn rests(status: Status) -> bool {
+    status.is_final() || status.waits() || matches!(status, Status::Paused)
+}
+
+/// The audit log's attributes, by which the indexes find it.
+fn describe(item: Item, record: &Record) -> Item {
+    let item = item
+        .with_text("FindingId", &record.finding_id)
+        .with_text("AccountId", record.account_id.as_str())
+        .with_text("ResourceType", &record.resource_type)
+        .with_text("ResourceId", &record.resource_id)
+        .with_text("RemediationType", record.remediation_type.as_str())
+        .with_text("RemediationAction", &record.remediation_action)
+        .with_text("ExecutionStatus", record.execution_status.as_str())
+        .with_text("ExecutorArn", &record.executor_arn)
+        .with_text("Status", record.status.as_str())
+        .with_text("Control", &record.control)
+        .with_text("Region", record.region.as_str())
+        .with_text("Severity", &record.severity)
+        .with_number("ExecutionDuration", record.execution_duration)
+        .with_number(
+            "StartedAt",
+            record.started_at.map(Timestamp::as_millisecond),
+        );
+    let item = match &record.error_message {
+        Some(error) => item.with_text("ErrorMessage", error),
+        None => item,
+    };
+    item.with(
+        "NotificationSent",
+        json!({"BOOL": record.notification_sent}),
+    )
+}
+
+/// The row that [`describe`] wrote into an item, without its title, and with the executor for the
+/// requester; `None` if it wrote none.
+pub(super) fn described(item: &Item) -> Option<Record> {
+    let text = |name| Some(item.text(name).unwrap_or_default().to_owned());
+    let at = |milliseconds| Timestamp::from_millisecond(milliseconds).ok();
+    let seq: u64 = item.number("Sequence")?;
+    let key: i64 = item.number("Timestamp")?;
+    let status: Status = serde_json::from_value(json!(item.text("Status")?)).ok()?;
+    Some(Record {
+        remediation_id: item.text("RemediationId")?.parse().ok()?,
+        timestamp: at(key.saturating_sub_unsigned(seq))?,
+        finding_id: text("FindingId")?,
+        account_id: item.text("AccountId")?.parse().ok()?,
+        resource_type: text("ResourceType")?,
+        resource_id: text("ResourceId")?,
+        remediation_type: serde_json::from_value(json!(item.text("RemediationType")?)).ok()?,
+        remediation_action: text("RemediationAction")?,
+        execution_status: serde_json::from_value(json!(item.text("ExecutionStatus")?)).ok()?,
+        executor_arn: text("ExecutorArn")?,
+        error_message: item.text("ErrorMessage").map(str::to_owned),
+        execution_duration: item.number("ExecutionDuration"),
+        notification_sent: item.0.get("NotificationSent")?.get("BOOL")?.as_bool()?,
+        status,
+        region: item.text("Region")?.parse().ok()?,
+        control: text("Control")?,
+        severity: text("Severity")?,
+        title: String::new(),
+        requester: text("ExecutorArn")?,
+        undone: status == Status::Undone,
+        expired: item.text("Left").is_some(),
+        started_at: item.number("StartedAt").and_then(at),
+        updated_at: item.number("AppendedAt").and_then(at)?,
+        events: seq + item.bytes("Bodies")?.len() as u64 / 32,
+    })
+}
+
+/// The first event of a remediation.
+pub(super) fn first_event(received: &Arc<Received>) -> Event {
+    Event::Received(Received::clone(received).into())
+}

@@ -1,0 +1,456 @@
+//! Which remediations there are: the audit table's indexes for accounts and resources, days and
+//! findings in the state table, and those that are open, whatever the indexes say of them yet.
+//!
+//! What is found is read again as it is now: an index only says where to look.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use futures_util::{StreamExt as _, TryStreamExt as _};
+use jiff::Timestamp;
+use serde_json::Value;
+use stanch_types::AccountId;
+
+use super::{
+    AT_ONCE, DynamoLedger, OPEN, SHARDS,
+    chain::{Chain, MOST_EVENTS},
+    item::{Item, n, s},
+    store::{Ask, values},
+};
+use crate::{
+    Attempts, Cursor, Digest, Event, LedgerError, Order, Page, Query, Record, RemediationId, Scope,
+};
+
+/// The partition that lists the days on which something was admitted.
+pub(super) const DAY: &str = "day";
+
+/// Beyond every key that begins with a time.
+const END: &str = "~";
+
+/// A remediation that is open.
+#[derive(Debug, Clone)]
+pub(super) struct Open {
+    pub(super) id: RemediationId,
+    pub(super) at: i64,
+    pub(super) item: Item,
+}
+
+/// Remediations by admission, with what is left of their rows if nothing else is.
+type Candidates = BTreeMap<(i64, RemediationId), Option<Record>>;
+
+/// Where remediations are looked for, a bit at a time.
+struct Source {
+    place: Place,
+    /// From which time of admission on, and up to which, in milliseconds.
+    from: i64,
+    until: i64,
+    order: Order,
+    rest: Option<Value>,
+    /// All that were admitted before it in this order are known.
+    known: Option<i64>,
+    done: bool,
+}
+
+enum Place {
+    Nowhere,
+    Index(&'static str, String),
+    Finding(String),
+    /// The days still to be read, the next one last.
+    Days(Option<Vec<String>>),
+}
+
+/// The key of a remediation among those of its day.
+pub(super) fn row_item(id: RemediationId, at: Timestamp) -> Item {
+    Item::key(&day_key(&day(at)), &time_key(at.as_millisecond(), id))
+}
+
+pub(super) fn day(at: Timestamp) -> String {
+    at.strftime("%F").to_string()
+}
+
+pub(super) fn day_key(day: &str) -> String {
+    format!("row#{day}")
+}
+
+fn time_key(at: i64, id: RemediationId) -> String {
+    format!("{at:013}#{id}")
+}
+
+/// The key of a remediation among those of its finding.
+pub(super) fn finding_item(finding: &str, id: RemediationId, at: Timestamp) -> Item {
+    let key = format!("finding#{}", Digest::of_plain(&finding));
+    Item::key(&key, &time_key(at.as_millisecond(), id))
+}
+
+pub(super) fn parse_time_key(item: &Item) -> Option<(i64, RemediationId)> {
+    let (at, id) = item.text("Item")?.split_once('#')?;
+    Some((at.parse().ok()?, id.parse().ok()?))
+}
+
+impl Source {
+    fn new(query: &Query, after: Option<(i64, RemediationId)>) -> Self {
+        let place = match &query.scope {
+            Scope::All => Place::Days(None),
+            Scope::Unfinished => Place::Nowhere,
+            Scope::Account(account) => Place::Index("AccountId", account.to_string()),
+            // No key is empty; what has expired names no resource any more.
+            Scope::Resource(text) | Scope::Finding(text) if text.is_empty() => Place::Days(None),
+            Scope::Resource(resource) => Place::Index("ResourceId", resource.clone()),
+            Scope::Finding(finding) => Place::Finding(finding.clone()),
+        };
+        let mut from = query.from.map_or(0, ceil);
+        let mut until = query.until.map_or(i64::MAX / 4, |until| ceil(until) - 1);
+        match (query.order, after) {
+            (Order::Oldest, Some((at, _))) => from = from.max(at),
+            (Order::Newest, Some((at, _))) => until = until.min(at),
+            (_, None) => {}
+        }
+        Self {
+            done: matches!(place, Place::Nowhere) || until < from,
+            place,
+            from: from.max(0),
+            until,
+            order: query.order,
+            rest: None,
+            known: None,
+        }
+    }
+
+    /// Whether all that come before one of that time are known.
+    fn reaches(&self, at: i64) -> bool {
+        self.done
+            || self.known.is_some_and(|known| match self.order {
+                Order::Oldest => at < known,
+                Order::Newest => at > known,
+            })
+    }
+}
+
+fn ceil(at: Timestamp) -> i64 {
+    let floor = at.as_millisecond();
+    let whole = Timestamp::from_millisecond(floor).is_ok_and(|whole| whole >= at);
+    if whole { floor } else { floor + 1 }
+}
+
+fn position(cursor: &Cursor) -> Result<(i64, RemediationId), LedgerError> {
+    let read = || {
+        let (at, id) = cursor.0.split_once('.')?;
+        Some((at.parse().ok()?, id.parse().ok()?))
+    };
+    read().ok_or_else(|| LedgerError::BadCursor(cursor.0.chars().take(64).collect()))
+}
+
+fn is_in(scope: &Scope, record: &Record) -> bool {
+    match scope {
+        Scope::All => true,
+        Scope::Unfinished => !record.status.is_final(),
+        Scope::Account(account) => record.account_id == *account,
+        Scope::Resource(resource) => record.resource_id == *resource,
+        Scope::Finding(finding) => record.finding_id == *finding,
+    }
+}
+
+impl DynamoLedger {
+    /// Whether something of it is in the audit table.
+    pub(super) async fn has_rows(&self, id: RemediationId) -> Result<bool, LedgerError> {
+        let ask = Ask {
+            table: &self.store.tables.audit,
+            index: None,
+            condition: "#RemediationId = :id",
+            values: values([(":id", s(id.to_string()))]),
+            forward: true,
+            limit: Some(1),
+        };
+        Ok(!self.store.all(&ask).await?.is_empty())
+    }
+
+    /// The chain of what was admitted just now.
+    pub(super) fn written(
+        &self,
+        id: RemediationId,
+        at: Timestamp,
+        event: Event,
+    ) -> Result<Chain, LedgerError> {
+        let body = Digest::of(&event).map_err(LedgerError::encode)?;
+        let text = serde_json::to_string(&event).map_err(LedgerError::encode)?;
+        let (header, _) = crate::chain::Header::seal(id, 0, at, Digest::ZERO, body, 0);
+        Ok(Chain {
+            id,
+            at,
+            headers: vec![header],
+            texts: vec![Some(text)],
+            kept: 0,
+            left: None,
+            rows: Vec::new(),
+        })
+    }
+
+    /// All that are open.
+    pub(super) async fn open(&self) -> Result<Vec<Open>, LedgerError> {
+        let shards = (0..SHARDS).map(|shard| async move {
+            let key = format!("{OPEN}#{shard}");
+            self.store.under(&key, "0", "g").await
+        });
+        let shards: Vec<Vec<Item>> = futures_util::future::try_join_all(shards).await?;
+        let mut open = Vec::new();
+        for item in shards.into_iter().flatten() {
+            let read = || Some((item.text("Item")?.parse().ok()?, item.number("Admitted")?));
+            let (id, at) =
+                read().ok_or_else(|| self.store.damaged("an open item cannot be read"))?;
+            open.push(Open { id, at, item });
+        }
+        Ok(open)
+    }
+
+    pub(super) async fn page(&self, query: &Query) -> Result<Page, LedgerError> {
+        let limit = query.page_size();
+        let after = query.cursor.as_ref().map(position).transpose()?;
+        let mut source = Source::new(query, after);
+        let mut ready = Candidates::new();
+        for open in self.open().await? {
+            let is_wanted = match &query.scope {
+                Scope::All | Scope::Unfinished => true,
+                Scope::Account(account) => open.item.text("AccountId") == Some(account.as_str()),
+                Scope::Resource(id) => open.item.text("ResourceId") == Some(id.as_str()),
+                Scope::Finding(id) => open.item.text("FindingId") == Some(id.as_str()),
+            };
+            if is_wanted && (source.from..=source.until).contains(&open.at) {
+                ready.insert((open.at, open.id), None);
+            }
+        }
+        let mut seen = HashSet::new();
+        let mut records = Vec::new();
+        while records.len() <= limit {
+            let mut batch = Vec::new();
+            while batch.len() <= limit - records.len().min(limit) {
+                let next = match query.order {
+                    Order::Oldest => ready.first_key_value(),
+                    Order::Newest => ready.last_key_value(),
+                };
+                let Some((key, _)) = next.filter(|((at, _), _)| source.reaches(*at)) else {
+                    break;
+                };
+                let key = *key;
+                let left = ready.remove(&key).flatten();
+                let is_beyond = after.is_none_or(|after| match query.order {
+                    Order::Oldest => key > after,
+                    Order::Newest => key < after,
+                });
+                if is_beyond && seen.insert(key.1) {
+                    batch.push((key.1, left));
+                }
+            }
+            if batch.is_empty() {
+                if source.done {
+                    break;
+                }
+                self.look(&mut source, &mut ready).await?;
+                continue;
+            }
+            let read = batch.into_iter().map(|(id, left)| self.row(id, left));
+            let found: Vec<Option<Record>> = futures_util::stream::iter(read)
+                .buffered(AT_ONCE)
+                .try_collect()
+                .await?;
+            let is_asked = |record: &Record| {
+                is_in(&query.scope, record)
+                    && query.status.is_none_or(|status| record.status == status)
+            };
+            records.extend(found.into_iter().flatten().filter(is_asked));
+        }
+        let more = records.len() > limit;
+        records.truncate(limit);
+        let next = records.last().filter(|_| more).map(|last| {
+            let at = last.timestamp.as_millisecond();
+            Cursor(format!("{at}.{}", last.remediation_id))
+        });
+        Ok(Page { records, next })
+    }
+
+    /// A row as it is now; `None` if there is nothing of it.
+    async fn row(
+        &self,
+        id: RemediationId,
+        left: Option<Record>,
+    ) -> Result<Option<Record>, LedgerError> {
+        match self.chain(id).await.and_then(|chain| chain.record()) {
+            Ok(record) => Ok(Some(record)),
+            // Its time is over, and the table has removed it.
+            Err(LedgerError::NotFound(_) | LedgerError::Expired(_)) => Ok(left),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Looks a bit further.
+    async fn look(&self, source: &mut Source, ready: &mut Candidates) -> Result<(), LedgerError> {
+        let Source { from, until, .. } = *source;
+        let forward = source.order == Order::Oldest;
+        match &mut source.place {
+            Place::Nowhere => source.done = true,
+            Place::Index(attribute, value) => {
+                let (index, condition) = match *attribute {
+                    "AccountId" => (
+                        "AccountId-Timestamp-index",
+                        "#AccountId = :value AND #Timestamp BETWEEN :from AND :until",
+                    ),
+                    _ => (
+                        "ResourceId-Timestamp-index",
+                        "#ResourceId = :value AND #Timestamp BETWEEN :from AND :until",
+                    ),
+                };
+                let ask = Ask {
+                    table: &self.store.tables.audit,
+                    index: Some(index),
+                    condition,
+                    values: values([
+                        (":value", s(value.as_str())),
+                        (":from", n(from)),
+                        (":until", n(until.saturating_add_unsigned(MOST_EVENTS))),
+                    ]),
+                    forward,
+                    limit: None,
+                };
+                let found = self.store.page(&ask, source.rest.take()).await?;
+                for item in &found.items {
+                    let read = || {
+                        let key: i64 = item.number("Timestamp")?;
+                        let seq: u64 = item.number("Sequence")?;
+                        let id = item.text("RemediationId")?.parse().ok()?;
+                        Some((key, key.saturating_sub_unsigned(seq), id))
+                    };
+                    let (key, at, id) =
+                        read().ok_or_else(|| self.store.damaged("a row cannot be read"))?;
+                    // A row's key is its admission and a little more.
+                    source.known = Some(match source.order {
+                        Order::Oldest => key.saturating_sub_unsigned(MOST_EVENTS),
+                        Order::Newest => key,
+                    });
+                    if (from..=until).contains(&at) {
+                        ready.insert((at, id), None);
+                    }
+                }
+                source.done = found.rest.is_none();
+                source.rest = found.rest;
+            }
+            Place::Finding(finding) => {
+                let key = format!("finding#{}", Digest::of_plain(finding));
+                for item in self.store.under(&key, "0", END).await? {
+                    let key = parse_time_key(&item);
+                    let key = key.ok_or_else(|| self.store.damaged("a row cannot be read"))?;
+                    if (from..=until).contains(&key.0) {
+                        ready.insert(key, None);
+                    }
+                }
+                source.done = true;
+            }
+            Place::Days(days) => {
+                let days = match days {
+                    Some(days) => days,
+                    None => {
+                        let mut known: Vec<String> = Vec::new();
+                        for item in self.store.under(DAY, "0", END).await? {
+                            known.extend(item.text("Item").map(str::to_owned));
+                        }
+                        let edge = |at: i64| Timestamp::from_millisecond(at).map(day).ok();
+                        known.retain(|day| {
+                            edge(from).is_none_or(|from| *day >= from)
+                                && edge(until).is_none_or(|until| *day <= until)
+                        });
+                        if forward {
+                            known.reverse();
+                        }
+                        days.insert(known)
+                    }
+                };
+                let Some(day) = days.last() else {
+                    source.done = true;
+                    return Ok(());
+                };
+                let key = day_key(day);
+                let ask = Ask {
+                    table: &self.store.tables.state,
+                    index: None,
+                    condition: "#Key = :key AND #Item BETWEEN :from AND :until",
+                    values: values([
+                        (":key", s(key)),
+                        (":from", s(format!("{from:013}"))),
+                        (":until", s(format!("{until:013}{END}"))),
+                    ]),
+                    forward,
+                    limit: None,
+                };
+                let found = self.store.page(&ask, source.rest.take()).await?;
+                for item in &found.items {
+                    let key = parse_time_key(item);
+                    let key = key.ok_or_else(|| self.store.damaged("a row cannot be read"))?;
+                    source.known = Some(key.0);
+                    ready.insert(key, self.left(item));
+                }
+                if found.rest.is_none() {
+                    days.pop();
+                    source.done = days.is_empty();
+                }
+                source.rest = found.rest;
+            }
+        }
+        Ok(())
+    }
+
+    /// What is left of a row.
+    pub(super) fn left(&self, item: &Item) -> Option<Record> {
+        serde_json::from_str(item.text("Left")?).ok()
+    }
+
+    /// Removes the way from a finding to what has expired.
+    pub(super) async fn forget_finding(&self, record: &Record) -> Result<(), LedgerError> {
+        let Record {
+            finding_id,
+            remediation_id,
+            timestamp,
+            ..
+        } = record;
+        let key = finding_item(finding_id, *remediation_id, *timestamp);
+        let here = "attribute_exists(#Key)";
+        self.store.delete(&key, here, values([])).await?;
+        Ok(())
+    }
+
+    /// What the attempt budget counts, by the rows of those that have come to rest.
+    pub(super) async fn started(
+        &self,
+        account: &AccountId,
+        resource_id: &str,
+        remediation: &str,
+        since: Timestamp,
+    ) -> Result<Attempts, LedgerError> {
+        if resource_id.is_empty() {
+            return Ok(Attempts::default());
+        }
+        let ask = Ask {
+            table: &self.store.tables.audit,
+            index: Some("ResourceId-Timestamp-index"),
+            condition: "#ResourceId = :resource",
+            values: values([(":resource", s(resource_id))]),
+            forward: true,
+            limit: None,
+        };
+        let mut last: HashMap<String, i64> = HashMap::new();
+        for row in self.store.all(&ask).await? {
+            let same = row.text("AccountId") == Some(account.as_str())
+                && row.text("RemediationAction") == Some(remediation);
+            if let (true, Some(id), Some(started)) =
+                (same, row.text("RemediationId"), row.number("StartedAt"))
+            {
+                last.insert(id.to_owned(), started);
+            }
+        }
+        let mut attempts = Attempts::default();
+        for started in last.into_values() {
+            let started = Timestamp::from_millisecond(started).ok();
+            if started.is_some_and(|at| at >= since) {
+                attempts.count += 1;
+                attempts.last = attempts.last.max(started);
+            }
+        }
+        Ok(attempts)
+    }
+}

@@ -1,0 +1,213 @@
+//! Locks and dead letters: items of the state table that change in place.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::{
+    DynamoLedger,
+    chain::seconds,
+    item::{Item, n, s},
+    store::{Put, mark, values},
+};
+use crate::{DeadLetter, Digest, Lease, LedgerError, Letter, Lock, chain::to_millisecond};
+
+/// The partition of what could not be taken in: people look at it, and it stays small.
+const LETTER: &str = "letter";
+
+/// A lock that nobody wants is removed after this.
+const FORGOTTEN: Duration = Duration::from_hours(24 * 7);
+
+/// A lock stays when it is given back: its tokens go on.
+fn lock_key(key: &str) -> Item {
+    // A key is at most 2,048 bytes long.
+    let name = match key.len() {
+        0..1_000 => key.to_owned(),
+        _ => Digest::of_plain(&key).to_string(),
+    };
+    Item::key(&format!("lock#{name}"), "lock")
+}
+
+impl DynamoLedger {
+    pub(super) async fn take(
+        &self,
+        key: &str,
+        owner: &str,
+        ttl: Duration,
+        now: Timestamp,
+    ) -> Result<Lock, LedgerError> {
+        let expires = Lease::end(now, ttl);
+        let mark = mark();
+        let values = values([
+            (":owner", s(owner)),
+            (":mark", mark.clone()),
+            (":until", n(expires.as_millisecond())),
+            (":now", n(now.as_millisecond())),
+            (":one", n(1)),
+            (
+                ":gone",
+                n(seconds(
+                    expires.saturating_add(FORGOTTEN).unwrap_or(expires),
+                )),
+            ),
+        ]);
+        // Where the item was removed, tokens begin with the time: beyond all that were given out.
+        let expression = "SET #Owner = :owner, #Mark = :mark, #Until = :until, #ExpiresAt = :gone, \
+             #Token = if_not_exists(#Token, :now) + :one";
+        let free = "attribute_not_exists(#Key) OR #Until <= :now";
+        let key_of = lock_key(key);
+        let taken = self
+            .store
+            .update(&key_of, expression, Some(free), values)
+            .await?;
+        let (item, ours) = match taken {
+            Some(item) => (item, true),
+            None => {
+                let held = self.store.get(&self.store.tables.state, &key_of).await?;
+                let held = held.ok_or_else(|| self.store.damaged("a lock cannot be read"))?;
+                // Sent twice, because the answer got lost.
+                let ours = held.0.get("Mark") == Some(&mark);
+                (held, ours)
+            }
+        };
+        let read = || {
+            let expires = Timestamp::from_millisecond(item.number("Until")?).ok()?;
+            Some((
+                item.number("Token")?,
+                item.text("Owner")?.to_owned(),
+                expires,
+            ))
+        };
+        let (token, owner, expires) =
+            read().ok_or_else(|| self.store.damaged("a lock cannot be read"))?;
+        Ok(match ours {
+            true => Lock::Taken(Lease {
+                key: key.to_owned(),
+                owner,
+                token,
+                expires,
+            }),
+            false => Lock::Busy { owner, expires },
+        })
+    }
+
+    pub(super) async fn hold(
+        &self,
+        lease: &Lease,
+        ttl: Duration,
+        now: Timestamp,
+    ) -> Result<Lease, LedgerError> {
+        let expires = Lease::end(now, ttl);
+        let values = values([
+            (":token", n(lease.token)),
+            (":until", n(expires.as_millisecond())),
+            (":now", n(now.as_millisecond())),
+            (
+                ":gone",
+                n(seconds(
+                    expires.saturating_add(FORGOTTEN).unwrap_or(expires),
+                )),
+            ),
+        ]);
+        let held = self
+            .store
+            .update(
+                &lock_key(&lease.key),
+                "SET #Until = :until, #ExpiresAt = :gone",
+                Some("#Token = :token AND #Until > :now"),
+                values,
+            )
+            .await?;
+        match held {
+            Some(_) => Ok(Lease {
+                expires,
+                ..lease.clone()
+            }),
+            None => Err(LedgerError::LeaseLost(lease.key.clone())),
+        }
+    }
+
+    pub(super) async fn give_back(&self, lease: &Lease) -> Result<(), LedgerError> {
+        let values = values([(":token", n(lease.token)), (":free", n(0))]);
+        let held = Some("#Token = :token");
+        // One that was lost is somebody else's.
+        self.store
+            .update(&lock_key(&lease.key), "SET #Until = :free", held, values)
+            .await?;
+        Ok(())
+    }
+
+    pub(super) async fn keep_letter(
+        &self,
+        letter: Letter,
+        at: Timestamp,
+    ) -> Result<Digest, LedgerError> {
+        let id = letter.id();
+        let key = Item::key(LETTER, &id.to_string());
+        let folded = self
+            .store
+            .fold_in(Item::default(), "Body", "letters", letter.body.as_bytes())
+            .await?;
+        let mut expression = "SET #At = :at, #From = :from, #Reason = :reason, \
+             #Times = if_not_exists(#Times, :none) + :one"
+            .to_owned();
+        let mut values = values([
+            (":at", n(at.as_millisecond())),
+            (":from", s(letter.source)),
+            (":reason", s(letter.reason)),
+            (":none", n(0)),
+            (":one", n(1)),
+        ]);
+        for (name, value) in folded.0 {
+            expression.push_str(&format!(", #{name} = :{name}"));
+            values.insert(format!(":{name}"), value);
+        }
+        self.store.update(&key, &expression, None, values).await?;
+        Ok(id)
+    }
+
+    async fn read_letter(&self, item: &Item) -> Result<DeadLetter, LedgerError> {
+        let damaged = || self.store.damaged("a dead letter cannot be read");
+        let body = self.store.unfold(item, "Body").await?;
+        let read = || {
+            Some(DeadLetter {
+                id: item.text("Item")?.parse().ok()?,
+                at: to_millisecond(Timestamp::from_millisecond(item.number("At")?).ok()?),
+                times: item.number("Times")?,
+                letter: Letter {
+                    source: item.text("From")?.to_owned(),
+                    reason: item.text("Reason")?.to_owned(),
+                    body: body?,
+                },
+            })
+        };
+        read().ok_or_else(damaged)
+    }
+
+    /// All of them, oldest first.
+    pub(super) async fn letters(&self) -> Result<Vec<DeadLetter>, LedgerError> {
+        let mut letters = Vec::new();
+        for item in self.store.under(LETTER, "0", "g").await? {
+            letters.push(self.read_letter(&item).await?);
+        }
+        letters.sort_by_key(|letter| (letter.at, letter.id));
+        Ok(letters)
+    }
+
+    pub(super) async fn letter(&self, id: Digest) -> Result<Option<DeadLetter>, LedgerError> {
+        let key = Item::key(LETTER, &id.to_string());
+        match self.store.get(&self.store.tables.state, &key).await? {
+            Some(item) => self.read_letter(&item).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    pub(super) async fn remove_letter(&self, id: Digest) -> Result<bool, LedgerError> {
+        let key = Item::key(LETTER, &id.to_string());
+        let removed = self
+            .store
+            .delete(&key, "attribute_exists(#Key)", values([]))
+            .await?;
+        Ok(removed == Put::Done)
+    }
+}
