@@ -4,8 +4,8 @@
 //! what a crash left. All IO goes through [`Ports`].
 
 mod approval;
-mod deadline;
 mod automation;
+mod deadline;
 mod decide;
 mod execute;
 mod fresh;
@@ -45,8 +45,8 @@ pub use approval::{
     ApprovalRule, Approvals, Approver, Asked, Claim, Links, NotOurs, Sheet, changes, foreseen,
     leaves, line, means, shown,
 };
-pub use deadline::Worked;
 pub use automation::{Executor, Executors, execution};
+pub use deadline::Worked;
 pub use intake::{Buried, Skipped, Source, Taken};
 pub use observe::{answer, observe};
 pub use pipeline::PlanFailure;

@@ -9,7 +9,9 @@ use std::sync::{
 use async_trait::async_trait;
 use serde_json::{Value, json};
 use stanch_aws::{Environment, SessionsSetup};
-use stanch_lambda::{Failure, Function, Invocation, Reach, Remediation, World};
+use stanch_lambda::{
+    Failure, Function, Invocation, Print, Reach, Remediation, Store, Variables, World,
+};
 use stanch_models::Models;
 use stanch_runbook::Functions;
 use stanch_testkit::{
@@ -47,7 +49,18 @@ impl Reach for Own {
         Err(Failure::configuration("it has no members"))
     }
 
+    fn store(&self, _: Variables<'_>, _: Arc<dyn Api>) -> Result<Store, Failure> {
+        Err(Failure::configuration("it has no ledger"))
+    }
+
     fn trace(&self, _: Option<&str>) {}
+}
+
+/// Lines that nobody reads.
+struct Silent;
+
+impl Print for Silent {
+    fn line(&self, _: &str) {}
 }
 
 /// The function behind Automation, once there is an endpoint that it can reach.
@@ -163,6 +176,7 @@ impl Member {
             ]),
             clock,
             reach: Arc::new(Own(aws)),
+            print: Arc::new(Silent),
         };
         assert!(function.set(Remediation::new(world)).is_ok());
         let member = Self {
