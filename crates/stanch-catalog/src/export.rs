@@ -5,6 +5,7 @@
 //! is a step of its own, and the same request that a plan has.
 
 use serde_json::{Map, Value, json};
+use sha2::{Digest as _, Sha256};
 use stanch_models::{At, LookupError, Models, ShapeKind};
 use stanch_runbook::{
     Action as Does, ActionName, Branch, Choice, Condition, Document, Iteration, Loop, Operator,
@@ -15,7 +16,9 @@ use stanch_types::Call;
 use crate::{
     document::{approve, sleep, wait},
     expression::Expression,
+    plan::{Stage, hex},
     remediation::{Action, ParameterType, Remediation, Step, Undo},
+    remote::BEFORE,
     template::{Part, Template},
 };
 
@@ -29,6 +32,55 @@ pub struct Export {
     pub remediation: Document,
     /// Puts back; none if there is no way back.
     pub rollback: Option<Document>,
+}
+
+impl Export {
+    /// The documents as a member account has them, whose function is `function`.
+    #[must_use]
+    pub fn asking(mut self, function: &str) -> Self {
+        for document in [Some(&mut self.remediation), self.rollback.as_mut()]
+            .into_iter()
+            .flatten()
+        {
+            if let Some(parameter) = document.parameters.get_mut("RemediationFunction") {
+                parameter.default = Some(json!(function));
+            }
+        }
+        self
+    }
+
+    /// The document that carries out a stage.
+    #[must_use]
+    pub const fn of(&self, stage: Stage) -> Option<&Document> {
+        match stage {
+            Stage::Apply => Some(&self.remediation),
+            Stage::Undo => self.rollback.as_ref(),
+        }
+    }
+}
+
+/// What tells a document's content from any other: SHA-256, in hexadecimal, over its canonical JSON
+/// (RFC 8785). Numbers and booleans count as the text that they are written as, which is what
+/// CloudFormation may make of them on their way
+/// (<https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/template-formats.html>).
+#[must_use]
+pub fn fingerprint(content: &Value) -> String {
+    fn plain(value: &Value) -> Value {
+        match value {
+            Value::Array(items) => items.iter().map(plain).collect(),
+            Value::Object(members) => {
+                let members = members.iter();
+                members
+                    .map(|(name, value)| (name.clone(), plain(value)))
+                    .collect()
+            }
+            Value::Bool(_) | Value::Number(_) => json!(value.to_string()),
+            Value::String(_) | Value::Null => value.clone(),
+        }
+    }
+    // Canonical JSON exists for every tree of JSON values.
+    let text = serde_json_canonicalizer::to_vec(&plain(content)).unwrap_or_default();
+    hex(&Sha256::digest(text))
 }
 
 /// Why a remediation cannot be written as documents.
@@ -166,16 +218,25 @@ impl Lower<'_> {
                 description: Some(
                     "What the remediation had seen: its output `Plan.Before`.".to_owned(),
                 ),
-                ..Parameter::required(Type::StringMap)
+                ..Parameter::required(Type::StringList)
             };
             let outputs = Parameter {
                 description: Some("What its steps answered: `{step: {Output: value}}`.".to_owned()),
                 default: Some(json!({})),
                 ..Parameter::required(Type::StringMap)
             };
-            document.parameters.insert("Before".to_owned(), before);
+            document.parameters.insert(BEFORE.to_owned(), before);
             document.parameters.insert("Outputs".to_owned(), outputs);
         }
+        let approved = Parameter {
+            description: Some(
+                "Which requests may be sent, as who approved them has it; without it, those that the function finds."
+                    .to_owned(),
+            ),
+            default: Some(json!({})),
+            ..Parameter::required(Type::StringMap)
+        };
+        document.parameters.insert("Approved".to_owned(), approved);
         for (name, default, description) in [
             (
                 "RemediationFunction",
@@ -213,7 +274,7 @@ impl Lower<'_> {
         let mut plan = self.ask("Plan", if self.undo { "undo" } else { "apply" });
         plan = plan
             .output("Settled", "$.Payload.Settled", Type::Boolean)
-            .output("Before", "$.Payload.Before", Type::StringMap);
+            .output(BEFORE, "$.Payload.Before", Type::StringList);
         let mut written = Vec::new();
         for (place, step) in steps.iter().enumerate() {
             let next = steps
@@ -280,9 +341,10 @@ impl Lower<'_> {
             ("Region".to_owned(), json!("{{ global:REGION }}")),
             ("Time".to_owned(), json!("{{ global:DATE_TIME }}")),
             ("Parameters".to_owned(), Value::Object(parameters)),
+            ("Approved".to_owned(), json!("{{ Approved }}")),
         ]);
         if self.undo {
-            payload.insert("Before".to_owned(), json!("{{ Before }}"));
+            payload.insert(BEFORE.to_owned(), json!("{{ Before }}"));
             payload.insert("Outputs".to_owned(), json!("{{ Outputs }}"));
         }
         invoke(name, Value::Object(payload))

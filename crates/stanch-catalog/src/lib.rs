@@ -12,6 +12,7 @@ mod expression;
 pub mod function;
 mod impact;
 mod keys;
+mod naming;
 mod parameter;
 mod parse;
 mod plan;
@@ -24,9 +25,10 @@ mod template;
 
 pub use catalog::{Catalog, FileDiagnostic};
 pub use check::check;
-pub use export::{Export, ExportError, FUNCTION, SCRIPT};
+pub use export::{Export, ExportError, FUNCTION, SCRIPT, fingerprint};
 pub use expression::{Expression, ExpressionError, Scope};
 pub use impact::{FactType, Impact, Probe};
+pub use naming::Naming;
 pub use parameter::ParameterError;
 pub use parse::parse;
 pub use plan::{
@@ -38,7 +40,9 @@ pub use remediation::{
     Action, Class, Computed, Control, Example, Given, Let, Output, Parameter, ParameterType, Read,
     Refusal, Remediation, Safety, Step, Undo, Verify,
 };
-pub use remote::{Invocation, InvocationError};
+pub use remote::{
+    Approved, BEFORE, Invocation, InvocationError, MOST_TEXT, MOST_TEXTS, texts, typed,
+};
 pub use requirements::{Answer, Check, Coverage, Framework, Mapping, Requirements, natural};
 pub use schema::schema;
 pub use template::{Part, Template, TemplateError};

@@ -302,6 +302,25 @@ impl Plan {
         hex(&Sha256::digest(text))
     }
 
+    /// What of it a document knows when it is carried out: SHA-256 as of [`Self::hash`], but for the
+    /// finding's own name of the resource, which no document is told.
+    #[must_use]
+    pub fn requests_hash(&self) -> String {
+        let decided = json!({
+            "remediation": self.remediation,
+            "digest": self.digest,
+            "stage": self.stage,
+            "account": self.account,
+            "region": self.region,
+            "parameters": self.parameters,
+            "state": self.state,
+            "steps": self.steps,
+        });
+        // Canonical JSON exists for every tree of JSON values.
+        let text = serde_json_canonicalizer::to_vec(&decided).unwrap_or_default();
+        hex(&Sha256::digest(text))
+    }
+
     /// The probes of `remediation`, whose plan this is, with their calls. Their results go to
     /// [`Impact::answer`].
     pub fn probes<'r>(

@@ -77,7 +77,20 @@ impl Plan {
     /// # Errors
     /// The resources of a call are not known, or the policy is too long.
     pub fn session_policy(&self, models: &Models) -> Result<String, PolicyError> {
+        self.session_policy_with(models, Vec::new())
+    }
+
+    /// [`Self::session_policy`] with what the executor needs besides.
+    ///
+    /// # Errors
+    /// The resources of a call are not known, or the policy is too long.
+    pub fn session_policy_with(
+        &self,
+        models: &Models,
+        further: Vec<Permission>,
+    ) -> Result<String, PolicyError> {
         let mut wanted = self.read_permissions(models)?;
+        wanted.extend(further);
         let place = self.place();
         for step in &self.steps {
             if let Some(call) = step.action.call() {

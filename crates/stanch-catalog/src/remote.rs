@@ -16,6 +16,17 @@ use crate::{
     remediation::{Remediation, Step},
 };
 
+/// The name of what an exported document saw before it changed anything, as its rollback takes it: the
+/// JSON of it, in pieces.
+pub const BEFORE: &str = "Before";
+
+/// The characters of a text that StartAutomationExecution takes in a parameter:
+/// <https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_StartAutomationExecution.html>.
+pub const MOST_TEXT: usize = 512;
+
+/// The texts that it takes in one parameter.
+pub const MOST_TEXTS: usize = 50;
+
 /// A question of an exported document.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(tag = "Stage", rename_all = "kebab-case")]
@@ -41,10 +52,33 @@ struct About {
     #[serde(deserialize_with = "started")]
     time: Timestamp,
     parameters: Map<String, Value>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "joined")]
     before: Option<Before>,
     #[serde(default)]
     outputs: Map<String, Value>,
+    #[serde(default, deserialize_with = "limited")]
+    approved: Option<Approved>,
+}
+
+/// The requests that a document may send, and no others: its parameter `Approved`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Approved {
+    /// When the finding was taken in.
+    pub time: Timestamp,
+    /// [`Plan::requests_hash`].
+    pub requests: String,
+}
+
+impl Approved {
+    /// Lets a document carry out this plan.
+    #[must_use]
+    pub fn of(plan: &Plan) -> Self {
+        Self {
+            time: plan.time,
+            requests: plan.requests_hash(),
+        }
+    }
 }
 
 /// What was seen before a change: what `undo` needs of a plan.
@@ -54,6 +88,33 @@ struct Before {
     time: Timestamp,
     observed: Map<String, Value>,
     state: Value,
+}
+
+/// A value's JSON in pieces, since a parameter of an execution takes a list of short texts only.
+fn pieces(value: &impl Serialize) -> Vec<String> {
+    let text = json!(value).to_string();
+    let characters: Vec<char> = text.chars().collect();
+    characters
+        .chunks(MOST_TEXT)
+        .map(String::from_iter)
+        .collect()
+}
+
+fn joined<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Before>, D::Error> {
+    let text = Vec::<String>::deserialize(deserializer)?.concat();
+    serde_json::from_str(&text)
+        .map(Some)
+        .map_err(D::Error::custom)
+}
+
+/// `{}`, the default, limits nothing.
+fn limited<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Approved>, D::Error> {
+    let given = Map::deserialize(deserializer)?;
+    if given.is_empty() {
+        return Ok(None);
+    }
+    let approved = serde_json::from_value(Value::Object(given));
+    approved.map(Some).map_err(D::Error::custom)
 }
 
 /// `global:DATE_TIME` in UTC, `2018-08-21_10.30.05`: when the execution began.
@@ -84,6 +145,12 @@ pub enum InvocationError {
     /// The change has not had its effect, or not yet.
     #[error("`{0}` is not as it should be yet")]
     NotYet(String),
+    /// The catalog does not have the remediation.
+    #[error("the catalog has no remediation `{0}`; the document is of another release")]
+    Unknown(String),
+    /// What would be sent is not what was approved.
+    #[error("the requests of `{0}` are no longer those that were approved; nothing is sent")]
+    NotApproved(String),
     /// A rollback without what was seen before.
     #[error(
         "`Before` is missing: give the output `Plan.Before` of the execution that is to be undone"
@@ -113,6 +180,15 @@ impl Invocation {
         }
     }
 
+    /// The answer, where neither a remediation nor a read is needed for it.
+    #[must_use]
+    pub fn at_once(&self) -> Option<Value> {
+        match &self.0 {
+            Question::Unpack { item } => Some(Value::Object(item.clone())),
+            Question::Apply(_) | Question::Undo(_) | Question::Verify(_) => None,
+        }
+    }
+
     /// What has to be read before the answer; none if nothing has.
     ///
     /// # Errors
@@ -135,22 +211,21 @@ impl Invocation {
             parameter.check(value)?;
             parameters.insert(name.clone(), value.clone());
         }
-        Ok(Some(
-            remediation.observe(Subject {
-                account: about.account.clone(),
-                region: about.region.clone(),
-                partition: about.region.partition(),
-                time: about
-                    .before
-                    .as_ref()
-                    .map_or(about.time, |before| before.time),
-                resource: ResourceId {
-                    kind: remediation.resources.first().cloned().unwrap_or_default(),
-                    id: String::new(),
-                },
-                parameters,
-            }),
-        ))
+        Ok(Some(remediation.observe(Subject {
+            account: about.account.clone(),
+            region: about.region.clone(),
+            partition: about.region.partition(),
+            time: match (&about.before, &about.approved) {
+                (Some(before), _) => before.time,
+                (None, Some(approved)) => approved.time,
+                (None, None) => about.time,
+            },
+            resource: ResourceId {
+                kind: remediation.resources.first().cloned().unwrap_or_default(),
+                id: String::new(),
+            },
+            parameters,
+        })))
     }
 
     /// The answer, from what was observed.
@@ -165,8 +240,9 @@ impl Invocation {
         let incomplete = || PlanError::Incomplete(remediation.name.clone());
         match &self.0 {
             Question::Unpack { item } => Ok(Value::Object(item.clone())),
-            Question::Apply(_) => {
+            Question::Apply(about) => {
                 let plan = observed.ok_or_else(incomplete)?.plan()?;
+                about.admits(&plan)?;
                 Ok(told(&remediation.apply, plan))
             }
             Question::Undo(about) => {
@@ -174,7 +250,9 @@ impl Invocation {
                 let before = about.before.as_ref().ok_or(InvocationError::NoBefore)?;
                 let outputs = Value::Object(about.outputs.clone());
                 let before = about.plan(remediation, before);
-                Ok(told(&remediation.undo, observed.undo(&before, &outputs)?))
+                let plan = observed.undo(&before, &outputs)?;
+                about.admits(&plan)?;
+                Ok(told(&remediation.undo, plan))
             }
             Question::Verify(about) => {
                 let observed = observed.ok_or_else(incomplete)?;
@@ -193,6 +271,18 @@ impl Invocation {
 }
 
 impl About {
+    /// Nothing at all may always be sent.
+    fn admits(&self, plan: &Plan) -> Result<(), InvocationError> {
+        let is_admitted = |approved: &Approved| {
+            plan.steps.is_empty() || approved.requests == plan.requests_hash()
+        };
+        if self.approved.as_ref().is_none_or(is_admitted) {
+            Ok(())
+        } else {
+            Err(InvocationError::NotApproved(plan.remediation.clone()))
+        }
+    }
+
     /// The plan that a rollback undoes, as far as it matters.
     fn plan(&self, remediation: &Remediation, before: &Before) -> Plan {
         Plan {
@@ -216,6 +306,44 @@ impl About {
             steps: Vec::new(),
             verify: remediation.verify,
         }
+    }
+}
+
+/// The texts of a step's output, as executions show them, as a value of the output's type.
+#[must_use]
+pub fn typed(texts: &Value, kind: &str) -> Option<Value> {
+    let texts = texts.as_array()?;
+    let parsed = |text: &Value| serde_json::from_str::<Value>(text.as_str()?).ok();
+    Some(match kind {
+        "StringList" => json!(texts),
+        "MapList" => Value::Array(texts.iter().map(parsed).collect::<Option<_>>()?),
+        "StringMap" | "Integer" | "Boolean" => parsed(texts.first()?)?,
+        _ => texts.first()?.clone(),
+    })
+}
+
+/// A value as the list of texts that a parameter of an execution takes.
+#[must_use]
+pub fn texts(value: &Value) -> Vec<String> {
+    let text = |value: &Value| match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    match value {
+        Value::Array(items) => items.iter().map(text).collect(),
+        other => vec![text(other)],
+    }
+}
+
+impl Plan {
+    /// What the rollback document takes as its parameter [`BEFORE`], to take this plan back.
+    #[must_use]
+    pub fn seen_before(&self) -> Vec<String> {
+        pieces(&Before {
+            time: self.time,
+            observed: self.observed.clone(),
+            state: self.state.clone(),
+        })
     }
 }
 
@@ -249,12 +377,12 @@ fn told(steps: &[Step], plan: Plan) -> Value {
     }
     told.insert("Settled".to_owned(), json!(plan.steps.is_empty()));
     told.insert(
-        "Before".to_owned(),
-        json!(Before {
+        BEFORE.to_owned(),
+        json!(pieces(&Before {
             time: plan.time,
             observed: plan.observed,
-            state: plan.state
-        }),
+            state: plan.state,
+        })),
     );
     Value::Object(told)
 }

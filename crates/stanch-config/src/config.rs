@@ -13,9 +13,11 @@ use std::{
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
-use stanch_catalog::Class;
+use stanch_catalog::{Class, Naming};
 use stanch_guard::{Automatic, Breaker, Placement};
-use stanch_hub::{Account, ApprovalRule, Approvals, Budget, Limits, Ring, Rollout, Settings};
+use stanch_hub::{
+    Account, ApprovalRule, Approvals, Budget, Executor, Executors, Limits, Ring, Rollout, Settings,
+};
 use stanch_ledger::Tables;
 use stanch_types::{AccountId, Region, Secret};
 
@@ -49,6 +51,8 @@ pub struct Config {
     pub automatic: AutomaticSection,
     /// From plans only to automatic fixes, ring by ring.
     pub rollout: RolloutSection,
+    /// What carries plans out.
+    pub executor: ExecutorSection,
     /// What decides whether a change may be made.
     pub guard: GuardSection,
     /// How often a remediation may try one resource.
@@ -213,6 +217,28 @@ pub struct RolloutSection {
     pub window: Duration,
     /// Fewer changes than this say nothing.
     pub minimum: u32,
+}
+
+/// What carries plans out: `native`, this process, or `ssm`, documents in the member account.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExecutorSection {
+    /// Where nothing else is named.
+    pub default: Executor,
+    /// By member account.
+    pub accounts: BTreeMap<AccountId, Executor>,
+    /// By control, as findings name it.
+    pub controls: BTreeMap<String, Executor>,
+    /// By remediation.
+    pub actions: BTreeMap<String, Executor>,
+    /// The member stack's `NamePrefix`.
+    pub name_prefix: String,
+    /// How old an execution is before it is looked at without an event.
+    #[serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")]
+    pub look_after: Duration,
+    /// How old an execution may grow before it is cancelled.
+    #[serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")]
+    pub give_up_after: Duration,
 }
 
 /// `1` and everything else that is not clearly a no is a yes: what stops must not fail to.
@@ -471,6 +497,15 @@ fn defaults() -> Value {
             "failure_rate": settings.rollout.failure_rate,
             "window": "1h",
             "minimum": settings.rollout.minimum,
+        },
+        "executor": {
+            "default": settings.executors.default,
+            "accounts": {},
+            "controls": {},
+            "actions": {},
+            "name_prefix": Naming::PREFIX,
+            "look_after": "1m",
+            "give_up_after": "1h",
         },
         "guard": {
             "policies": null,
@@ -877,6 +912,16 @@ impl Config {
                 minimum: self.rollout.minimum,
             },
             parameters: self.parameters.clone(),
+            executors: Executors {
+                default: self.executor.default,
+                accounts: self.executor.accounts.clone(),
+                controls: self.executor.controls.clone(),
+                actions: self.executor.actions.clone(),
+                naming: Naming::new(&self.executor.name_prefix),
+                look_after: self.executor.look_after,
+                give_up_after: self.executor.give_up_after,
+                ..Executors::default()
+            },
             budget: Budget {
                 attempts: self.budget.attempts,
                 period: self.budget.period,

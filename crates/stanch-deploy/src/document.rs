@@ -4,8 +4,7 @@
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
-use sha2::{Digest as _, Sha256};
-use stanch_catalog::{ExportError, Remediation};
+use stanch_catalog::{ExportError, Naming, Remediation, Stage, fingerprint};
 use stanch_models::Models;
 
 use crate::{
@@ -19,33 +18,6 @@ pub const CONTROL_RUNBOOK: &str = "ControlRunbook";
 /// The bytes of a document's content that Systems Manager takes:
 /// <https://docs.aws.amazon.com/general/latest/gr/ssm.html>.
 const CONTENT_LIMIT: usize = 65_536;
-
-/// Names of documents.
-pub struct Naming;
-
-impl Naming {
-    /// The brief's own names for the documents of these remediations.
-    const EXAMPLES: [(&str, &str); 7] = [
-        ("S3BlockPublicAccess", "S3PublicAccess"),
-        ("Ec2CloseOpenPorts", "OpenSecurityGroup"),
-        ("RdsEncryptSnapshot", "UnencryptedRDS"),
-        ("Ec2EncryptNewVolumes", "UnencryptedEBS"),
-        ("AcmReplaceExpiringCertificate", "ExpiredSSLCert"),
-        ("Ec2AllowOnlyAuthorizedPorts", "SecurityGroupRules"),
-        ("Ec2CloseNetworkAcl", "NetworkACLs"),
-    ];
-
-    /// What the brief calls the remediation, if it names it: `S3PublicAccess`.
-    #[must_use]
-    pub fn example(remediation: &str) -> Option<&'static str> {
-        let found = Self::EXAMPLES.iter().find(|(name, _)| *name == remediation);
-        found.map(|(_, called)| *called)
-    }
-
-    fn of(remediation: &str) -> &str {
-        Self::example(remediation).unwrap_or(remediation)
-    }
-}
 
 /// The templates with the documents of `remediations`, as many as limits demand. The control runbook is in
 /// the first.
@@ -98,15 +70,12 @@ fn of(remediation: &Remediation, models: &Models) -> Result<Vec<(String, Value)>
         source,
     };
     let export = remediation.export(models).map_err(fail)?;
-    let called = Naming::of(&remediation.name);
-    let pairs = [
-        ("Remediate", Some(export.remediation)),
-        ("Rollback", export.rollback),
-    ];
     let mut documents = Vec::new();
-    for (what, document) in pairs {
-        let Some(document) = document else { continue };
-        let name = format!("{what}{called}");
+    for stage in [Stage::Apply, Stage::Undo] {
+        let Some(document) = export.of(stage) else {
+            continue;
+        };
+        let name = Naming::bare(stage, &remediation.name);
         let content = document.to_json();
         let length = content.to_string().len();
         if length > CONTENT_LIMIT {
@@ -120,12 +89,7 @@ fn of(remediation: &Remediation, models: &Models) -> Result<Vec<(String, Value)>
 
 /// A document whose versions are kept: an update adds one.
 fn resource(name: Value, mut content: Value) -> Value {
-    let digest = Sha256::digest(content.to_string().as_bytes());
-    let version: String = digest
-        .iter()
-        .take(6)
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let version: String = fingerprint(&content).chars().take(12).collect();
     if let Some(function) = content.pointer_mut("/parameters/RemediationFunction/default") {
         *function = json!({"Fn::Sub": "${NamePrefix}Remediation"});
     }

@@ -87,7 +87,7 @@ const PRINCIPALS: &[(&str, &str)] = &[("ec2", "vpc-flow-logs"), ("rds", "monitor
 const OWN_SERVICES: [&str; 7] = ["events", "kms", "lambda", "logs", "s3", "ssm", "xray"];
 
 /// What remains allowed on Stanch's own resources.
-const OWN_USE: [&str; 12] = [
+const OWN_USE: [&str; 14] = [
     "kms:Decrypt",
     "kms:DescribeKey",
     "kms:GenerateDataKey",
@@ -97,7 +97,9 @@ const OWN_USE: [&str; 12] = [
     "logs:PutLogEvents",
     "events:PutEvents",
     "s3:PutObject",
+    "ssm:DescribeAutomationStepExecutions",
     "ssm:GetAutomationExecution",
+    "ssm:GetDocument",
     "ssm:StartAutomationExecution",
     "ssm:StopAutomationExecution",
 ];

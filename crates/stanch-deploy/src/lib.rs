@@ -12,11 +12,11 @@ mod template;
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use stanch_catalog::{Catalog, Remediation};
+use stanch_catalog::{Catalog, Naming, Remediation};
 use stanch_models::Models;
 
 pub use archive::{BOOTSTRAP, Entry, archive};
-pub use document::{CONTROL_RUNBOOK, Naming};
+pub use document::CONTROL_RUNBOOK;
 pub use iam::{Exception, ManagedPolicy, POLICY_LIMIT, Policies};
 pub use plan::{Cost, Line, Plan, PlanError, Scale, plan};
 pub use template::{BODY_LIMIT, RESOURCE_LIMIT};

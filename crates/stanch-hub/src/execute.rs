@@ -95,6 +95,8 @@ pub(crate) enum Ran {
     Paused(String),
     /// The process is about to be stopped: the rest is for whoever goes on with it.
     OutOfTime,
+    /// Systems Manager carries them out, or is asked to later.
+    UnderWay,
 }
 
 impl Running<'_> {
@@ -301,7 +303,7 @@ impl Api for Gate {
 }
 
 /// `params` with every `{{ step.Output }}` that has been answered replaced by its value.
-fn bind(params: &Value, outputs: &Map<String, Value>) -> Value {
+pub(crate) fn bind(params: &Value, outputs: &Map<String, Value>) -> Value {
     match params {
         Value::String(text) => answered(text, outputs)
             .cloned()

@@ -10,7 +10,10 @@ use stanch_ledger::{
     Admission, Digest, IdempotencyKey, LedgerError, Letter, Origin, Received, RemediationId, Route,
     State, Status,
 };
-use stanch_types::{Finding, Incoming, Region, Resource, chain, event};
+use stanch_types::{
+    Finding, Incoming, Region, Resource, chain,
+    event::{self, Executed},
+};
 
 use crate::{Hub, schedule::Job};
 
@@ -24,6 +27,9 @@ pub struct Taken {
     pub admitted: Vec<RemediationId>,
     /// Remediations that it would have begun, had they not been admitted before.
     pub duplicates: Vec<RemediationId>,
+    /// Remediations that go on, since what they waited for has come.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub continued: Vec<RemediationId>,
     /// Findings that need nothing, with the reason.
     pub skipped: Vec<Skipped>,
     /// Dead letters: what could not be understood or must not be acted on.
@@ -105,6 +111,16 @@ impl Hub {
                         reason: reason.to_string(),
                     });
                 }
+                Incoming::Executed(executed) => match self.waiting_for(&executed).await? {
+                    Ok((id, job)) => {
+                        taken.continued.push(id);
+                        self.scheduler.submit(job).await;
+                    }
+                    Err(reason) => taken.skipped.push(Skipped {
+                        finding: executed.id,
+                        reason,
+                    }),
+                },
                 Incoming::Unreadable { problem, payload } => {
                     let letter = Letter {
                         source: source.name.clone(),
@@ -125,6 +141,51 @@ impl Hub {
             }
         }
         Ok(taken)
+    }
+
+    /// The remediation that waits for this execution to end, or why none does.
+    async fn waiting_for(
+        &self,
+        executed: &Executed,
+    ) -> Result<Result<(RemediationId, Job), String>, LedgerError> {
+        if !crate::automation::is_final(&executed.status) {
+            return Ok(Err(format!("the execution is {}", executed.status)));
+        }
+        let Executed {
+            id: execution,
+            account,
+            region,
+            by,
+            ..
+        } = executed;
+        let ledger = &self.ports.ledger;
+        let named = by.as_deref().and_then(Self::of_session);
+        let named = match named {
+            Some(id) => match ledger.state(id).await {
+                Ok((state, _)) => Some((id, state)),
+                Err(LedgerError::NotFound(_)) => None,
+                Err(error) => return Err(error),
+            },
+            None => None,
+        };
+        if let Some((id, state)) = named
+            && Self::waits_for(&state, account, region, execution)
+        {
+            return Ok(Ok((id, job(id, &state.received))));
+        }
+        // The event names a user or a role, and not the session.
+        for record in ledger.unfinished().await? {
+            let is_changing = matches!(record.status, Status::Running | Status::Undoing);
+            if !is_changing || record.account_id != *account || record.region != *region {
+                continue;
+            }
+            let (state, _) = ledger.state(record.remediation_id).await?;
+            if crate::automation::execution(&state) == Some(execution.as_str()) {
+                let id = record.remediation_id;
+                return Ok(Ok((id, job(id, &state.received))));
+            }
+        }
+        Ok(Err("no remediation waits for this execution".to_owned()))
     }
 
     pub(crate) fn reading_options(&self) -> event::Options {

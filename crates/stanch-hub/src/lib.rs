@@ -4,6 +4,7 @@
 //! what a crash left. All IO goes through [`Ports`].
 
 mod approval;
+mod automation;
 mod deadline;
 mod decide;
 mod execute;
@@ -44,9 +45,10 @@ pub use approval::{
     ApprovalRule, Approvals, Approver, Asked, Claim, Links, NotOurs, Sheet, changes, foreseen,
     leaves, line, means, shown,
 };
+pub use automation::{Executor, Executors, execution};
 pub use deadline::Worked;
 pub use intake::{Buried, Skipped, Source, Taken};
-pub use observe::observe;
+pub use observe::{answer, observe};
 pub use pipeline::PlanFailure;
 pub use poll::PollError;
 pub use preview::{Explained, Judged, Preview, Previewed};
@@ -93,6 +95,7 @@ pub struct Hub {
     operations: Arc<dyn Operations>,
     scheduler: Arc<Scheduler>,
     deadline: Arc<Deadline>,
+    starts: automation::Starts,
     /// This hub among those that share a ledger.
     owner: String,
     fresh: Fresh,
@@ -116,6 +119,7 @@ impl Hub {
             operations: Arc::clone(&models) as Arc<dyn Operations>,
             scheduler: Arc::new(Scheduler::new(settings.limits)),
             deadline: Arc::default(),
+            starts: automation::Starts::default(),
             ports,
             settings,
             catalog,
@@ -248,6 +252,7 @@ impl Hub {
             Status::Deferred => state.deferred_until.is_none_or(|until| until <= now),
             Status::AwaitingApproval => approval::is_due(state, now),
             Status::Paused => self.switch(&state.received).stops().await.is_none(),
+            Status::Running | Status::Undoing => self.automation_is_due(state, now),
             status => !status.is_final(),
         }
     }

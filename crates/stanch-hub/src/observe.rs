@@ -2,7 +2,10 @@
 
 use jiff::Timestamp;
 use serde_json::Value;
-use stanch_catalog::{Impact, NextRead, Observation, Observed, Plan, PlanError, Remediation};
+use stanch_catalog::{
+    Catalog, Impact, Invocation, InvocationError, NextRead, Observation, Observed, Plan, PlanError,
+    Remediation,
+};
 use stanch_models::{Models, Pages};
 use stanch_types::{Api, CallError, chain};
 
@@ -38,6 +41,31 @@ pub async fn observe<'r>(
         observation.answer(answer)?;
     }
     observation.finish()
+}
+
+/// Answers a question of an exported document, as the function of a member account does. It only reads.
+///
+/// # Errors
+/// The payload is not a document's, or there is no answer.
+pub async fn answer(
+    api: &dyn Api,
+    models: &Models,
+    catalog: &Catalog,
+    payload: &Value,
+) -> Result<Value, InvocationError> {
+    let invocation = Invocation::new(payload)?;
+    if let Some(answer) = invocation.at_once() {
+        return Ok(answer);
+    }
+    let name = invocation.remediation().unwrap_or_default();
+    let remediation = catalog
+        .get(name)
+        .ok_or_else(|| InvocationError::Unknown(name.to_owned()))?;
+    let observed = match invocation.observe(&remediation)? {
+        Some(observation) => Some(observe(api, models, observation).await?),
+        None => None,
+    };
+    invocation.answer(&remediation, observed)
 }
 
 async fn make(api: &dyn Api, models: &Models, read: NextRead) -> Result<Value, CallError> {

@@ -24,7 +24,7 @@ use serde_json::{Map, Value, json};
 use stanch_catalog::{Observed, Plan, PlanError, PlannedAction, PolicyError, Remediation};
 use stanch_ledger::{
     Decided, Event, LedgerError, Phase, Planned, Query, Received, RemediationId, Run, Started,
-    State, Status, StepFinished, StepOutcome, Verdict, Verified,
+    State, Status, Step, StepFinished, StepOutcome, Verdict, Verified,
 };
 use stanch_types::{Access, AccountId, Api, Region, Scope, chain};
 use tokio::sync::Mutex;
@@ -34,6 +34,7 @@ use stanch_guard::Answer;
 use crate::{
     Hub, Ports,
     approval::{self, waits_at},
+    automation::{self, Executor, Followed},
     execute::{Ran, Running, Until},
     journal::Journal,
     observe::observe,
@@ -414,13 +415,15 @@ impl<'h> Work<'h> {
                 _ => return self.fail(answer.reasons.join("; ")).await,
             }
         }
-        let api = match self.acting(&plan).await {
+        let executor = self.executor(state, &plan);
+        let api = match self.acting(&plan, executor).await {
             Ok(api) => api,
             Err(error) => {
                 return self.fail(chain(&error)).await;
             }
         };
-        self.begin(Event::Started(self.started(state, 1))).await?;
+        self.begin(Event::Started(self.started(state, 1, executor)))
+            .await?;
         let (hub, id) = (self.hub, self.id);
         let change = async {
             let ran = self
@@ -447,9 +450,16 @@ impl<'h> Work<'h> {
         });
         let mut are_halfway = false;
         for record in started.clone() {
-            if record.status == Status::AwaitingApproval {
+            let status = record.status;
+            if matches!(
+                status,
+                Status::AwaitingApproval | Status::Running | Status::Undoing
+            ) {
                 let (state, _) = self.hub.ports.ledger.state(record.remediation_id).await?;
-                are_halfway |= state.undo.is_none();
+                are_halfway |= match state.status {
+                    Status::AwaitingApproval => state.undo.is_none(),
+                    _ => automation::is_under_way(&state),
+                };
             }
         }
         Ok(Neighbours {
@@ -470,14 +480,20 @@ impl<'h> Work<'h> {
         let (Ok(remediation), Some(plan)) = (remediation, plan) else {
             return self.fail(GONE).await;
         };
+        let executor = automation::executor_of(run);
+        let api = match self.acting(&plan, executor).await {
+            Ok(api) => api,
+            Err(error) => return self.put_off(&error).await,
+        };
+        match self.follow(&plan, Phase::Apply, &*api).await? {
+            Followed::Elsewhere => {}
+            Followed::UnderWay => return Ok(Turn::Later),
+            Followed::Ended(ran) => return self.conclude(&remediation, &plan, &api, ran).await,
+        }
         self.settle(run).await?;
         if let Some(reason) = &run.refused {
             return self.restore(&remediation, &plan, reason.clone()).await;
         }
-        let api = match self.acting(&plan).await {
-            Ok(api) => api,
-            Err(error) => return self.put_off(&error).await,
-        };
         let now = match self.look(&remediation, &plan, &*api).await {
             Ok(now) => now,
             Err(error) => return self.put_off(&error.into()).await,
@@ -502,10 +518,9 @@ impl<'h> Work<'h> {
             .and_then(|fresh| remaining(&plan, &fresh, run, unchanged))
         {
             Some(skip) => {
-                self.write([Event::Started(
-                    self.started(&state, run.started.attempt + 1),
-                )])
-                .await?;
+                // A document begins at its beginning: what is left is carried out here.
+                let started = self.started(&state, run.started.attempt + 1, Executor::Native);
+                self.write([Event::Started(started)]).await?;
                 let ran = self
                     .run(&state, &plan, &skip, answers(run), Phase::Apply, &api)
                     .await?;
@@ -541,12 +556,22 @@ impl<'h> Work<'h> {
             Ran::Failed(error) => Some(error),
             Ran::Paused(reason) => return self.write([Event::Paused { reason }]).await,
             Ran::OutOfTime => return Ok(Turn::Later),
+            Ran::UnderWay => return Ok(Turn::Later),
         };
         let state = self.state().await;
         if let (None, Some(step)) = (&failure, waits_at(plan, &state)) {
             return Box::pin(self.pause(remediation, plan, step, api)).await;
         }
-        let changed = state.run.as_ref().is_some_and(Run::may_have_changed);
+        // An execution that was started but sent nothing has changed nothing either.
+        let own = |step: &&Step| plan.steps.get(step.index as usize).is_some();
+        let changed = state.run.as_ref().is_some_and(|run| {
+            let mut own = run.steps.iter().filter(own);
+            own.any(|step| {
+                step.outcome
+                    .as_ref()
+                    .is_none_or(StepOutcome::may_have_happened)
+            })
+        });
         if let (Some(error), false) = (&failure, changed) {
             return self.fail(error).await;
         }
@@ -610,8 +635,12 @@ impl<'h> Work<'h> {
         api: &Arc<dyn Api>,
     ) -> Result<Ran, LedgerError> {
         let hub = self.hub;
+        let now = self.state().await;
+        if automation::is_with_ssm(&now, phase) {
+            return self.start(plan, phase, &**api).await;
+        }
         let until = match phase {
-            Phase::Apply => waits_at(plan, &self.state().await),
+            Phase::Apply => waits_at(plan, &now),
             Phase::Undo => None,
         };
         let running = Running {
@@ -649,7 +678,7 @@ impl<'h> Work<'h> {
         }
     }
 
-    async fn close_in_flight(&self) -> Result<(), LedgerError> {
+    pub(crate) async fn close_in_flight(&self) -> Result<(), LedgerError> {
         let state = self.state().await;
         let undoing = state.undo.as_ref().and_then(|undo| undo.run.as_ref());
         for (phase, run) in [(Phase::Apply, state.run.as_ref()), (Phase::Undo, undoing)] {
@@ -676,9 +705,15 @@ impl<'h> Work<'h> {
         observe(api, &self.hub.models, remediation.observe_again(plan)?).await
     }
 
-    /// A session that may make the requests of `plan` and nothing else.
-    pub(crate) async fn acting(&self, plan: &Plan) -> Result<Arc<dyn Api>, PlanFailure> {
-        let access = Access::Policy(plan.session_policy(&self.hub.models)?);
+    /// A session that may make the requests of `plan`, or have them made by `executor`, and nothing
+    /// else.
+    pub(crate) async fn acting(
+        &self,
+        plan: &Plan,
+        executor: Executor,
+    ) -> Result<Arc<dyn Api>, PlanFailure> {
+        let further = self.permissions(plan, executor);
+        let access = Access::Policy(plan.session_policy_with(&self.hub.models, further)?);
         let scope = self.scope(&plan.account, &plan.region, access);
         Ok(self.hub.ports.sessions.open(&scope).await?)
     }
@@ -687,18 +722,18 @@ impl<'h> Work<'h> {
         Scope {
             account: account.clone(),
             region: region.clone(),
-            session_name: format!("stanch-{}", self.id),
+            session_name: Hub::session_name(self.id),
             access,
         }
     }
 
-    pub(crate) fn started(&self, state: &State, attempt: u32) -> Started {
+    pub(crate) fn started(&self, state: &State, attempt: u32, executor: Executor) -> Started {
         let Received {
             account, region, ..
         } = &*state.received;
         let scope = self.scope(account, region, Access::Read(String::new()));
         Started {
-            executor: "native".to_owned(),
+            executor: executor.as_str().to_owned(),
             executor_arn: self.hub.ports.sessions.role_arn(&scope),
             session: scope.session_name,
             attempt,

@@ -76,6 +76,10 @@ impl Hub {
                         reason: reason.to_string(),
                     });
                 }
+                Incoming::Executed(executed) => preview.skipped.push(Skipped {
+                    finding: executed.id,
+                    reason: "it is the end of an execution, and no finding".to_owned(),
+                }),
                 Incoming::Unreadable { problem, payload } => preview.unreadable.push(Buried {
                     id: Digest::of(&String::from(payload)).unwrap_or(Digest::ZERO),
                     reason: problem.reason,

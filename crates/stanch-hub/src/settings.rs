@@ -8,7 +8,7 @@ use std::{
 use serde_json::{Map, Value};
 use stanch_types::{AccountId, Region};
 
-use crate::{approval::Approvals, rollout::Rollout, schedule::Limits};
+use crate::{approval::Approvals, automation::Executors, rollout::Rollout, schedule::Limits};
 
 /// The hub's settings.
 #[derive(Debug, Clone)]
@@ -27,6 +27,8 @@ pub struct Settings {
     pub workers: usize,
     /// Limits per account.
     pub limits: Limits,
+    /// What carries plans out.
+    pub executors: Executors,
     /// Who approves what, how long it is waited for, and how long it stands.
     pub approval: Approvals,
     /// How long after a change was sent its effect may still be on its way, when nobody saw the
@@ -83,6 +85,7 @@ impl Default for Settings {
             budget: Budget::default(),
             workers: 32,
             limits: Limits::default(),
+            executors: Executors::default(),
             approval: Approvals::default(),
             settle: Duration::from_secs(5),
             request: Duration::from_secs(35),

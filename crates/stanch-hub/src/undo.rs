@@ -14,10 +14,11 @@ use stanch_ledger::{
     Decided, Event, LedgerError, Phase, Query, Received, Record, RemediationId, Route, State,
     Status, UndoPlanned, Verdict,
 };
-use stanch_types::{AccountId, chain};
+use stanch_types::{AccountId, Api, chain};
 
 use crate::{
     Hub,
+    automation::{self, Executor, Followed},
     execute::Ran,
     pipeline::{GONE, HUB, PlanFailure, Turn, Work, answers, kept, remaining},
     requests::RequestError,
@@ -175,10 +176,23 @@ impl Work<'_> {
         else {
             return Ok(Err(Halt::failed(GONE.to_owned())));
         };
-        let api = match self.acting(&plan).await {
+        let executor = match &undo.run {
+            Some(run) => automation::executor_of(run),
+            None => self.executor(state, &plan),
+        };
+        let api = match self.acting(&plan, executor).await {
             Ok(api) => api,
             Err(error) => return Ok(Err(error.into())),
         };
+        match self.follow(&plan, Phase::Undo, &*api).await? {
+            Followed::Elsewhere => {}
+            Followed::UnderWay => return Ok(Err(Halt::Later)),
+            Followed::Ended(ran) => {
+                return self
+                    .put_back(&remediation, &before, &plan, ran, &*api)
+                    .await;
+            }
+        }
         let mut attempt = 1;
         let mut skip = Vec::new();
         let mut outputs = Map::new();
@@ -230,16 +244,34 @@ impl Work<'_> {
                 }
             }
         }
-        self.write([Event::UndoStarted(self.started(state, attempt))])
-            .await?;
-        let failure = match self
+        let executor = match attempt {
+            1 => executor,
+            _ => Executor::Native,
+        };
+        let started = self.started(state, attempt, executor);
+        self.write([Event::UndoStarted(started)]).await?;
+        let ran = self
             .run(state, &plan, &skip, outputs, Phase::Undo, &api)
-            .await?
-        {
+            .await?;
+        self.put_back(&remediation, &before, &plan, ran, &*api)
+            .await
+    }
+
+    /// Reads after an undo whether the resource is as it was before.
+    async fn put_back(
+        &self,
+        remediation: &Remediation,
+        before: &Plan,
+        plan: &Plan,
+        ran: Ran,
+        api: &dyn Api,
+    ) -> Result<Result<Value, Halt>, LedgerError> {
+        let failure = match ran {
             Ran::Done => None,
             Ran::Failed(error) => Some(error),
             Ran::Paused(reason) => return Ok(Err(Halt::Paused(reason))),
             Ran::OutOfTime => return Ok(Err(Halt::Later)),
+            Ran::UnderWay => return Ok(Err(Halt::Later)),
         };
         if failure.is_some() {
             let undo = self.state().await.undo;
@@ -255,7 +287,7 @@ impl Work<'_> {
                     .sleep(Duration::from_secs(plan.verify.every))
                     .await;
             }
-            match self.look(&remediation, &before, &*api).await {
+            match self.look(remediation, before, api).await {
                 Ok(now) if now.state() == &before.state => return Ok(Ok(now.state().clone())),
                 Ok(now) => {
                     let error = "the state is not what it was before the change".to_owned();

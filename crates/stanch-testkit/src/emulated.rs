@@ -54,6 +54,19 @@ impl Emulated {
         Arc::new(client.with_credentials(account.as_str(), "any", None))
     }
 
+    /// Whoever has these credentials, in a region.
+    #[must_use]
+    pub fn session(
+        &self,
+        access_key_id: &str,
+        secret: &str,
+        token: Option<&str>,
+        region: &Region,
+    ) -> Arc<dyn Api> {
+        let client = self.client.in_region(region.clone());
+        Arc::new(client.with_credentials(access_key_id, secret, token))
+    }
+
     /// The sessions that the hub of `organization` opens.
     #[must_use]
     pub fn sessions(&self, organization: &Organization) -> MemberSessions {

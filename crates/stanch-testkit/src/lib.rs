@@ -3,6 +3,7 @@
 //!
 //! Nothing here is on the product's own path.
 
+pub mod automation;
 pub mod chaos;
 mod clock;
 pub mod deployed;

@@ -16,6 +16,8 @@ mod ledgers;
 #[cfg(test)]
 mod rollout;
 #[cfg(test)]
+mod ssm;
+#[cfg(test)]
 mod stop;
 #[cfg(test)]
 mod undo;

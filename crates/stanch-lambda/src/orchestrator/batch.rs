@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
-use stanch_hub::{Source, Worked};
+use stanch_hub::{Source, Worked, execution};
 use stanch_ledger::{RemediationId, State, Status};
 use stanch_types::chain;
 
@@ -74,7 +74,8 @@ impl Run<'_> {
             match worked {
                 Worked::Stands(state) => {
                     self.account_for(id, &state).await;
-                    if needs_workflow(state.status) {
+                    // An execution in Systems Manager tells of its end by itself.
+                    if needs_workflow(state.status) && execution(&state).is_none() {
                         left.entry(of).or_default().push(id);
                     }
                 }
@@ -133,7 +134,8 @@ impl Run<'_> {
         let source = Source::automatic("sqs");
         let taken = self.hub.take(&source, delivery.body.as_bytes()).await?;
         self.tell_of_letters(&taken.buried).await;
-        for id in taken.admitted {
+        // What Systems Manager has ended goes on here.
+        for id in taken.admitted.into_iter().chain(taken.continued) {
             came.of.insert(id, number);
         }
         if delivery.again {

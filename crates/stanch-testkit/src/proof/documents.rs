@@ -5,23 +5,19 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use serde_json::{Map, Value, json};
-use stanch_catalog::{FUNCTION, Invocation, Plan, Remediation, SCRIPT};
-use stanch_hub::observe;
+use stanch_catalog::{Catalog, FUNCTION, Plan};
 use stanch_models::Models;
-use stanch_runbook::{
-    AutomationStatus, Document, Engine, Functions, Options, Ports, Script, ScriptError, Scripts,
-    Signal, Signals,
-};
-use stanch_types::chain;
-use stanch_types::{Api, Call, Clock};
+use stanch_runbook::{AutomationStatus, Document, Engine, Options, Ports, Signal, Signals};
+use stanch_types::{Api, Clock};
 
 use super::stage::CountingIds;
+use crate::automation::{CatalogFunction, CatalogScript};
 
 /// What a run of a document needs.
 pub(super) struct Member {
     pub(super) api: Arc<dyn Api>,
     pub(super) clock: Arc<dyn Clock>,
-    pub(super) remediation: Arc<Remediation>,
+    pub(super) catalog: Arc<Catalog>,
     pub(super) models: Arc<Models>,
 }
 
@@ -40,9 +36,13 @@ impl Member {
             Arc::clone(&self.models),
         );
         let mut ports = Ports::new(api, clock, models, Arc::new(CountingIds::default()));
-        let member = Arc::new(self);
-        ports.functions = Arc::clone(&member) as Arc<dyn Functions>;
-        ports.scripts = member;
+        ports.functions = Arc::new(CatalogFunction {
+            name: FUNCTION.to_owned(),
+            api: self.api,
+            catalog: self.catalog,
+            models: self.models,
+        });
+        ports.scripts = Arc::new(CatalogScript(Arc::clone(&ports.api)));
         ports.signals = Arc::new(SaysYes(Arc::clone(&ports.clock)));
         let mut parameters = parameters.clone();
         if document.parameters.contains_key("Approvers") {
@@ -75,18 +75,6 @@ impl Member {
         let before = before.ok_or_else(|| "no output `Plan.Before`".to_owned())?;
         Ok((before, Value::Object(answers)))
     }
-
-    async fn answer(
-        &self,
-        payload: &Value,
-    ) -> Result<Value, Box<dyn std::error::Error + Send + Sync>> {
-        let invocation = Invocation::new(payload)?;
-        let observed = match invocation.observe(&self.remediation)? {
-            Some(observation) => Some(observe(&*self.api, &self.models, observation).await?),
-            None => None,
-        };
-        Ok(invocation.answer(&self.remediation, observed)?)
-    }
 }
 
 /// Whoever is asked in the documents' approvals.
@@ -103,47 +91,5 @@ impl Signals for SaysYes {
             by: SOMEBODY.to_owned(),
             comment: String::new(),
         }
-    }
-}
-
-#[async_trait]
-impl Functions for Member {
-    fn knows(&self, name: &str) -> bool {
-        name == FUNCTION
-    }
-
-    async fn call(&self, _: &str, payload: &Value) -> Result<Value, String> {
-        self.answer(payload).await.map_err(|error| chain(&*error))
-    }
-}
-
-#[async_trait]
-impl Scripts for Member {
-    /// Does what the script does, in this session.
-    async fn run(&self, script: &Script, payload: &Value) -> Result<Value, ScriptError> {
-        if script.source != SCRIPT {
-            let why = "it is not the catalog's script".to_owned();
-            return Err(ScriptError::Unavailable(why));
-        }
-        let text = |name| {
-            payload
-                .get(name)
-                .and_then(Value::as_str)
-                .unwrap_or_default()
-        };
-        let parts = ["Input", "Optional"]
-            .iter()
-            .filter_map(|name| payload.get(name)?.as_object());
-        let params: Map<String, Value> = parts
-            .flatten()
-            .map(|(name, value)| (name.clone(), value.clone()))
-            .collect();
-        let call = Call::new(text("Service"), text("Operation"), Value::Object(params));
-        let sent = self.api.call(&call).await;
-        sent.map(|reply| reply.output)
-            .map_err(|error| ScriptError::Raised {
-                message: error.to_string(),
-                output: String::new(),
-            })
     }
 }

@@ -736,7 +736,7 @@ async fn documents_agree(
                 .await
                 .map_err(|error| chain(&error))?,
             clock: Arc::clone(&stage.clock) as Arc<dyn Clock>,
-            remediation: Arc::clone(remediation),
+            catalog: Arc::clone(&world.catalog),
             models: Arc::clone(&world.models),
         };
         member.run(document, parameters, plan).await

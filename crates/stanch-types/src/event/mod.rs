@@ -6,12 +6,13 @@
 //!
 //! | carried in | |
 //! |---|---|
-//! | EventBridge | `Security Hub Findings - Imported`, `… - Custom Action`, `Findings Imported V2`, `Config Rules Compliance Change`, `GuardDuty Finding`, `Inspector2 Finding`, `Macie Finding` |
+//! | EventBridge | `Security Hub Findings - Imported`, `… - Custom Action`, `Findings Imported V2`, `Config Rules Compliance Change`, `GuardDuty Finding`, `Inspector2 Finding`, `Macie Finding`, `EC2 Automation Execution Status-change Notification` |
 //! | bare | ASFF, OCSF (classes 2002, 2003, 2004, 2006), a Config notification |
 //! | lists | arrays, JSON Lines, `Findings` of `BatchImportFindings` and `GetFindings` |
 //! | around any of these | SQS messages, SNS notifications, `Records` of Lambda |
 
 mod asff;
+mod automation;
 mod config;
 mod members;
 mod ocsf;
@@ -27,6 +28,7 @@ use crate::{
     AccountId, Arn, Compliance, Finding, FindingId, RecordState, Workflow,
     json::{self, JsonError, Limits},
 };
+pub use automation::Executed;
 use members::Members;
 pub use payload::Payload;
 
@@ -138,6 +140,8 @@ pub enum Incoming {
         /// Why.
         reason: SkipReason,
     },
+    /// No finding: an Automation execution tells where it stands.
+    Executed(Executed),
     /// Could not be understood, or must not be acted on: a dead letter. A finding some of whose
     /// resources are refused gives one of these and, with its other resources, an `Accepted`.
     Unreadable {
@@ -355,6 +359,10 @@ impl Reader<'_> {
                 };
                 self.settle(draft, &context);
             }
+            "EC2 Automation Execution Status-change Notification" => match automation::read(&map) {
+                Ok(executed) => self.out.push(Incoming::Executed(executed)),
+                Err(problem) => self.refuse_value(problem, &Value::Object(map)),
+            },
             _ => {
                 let problem = Problem::new(
                     format!("`{detail_type}` events carry no finding that Stanch reads"),

@@ -45,6 +45,14 @@ pub fn describe(incoming: &Incoming) -> String {
         } => {
             writeln!(text, "skipped {id} of {account}: {reason}").unwrap();
         }
+        Incoming::Executed(executed) => {
+            writeln!(
+                text,
+                "execution {} of {} in {} is {}; started by {:?}",
+                executed.id, executed.account, executed.region, executed.status, executed.by
+            )
+            .unwrap();
+        }
         Incoming::Unreadable { problem, payload } => {
             let again = event::read(payload.as_bytes(), &options());
             let same = again.iter().any(|again| {

@@ -333,6 +333,7 @@ pub fn ended(status: Status, state: &State) -> Exit {
         Status::Undone if state.error.is_none() => Exit::Done,
         Status::Refused => Exit::Refused,
         Status::AwaitingApproval | Status::Deferred | Status::Paused => Exit::Waiting,
+        _ if stanch_hub::execution(state).is_some() => Exit::Waiting,
         _ => Exit::Failed,
     }
 }
@@ -414,6 +415,11 @@ fn report(id: RemediationId, state: &State, known: bool, hub: &Hub) -> String {
         lines.push(format!(
             "  approve with: stanch approve {id}{}",
             plan_flag(state)
+        ));
+    }
+    if let Some(execution) = stanch_hub::execution(state) {
+        lines.push(format!(
+            "  carried out by Systems Manager as execution {execution}; give the same finding again to look at it"
         ));
     }
     if state.status == Status::Success {
