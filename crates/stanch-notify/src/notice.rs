@@ -267,3 +267,27 @@ pub fn cut(text: &str, limit: usize) -> String {
     }
     kept
 }
+
+/// The same text, in which no `@here` or its like is left: a word joiner, which nobody sees, stands
+/// behind the sign.
+#[must_use]
+pub fn unmentioned(text: &str) -> String {
+    const ALL: [&str; 4] = ["here", "channel", "everyone", "all"];
+    let mut clean = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('@') {
+        clean.push_str(before);
+        clean.push('@');
+        let is_mention = ALL.iter().any(|word| {
+            after
+                .get(..word.len())
+                .is_some_and(|start| start.eq_ignore_ascii_case(word))
+        });
+        if is_mention {
+            clean.push('\u{2060}');
+        }
+        rest = after;
+    }
+    clean.push_str(rest);
+    clean
+}

@@ -18,6 +18,8 @@ mod rollout;
 #[cfg(test)]
 mod stop;
 #[cfg(test)]
+mod tell;
+#[cfg(test)]
 mod undo;
 #[cfg(test)]
 mod world;
