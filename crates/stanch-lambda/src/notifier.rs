@@ -16,7 +16,7 @@ use stanch_notify::{Channels, EventBus, Notice, Patience, Sender};
 use stanch_types::{Api, Call, Http, chain};
 use tokio::sync::Mutex;
 
-use crate::{Failure, Function, Invocation, Variables, World};
+use crate::{Failure, Function, Invocation, Variables, World, metrics};
 
 /// How long the secret is kept before it is read again.
 const KEPT: Duration = Duration::from_secs(300);
@@ -184,33 +184,17 @@ impl Notifier {
         Ok(())
     }
 
-    /// A line that CloudWatch makes a metric of:
-    /// <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>.
     fn measure(&self, channel: &str) {
-        let namespace = Variables(&self.world.environment).optional("METRIC_NAMESPACE");
-        if let Some(namespace) = namespace {
-            println!(
-                "{}",
-                failure_metric(namespace, channel, self.world.clock.now())
-            );
+        let variables = Variables(&self.world.environment);
+        if let (Some(namespace), true) = (
+            variables.optional("METRIC_NAMESPACE"),
+            variables.optional("METRICS") != Some("off"),
+        ) {
+            let now = self.world.clock.now();
+            let line = metrics::channel_failure(namespace, channel, now);
+            self.world.print.line(&line.to_string());
         }
     }
-}
-
-/// One failed delivery, for all channels and for this one.
-fn failure_metric(namespace: &str, channel: &str, now: jiff::Timestamp) -> Value {
-    json!({
-        "_aws": {
-            "Timestamp": now.as_millisecond(),
-            "CloudWatchMetrics": [{
-                "Namespace": namespace,
-                "Dimensions": [[], ["Channel"]],
-                "Metrics": [{"Name": "ChannelFailures", "Unit": "Count"}],
-            }],
-        },
-        "ChannelFailures": 1,
-        "Channel": channel,
-    })
 }
 
 #[async_trait]
@@ -245,203 +229,5 @@ impl Function for Notifier {
             told += self.tell(&aws, &channels, &message, None, patience).await?;
         }
         Ok(json!({"Told": told}))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::{
-        io::{Read as _, Write as _},
-        net::TcpListener,
-        sync::{Mutex as StdMutex, PoisonError},
-    };
-
-    use stanch_aws::{Environment, SessionsSetup, SystemClock};
-    use stanch_models::Models;
-    use stanch_types::{CallError, Region, Reply, Sessions};
-
-    use super::*;
-    use crate::world::Reach;
-
-    /// AWS with one secret and a queue.
-    struct Fake {
-        secret: String,
-        calls: StdMutex<Vec<Call>>,
-    }
-
-    impl Fake {
-        fn calls(&self, operation: &str) -> Vec<Value> {
-            let calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
-            let named = calls.iter().filter(|call| call.operation == operation);
-            named.map(|call| call.params.clone()).collect()
-        }
-    }
-
-    #[async_trait]
-    impl Api for Fake {
-        async fn call(&self, call: &Call) -> Result<Reply, CallError> {
-            self.calls.lock().unwrap().push(call.clone());
-            let output = match call.operation.as_str() {
-                "GetSecretValue" => json!({"SecretString": self.secret}),
-                _ => json!({"FailedEntryCount": 0}),
-            };
-            Ok(Reply {
-                output,
-                request_id: None,
-            })
-        }
-    }
-
-    struct Here(Arc<Fake>);
-
-    impl Reach for Here {
-        fn models(&self) -> Result<Arc<Models>, Failure> {
-            Err(Failure::new("Test", "no models"))
-        }
-
-        fn own(&self, _: Option<&Region>) -> Result<Arc<dyn Api>, Failure> {
-            Ok(self.0.clone())
-        }
-
-        fn members(&self, _: SessionsSetup) -> Result<Arc<dyn Sessions>, Failure> {
-            Err(Failure::new("Test", "no members"))
-        }
-
-        fn trace(&self, _: Option<&str>) {}
-    }
-
-    fn function(secret: Value) -> (Notifier, Arc<Fake>) {
-        let aws = Arc::new(Fake {
-            secret: secret.to_string(),
-            calls: StdMutex::default(),
-        });
-        let environment = Environment::new([
-            (
-                "CHANNEL_SECRET",
-                "arn:aws:secretsmanager:us-east-1:1:secret:s",
-            ),
-            ("DEAD_LETTER_QUEUE_URL", "https://sqs.example/dead"),
-        ]);
-        let world = World {
-            environment,
-            clock: Arc::new(SystemClock::default()),
-            reach: Arc::new(Here(Arc::clone(&aws))),
-        };
-        (Notifier::new(world), aws)
-    }
-
-    /// An address that answers each request with the next status, and then is gone.
-    fn hook(statuses: &'static [u16]) -> (String, std::thread::JoinHandle<usize>) {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}/hook", listener.local_addr().unwrap());
-        let thread = std::thread::spawn(move || {
-            for status in statuses {
-                let (mut stream, _) = listener.accept().unwrap();
-                let (mut text, mut buffer) = (Vec::new(), [0; 4096]);
-                while !text.ends_with(b"}") {
-                    let read = stream.read(&mut buffer).unwrap();
-                    text.extend_from_slice(&buffer[..read]);
-                }
-                write!(
-                    stream,
-                    "HTTP/1.1 {status} Status\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-                )
-                .unwrap();
-            }
-            statuses.len()
-        });
-        (url, thread)
-    }
-
-    fn message() -> Value {
-        json!({
-            "RemediationId": "6f1c0000-0000-4000-8000-000000000000", "Status": "Failed",
-            "Account": "222222222222", "Resource": "arn:aws:s3:::demo", "Action": "S3BlockPublicAccess",
-            "ExecutedAt": "2026-01-31T12:00:00Z", "Finding": "A bucket is public", "Region": "us-east-1",
-        })
-    }
-
-    fn delivery(messages: &[String]) -> Value {
-        let record = |text: &String| json!({"EventSource": "aws:sns", "Sns": {"Message": text}});
-        json!({"Records": messages.iter().map(record).collect::<Vec<_>>()})
-    }
-
-    async fn handle(notifier: &Notifier, event: Value) -> Result<Value, Failure> {
-        let deadline = notifier.world.clock.now() + Duration::from_secs(60);
-        let invocation = Invocation {
-            event,
-            deadline,
-            request_id: "r".to_owned(),
-            trace: None,
-        };
-        notifier.handle(invocation).await
-    }
-
-    #[tokio::test]
-    async fn what_one_channel_does_not_take_waits_for_it_alone() {
-        let (good, bad) = (hook(&[200]), hook(&[404, 200]));
-        let (notifier, aws) = function(json!({
-            "slack": {"good": {"url": good.0}},
-            "teams": {"bad": {"url": bad.0}},
-            "pagerduty": {"not-meant": {"routing_key": "r", "url": "http://127.0.0.1:1/"}},
-            "event_buses": {"own": {"bus": "default", "region": "us-east-1"}},
-        }));
-        let event = delivery(&[message().to_string()]);
-        assert_eq!(handle(&notifier, event).await, Ok(json!({"Told": 2})));
-        assert_eq!(good.1.join().unwrap(), 1);
-        assert_eq!(aws.calls("PutEvents").len(), 1);
-        let dead = aws.calls("SendMessage");
-        assert_eq!(dead.len(), 1);
-        assert_eq!(dead[0]["QueueUrl"], "https://sqs.example/dead");
-        let letter: Value = serde_json::from_str(dead[0]["MessageBody"].as_str().unwrap()).unwrap();
-        assert_eq!(letter["Channels"], json!(["teams bad"]));
-        assert_eq!(letter["Reasons"], json!(["teams bad: it answered 404"]));
-        // The dead letter as an event tells that one channel, and the secret is not read again.
-        assert_eq!(handle(&notifier, letter).await, Ok(json!({"Told": 1})));
-        assert_eq!(bad.1.join().unwrap(), 2);
-        assert_eq!(
-            (
-                aws.calls("SendMessage").len(),
-                aws.calls("GetSecretValue").len()
-            ),
-            (1, 1)
-        );
-    }
-
-    #[tokio::test]
-    async fn what_is_not_about_a_remediation_is_left_to_the_topic() {
-        let (notifier, aws) = function(json!({}));
-        let alarm = json!({"AlarmName": "a", "NewStateValue": "ALARM"}).to_string();
-        let event = delivery(&[alarm, "plain words".to_owned()]);
-        assert_eq!(handle(&notifier, event).await, Ok(json!({"Told": 0})));
-        assert!(aws.calls("SendMessage").is_empty());
-        let error = handle(&notifier, json!({"Records": 1})).await.unwrap_err();
-        assert_eq!(error.kind, "BadEvent");
-    }
-
-    #[tokio::test]
-    async fn a_secret_that_is_wrong_is_not_quoted() {
-        for secret in [
-            json!({"slack": {"a": {"urls": "hunter2"}}}),
-            json!("hunter2"),
-            json!({"slack": {"a": {"url": "hunter2"}}}),
-        ] {
-            let (notifier, _) = function(secret);
-            let error = handle(&notifier, delivery(&[])).await.unwrap_err();
-            assert_eq!(error.kind, "Configuration");
-            assert!(!error.to_string().contains("hunter2"), "{error}");
-        }
-    }
-
-    #[test]
-    fn a_failed_delivery_is_a_metric_of_all_and_of_its_channel() {
-        let line = failure_metric("Stanch", "slack a", jiff::Timestamp::UNIX_EPOCH);
-        let metrics = &line["_aws"]["CloudWatchMetrics"][0];
-        assert_eq!(metrics["Dimensions"], json!([[], ["Channel"]]));
-        assert_eq!(metrics["Metrics"][0]["Name"], "ChannelFailures");
-        assert_eq!(
-            (&line["ChannelFailures"], &line["Channel"]),
-            (&json!(1), &json!("slack a"))
-        );
     }
 }

@@ -21,6 +21,7 @@ use crate::{
 /// resources is never resolved: we know of one of them.
 pub struct SecurityHub {
     api: InRegion,
+    follows: bool,
 }
 
 /// The longest note:
@@ -36,7 +37,14 @@ impl SecurityHub {
     /// Notes by `api`, in the region that the finding states.
     #[must_use]
     pub const fn new(api: InRegion) -> Self {
-        Self { api }
+        Self { api, follows: true }
+    }
+
+    /// The same, not told of beginnings: a change that takes a second needs one note, not two.
+    #[must_use]
+    pub const fn of_ends(mut self) -> Self {
+        self.follows = false;
+        self
     }
 
     /// Region and request of a note; nothing for a finding that is not Security Hub's.
@@ -97,7 +105,7 @@ impl Notifier for SecurityHub {
     }
 
     fn follows(&self) -> bool {
-        true
+        self.follows
     }
 
     async fn tell(&self, message: &Message, _: &Record) -> Result<(), NotTold> {

@@ -146,6 +146,11 @@ fn document(lines: &[String], link: Option<String>) -> Value {
 
 #[async_trait]
 impl Channel for Jira {
+    /// What is about a remediation.
+    fn takes(&self, notice: &Notice<'_>) -> bool {
+        !notice.is_letter()
+    }
+
     async fn deliver(&self, notice: &Notice<'_>, line: &Line<'_>) -> Result<(), Trouble> {
         let found = parsed(&line.send(&self.find(notice)?).await?)?;
         let Some(key) = their_id(&found, "/issues/0/key") else {

@@ -54,6 +54,9 @@ impl<'m> Notice<'m> {
         let Message {
             control, resource, ..
         } = self.message;
+        if self.is_letter() {
+            return "An event could not be understood".to_owned();
+        }
         let what = match control.as_str() {
             "" => &self.message.action,
             control => control,
@@ -64,6 +67,12 @@ impl<'m> Notice<'m> {
             short_name(resource),
             self.account()
         )
+    }
+
+    /// It is about an event that could not be understood, and no remediation.
+    #[must_use]
+    pub fn is_letter(&self) -> bool {
+        self.message.status == "DeadLetter"
     }
 
     fn verb(&self) -> &str {
@@ -92,7 +101,7 @@ impl<'m> Notice<'m> {
             _ if self.message.approval.is_some() => Tone::Warning,
             "Success" => Tone::Good,
             "Failed" | "UndoFailed" => Tone::Bad,
-            "Refused" | "Paused" | "Undone" => Tone::Warning,
+            "Refused" | "Paused" | "Undone" | "DeadLetter" => Tone::Warning,
             _ => Tone::Neutral,
         }
     }
@@ -192,6 +201,9 @@ impl<'m> Notice<'m> {
                 format!("Approve: stanch approve {id} --plan {plan}"),
                 format!("Say no: stanch reject {id}"),
             ];
+        }
+        if self.is_letter() {
+            return vec![format!("Look closer: stanch deadletter show {id}")];
         }
         let look = format!("Look closer: stanch ledger show {id}");
         match self.message.can_be_undone {

@@ -211,6 +211,11 @@ pub(crate) fn their_id(value: &Value, pointer: &str) -> Option<String> {
 
 #[async_trait]
 impl Channel for ServiceNow {
+    /// What is about a remediation.
+    fn takes(&self, notice: &Notice<'_>) -> bool {
+        !notice.is_letter()
+    }
+
     fn follows(&self) -> bool {
         true
     }

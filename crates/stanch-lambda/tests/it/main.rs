@@ -9,6 +9,8 @@
 #[cfg(test)]
 mod batch;
 #[cfg(test)]
+mod notifier;
+#[cfg(test)]
 mod security;
 #[cfg(test)]
 mod trouble;
