@@ -126,7 +126,7 @@ impl ServiceNow {
             "type": self.kind,
             "short_description": crate::notice::cut(&text(&[notice.headline()]), SHORT),
             "description": text(&notice.facts().iter().map(|(label, value)| format!("{label}: {value}")).chain(notice.paragraphs()).chain(notice.console()).collect::<Vec<_>>()),
-            "justification": text(&[message.finding.clone()]),
+            "justification": text(std::slice::from_ref(&message.finding)),
             "implementation_plan": text(notice.changes()),
             "backout_plan": undo,
             "correlation_id": message.remediation_id,
