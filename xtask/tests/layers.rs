@@ -57,6 +57,7 @@ const MAY_USE: [(&str, &[&str]); 12] = [
             "stanch-hub",
             "stanch-ledger",
             "stanch-models",
+            "stanch-notify",
             "stanch-runbook",
             "stanch-types",
         ],

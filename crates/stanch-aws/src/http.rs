@@ -37,7 +37,7 @@ impl Http for HttpClient {
             headers: headers
                 .map(|(name, value)| ((*name).to_owned(), value.reveal().clone()))
                 .collect(),
-            body: request.body.as_bytes(),
+            body: request.body.reveal().as_bytes(),
         };
         match self.0.send(outgoing).await {
             Ok(answer) => Ok(HttpAnswer {

@@ -19,6 +19,7 @@ use stanch_hub::{
     Account, ApprovalRule, Approvals, Budget, Executor, Executors, Limits, Ring, Rollout, Settings,
 };
 use stanch_ledger::Tables;
+use stanch_notify::Channels;
 use stanch_types::{AccountId, Region, Secret};
 
 /// The file that is read when no other is named.
@@ -64,7 +65,7 @@ pub struct Config {
     /// `stanch serve`.
     pub serve: Serve,
     /// Who is told.
-    pub notify: Notify,
+    pub notify: Channels,
     /// The log of `stanch serve`.
     pub log: Log,
     /// `stanch gameday`.
@@ -419,14 +420,6 @@ pub struct Serve {
     pub inbox_every: Duration,
 }
 
-/// Who is told.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Notify {
-    /// Addresses that get each message as a JSON POST. They often hold a secret, so none is shown.
-    pub webhooks: Vec<Secret<String>>,
-}
-
 /// The log of `stanch serve`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -544,7 +537,19 @@ fn defaults() -> Value {
             "poll_every": "5m",
             "inbox_every": "1s",
         },
-        "notify": { "webhooks": [] },
+        "notify": {
+            "webhooks": [],
+            "signed": {},
+            "slack": {},
+            "teams": {},
+            "pagerduty": {},
+            "servicenow": {},
+            "jira": {},
+            "topics": {},
+            "event_buses": {},
+            "security_hub": false,
+            "config_rules": false,
+        },
         "log": { "format": "text", "level": "info" },
         "gameday": { "role": "OrganizationAccountAccessRole" },
     })
@@ -796,7 +801,7 @@ pub fn resolve(file: Option<Text>, overrides: Vec<Override>) -> Result<Resolved,
             return ConfigError::Unknown { key, origin };
         }
         let origin = origin_of(&origins, &key);
-        let message = match is_secret(&key) {
+        let message = match is_secret(&key) && !message.starts_with("missing field") {
             true => "it must be text, as everything secret".to_owned(),
             false => message,
         };
@@ -809,6 +814,15 @@ pub fn resolve(file: Option<Text>, overrides: Vec<Override>) -> Result<Resolved,
 
     if let Err(message) = config.approval.check() {
         let key = "approval.rules".to_owned();
+        let origin = origin_of(&origins, &key);
+        return Err(ConfigError::Value {
+            key,
+            origin,
+            message,
+        });
+    }
+    if let Err((within, message)) = config.notify.check() {
+        let key = format!("notify.{within}");
         let origin = origin_of(&origins, &key);
         return Err(ConfigError::Value {
             key,
@@ -834,8 +848,32 @@ pub fn resolve(file: Option<Text>, overrides: Vec<Override>) -> Result<Resolved,
 
 fn is_secret(key: &str) -> bool {
     key.ends_with(".external_id")
-        || key.starts_with("notify.webhooks")
         || key.starts_with("approval.webhooks")
+        || key.starts_with("notify.") && !is_shown_of_notify(key)
+}
+
+/// Of channels all is secret but this: a table that is not what it should be may hold anything.
+fn is_shown_of_notify(key: &str) -> bool {
+    const SHOWN: [&str; 10] = [
+        "arn",
+        "begun",
+        "bus",
+        "change_type",
+        "closing_states",
+        "done_transition",
+        "issue_type",
+        "project",
+        "region",
+        "user",
+    ];
+    let parts: Vec<&str> = key.split('.').collect();
+    match &parts[..] {
+        [_, "security_hub" | "config_rules"] => true,
+        [_, "pagerduty" | "servicenow" | "jira", _, "url"] => true,
+        [_, _, _, "only", ..] => true,
+        [_, _, _, member] => SHOWN.contains(member),
+        _ => false,
+    }
 }
 
 fn mask(value: &Value) -> Value {

@@ -84,7 +84,9 @@ const ESCALATION: &[&str] = &[
 const PRINCIPALS: &[(&str, &str)] = &[("ec2", "vpc-flow-logs"), ("rds", "monitoring.rds")];
 
 /// What Stanch itself uses, beside what remediations do.
-const OWN_SERVICES: [&str; 7] = ["events", "kms", "lambda", "logs", "s3", "ssm", "xray"];
+const OWN_SERVICES: [&str; 8] = [
+    "config", "events", "kms", "lambda", "logs", "s3", "ssm", "xray",
+];
 
 /// What remains allowed on Stanch's own resources.
 const OWN_USE: [&str; 14] = [

@@ -365,6 +365,7 @@ fn origin(finding: &Finding, region: Option<Region>) -> Option<Origin> {
         product_arn: product_arn.map(str::to_owned),
         region,
         config_rule: rule.map(str::to_owned),
+        is_shared: finding.resources.len() > 1,
     })
 }
 

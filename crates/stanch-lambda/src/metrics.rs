@@ -73,6 +73,22 @@ pub fn dead_letters(namespace: &str, count: usize, now: Timestamp) -> Value {
     line
 }
 
+/// The line about a channel that could not be told: one for all channels, and one for this.
+#[must_use]
+pub fn channel_failure(namespace: &str, channel: &str, now: Timestamp) -> Value {
+    let mut line = line(
+        namespace,
+        now,
+        &[&[], &["Channel"]],
+        &[("ChannelFailures", "Count")],
+    );
+    if let Some(object) = line.as_object_mut() {
+        object.insert("ChannelFailures".to_owned(), json!(1));
+        object.insert("Channel".to_owned(), json!(channel));
+    }
+    line
+}
+
 fn line(
     namespace: &str,
     now: Timestamp,

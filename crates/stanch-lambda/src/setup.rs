@@ -11,7 +11,7 @@ use stanch_guard::Guard;
 use stanch_hub::{Account, Hub, Notifier, Ports, Settings};
 use stanch_ledger::{SealedLedger, Vault};
 use stanch_models::Models;
-use stanch_notify::{LogBucket, Topic};
+use stanch_notify::{ConfigRules, InRegion, LogBucket, SecurityHub, Topic};
 use stanch_types::{Api, Call, Region, Secret, Sessions, chain};
 
 use crate::{
@@ -161,7 +161,7 @@ impl Setup {
             store.ledger = Arc::new(SealedLedger::new(store.ledger, vault, sensitive));
         }
         let notifiers = match enters {
-            Enters::Members => notifiers(world, &own, &store)?,
+            Enters::Members => notifiers(world, &own, &sessions, &store)?,
             Enters::Nothing => Vec::new(),
         };
         Ok(Self {
@@ -259,20 +259,27 @@ fn overrides(environment: &Environment) -> Result<Vec<Override>, Failure> {
 fn notifiers(
     world: &World,
     own: &Arc<dyn Api>,
+    sessions: &Arc<dyn Sessions>,
     store: &Store,
 ) -> Result<Vec<Arc<dyn Notifier>>, Failure> {
     let variables = Variables(&world.environment);
     let topic = Topic::new(Arc::clone(own), variables.text("SNS_TOPIC_ARN")?);
     let mut notifiers: Vec<Arc<dyn Notifier>> = vec![Arc::new(topic)];
+    let (reach, home) = (Arc::clone(&world.reach), Arc::clone(own));
+    let api: InRegion = Arc::new(move |region: &Region| {
+        let there = reach.own(Some(region));
+        there.unwrap_or_else(|_| Arc::clone(&home))
+    });
+    if variables.optional("SECURITY_HUB_NOTES") != Some("off") {
+        notifiers.push(Arc::new(SecurityHub::new(Arc::clone(&api)).of_ends()));
+    }
+    if variables.optional("CONFIG_EVALUATIONS") != Some("off") {
+        notifiers.push(Arc::new(ConfigRules::new(Arc::clone(sessions))));
+    }
     if let Some(bucket) = variables.optional("LOG_BUCKET_PREFIX") {
-        let (reach, own) = (Arc::clone(&world.reach), Arc::clone(own));
-        let api = move |region: &Region| {
-            let there = reach.own(Some(region));
-            there.unwrap_or_else(|_| Arc::clone(&own))
-        };
         let key = variables.text("LOG_KEY_ALIAS")?;
         let ledger = Arc::clone(&store.ledger);
-        notifiers.push(Arc::new(LogBucket::new(Arc::new(api), ledger, bucket, key)));
+        notifiers.push(Arc::new(LogBucket::new(api, ledger, bucket, key)));
     }
     Ok(notifiers)
 }

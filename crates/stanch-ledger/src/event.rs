@@ -236,6 +236,9 @@ pub struct Origin {
     /// The rule of AWS Config that the check is made by.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config_rule: Option<String>,
+    /// The finding is about other resources, too: what is true of this one is not true of it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_shared: bool,
 }
 
 /// A plan, and what it was made from.

@@ -54,6 +54,9 @@ impl<'m> Notice<'m> {
         let Message {
             control, resource, ..
         } = self.message;
+        if self.is_letter() {
+            return "An event could not be understood".to_owned();
+        }
         let what = match control.as_str() {
             "" => &self.message.action,
             control => control,
@@ -64,6 +67,12 @@ impl<'m> Notice<'m> {
             short_name(resource),
             self.account()
         )
+    }
+
+    /// It is about an event that could not be understood, and no remediation.
+    #[must_use]
+    pub fn is_letter(&self) -> bool {
+        self.message.status == "DeadLetter"
     }
 
     fn verb(&self) -> &str {
@@ -92,7 +101,7 @@ impl<'m> Notice<'m> {
             _ if self.message.approval.is_some() => Tone::Warning,
             "Success" => Tone::Good,
             "Failed" | "UndoFailed" => Tone::Bad,
-            "Refused" | "Paused" | "Undone" => Tone::Warning,
+            "Refused" | "Paused" | "Undone" | "DeadLetter" => Tone::Warning,
             _ => Tone::Neutral,
         }
     }
@@ -193,6 +202,9 @@ impl<'m> Notice<'m> {
                 format!("Say no: stanch reject {id}"),
             ];
         }
+        if self.is_letter() {
+            return vec![format!("Look closer: stanch deadletter show {id}")];
+        }
         let look = format!("Look closer: stanch ledger show {id}");
         match self.message.can_be_undone {
             true => vec![format!("Put it back: stanch rollback {id}"), look],
@@ -266,4 +278,28 @@ pub fn cut(text: &str, limit: usize) -> String {
         kept.push('…');
     }
     kept
+}
+
+/// The same text, in which no `@here` or its like is left: a word joiner, which nobody sees, stands
+/// behind the sign.
+#[must_use]
+pub fn unmentioned(text: &str) -> String {
+    const ALL: [&str; 4] = ["here", "channel", "everyone", "all"];
+    let mut clean = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('@') {
+        clean.push_str(before);
+        clean.push('@');
+        let is_mention = ALL.iter().any(|word| {
+            after
+                .get(..word.len())
+                .is_some_and(|start| start.eq_ignore_ascii_case(word))
+        });
+        if is_mention {
+            clean.push('\u{2060}');
+        }
+        rest = after;
+    }
+    clean.push_str(rest);
+    clean
 }

@@ -206,7 +206,7 @@ impl Sender {
                 return Err(match after {
                     Some(after) => {
                         format!(
-                            "{reason}, and to wait {} s, which is too long",
+                            "{reason}, and asks to wait {} s, which is too long",
                             after.as_secs()
                         )
                     }
@@ -291,6 +291,14 @@ impl Subscriber {
         self
     }
 
+    /// Delivers a notice, whoever it is for.
+    ///
+    /// # Errors
+    /// Why not.
+    pub async fn deliver(&self, notice: &Notice<'_>) -> Result<(), String> {
+        self.sender.deliver(&*self.channel, notice).await
+    }
+
     /// The same, reaching these.
     #[must_use]
     pub fn to(mut self, audience: Audience) -> Self {
@@ -318,8 +326,7 @@ impl Notifier for Subscriber {
     }
 
     async fn tell(&self, message: &Message, _: &Record) -> Result<(), NotTold> {
-        let notice = Notice::new(message);
-        let delivered = self.sender.deliver(&*self.channel, &notice).await;
+        let delivered = self.deliver(&Notice::new(message)).await;
         delivered.map_err(|reason| NotTold {
             channel: self.name.clone(),
             reason,

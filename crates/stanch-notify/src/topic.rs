@@ -75,8 +75,9 @@ impl Topic {
             ("urgent", urgent),
         ]
         .into_iter()
+        .map(|(name, value)| (name, plain(value, 100)))
         .filter(|(_, value)| !value.is_empty())
-        .map(|(name, value)| (name.to_owned(), attribute(value)))
+        .map(|(name, value)| (name.to_owned(), attribute(&value)))
         .collect();
         let subject = plain(&Notice::new(message).headline(), SUBJECT);
         let subject: String = subject
@@ -110,12 +111,49 @@ pub(crate) fn fitting(message: &Message) -> Result<String, serde_json::Error> {
 
 /// The same with so many lines in each list, and no text of unusual length.
 fn shortened(message: &Message, most: usize) -> Message {
+    const TEXT: usize = 1000;
+    const LINE: usize = 300;
     let mut message = message.clone();
-    let shorten = |text: &mut String| *text = plain(text, 1000);
-    shorten(&mut message.resource);
-    shorten(&mut message.finding);
-    message.error.iter_mut().for_each(shorten);
-    if let Some(asked) = &mut message.approval {
+    let Message {
+        remediation_id,
+        status,
+        account,
+        resource,
+        action,
+        executed_at,
+        finding,
+        region,
+        severity,
+        account_name,
+        resource_type,
+        control,
+        requester,
+        finding_id,
+        origin: _,
+        can_be_undone: _,
+        error,
+        urgent: _,
+        approval,
+    } = &mut message;
+    let texts = [
+        remediation_id,
+        status,
+        account,
+        resource,
+        action,
+        executed_at,
+        finding,
+        region,
+        severity,
+        resource_type,
+        control,
+        requester,
+        finding_id,
+    ];
+    let shorten = |text: &mut String| *text = plain(text, TEXT);
+    texts.into_iter().for_each(shorten);
+    account_name.iter_mut().chain(error).for_each(shorten);
+    if let Some(asked) = approval {
         asked.message.iter_mut().for_each(shorten);
         for list in [
             &mut asked.changes,
@@ -125,7 +163,9 @@ fn shortened(message: &Message, most: usize) -> Message {
         ] {
             let more = list.len().saturating_sub(most);
             list.truncate(most);
-            list.iter_mut().for_each(shorten);
+            for line in &mut *list {
+                *line = plain(line, LINE);
+            }
             if more > 0 {
                 list.push(format!("… and {more} more"));
             }

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 
 use crate::Secret;
 
-/// A request. Its address and headers may hold secrets, so neither is ever shown.
+/// A request. Its address, headers and body may hold secrets, so none of them is ever shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpRequest {
     /// `GET`, `POST`, …
@@ -14,7 +14,7 @@ pub struct HttpRequest {
     /// Names in lower case, each once.
     pub headers: Vec<(&'static str, Secret<String>)>,
     /// The body; empty for none.
-    pub body: String,
+    pub body: Secret<String>,
 }
 
 impl HttpRequest {
@@ -25,7 +25,7 @@ impl HttpRequest {
             method: "GET",
             url,
             headers: Vec::new(),
-            body: String::new(),
+            body: Secret::new(String::new()),
         }
     }
 
@@ -36,7 +36,7 @@ impl HttpRequest {
             method,
             url,
             headers: Vec::new(),
-            body,
+            body: Secret::new(body),
         }
         .with("content-type", "application/json".to_owned())
     }

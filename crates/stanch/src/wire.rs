@@ -26,7 +26,7 @@ use stanch_ledger::{
 use stanch_models::{Models, Service};
 use stanch_notify::{LogFolder, Patience, Sender, Subscriber, Webhook};
 use stanch_syntax::Severity;
-use stanch_types::{Api as _, Call, Clock, Region, Secret};
+use stanch_types::{Api as _, Call, Clock, Region};
 
 use crate::{
     cli::Global,
@@ -136,12 +136,16 @@ impl Wire {
             accounts: accounts.collect::<HashMap<_, _>>(),
             role,
         };
-        // Each session says its own region; this one is only a beginning.
+        Ok(MemberSessions::new(self.client_anywhere()?, setup))
+    }
+
+    /// AWS for those who say themselves which region they want.
+    fn client_anywhere(&self) -> Result<Client, Failure> {
         let region = match self.environment.region() {
             Some(region) => region,
             None => "us-east-1".parse().map_err(|error| Failure::of(&error))?,
         };
-        Ok(MemberSessions::new(self.client(region)?, setup))
+        self.client(region)
     }
 
     /// The built-in remediations and those of the configured folders, each of these proved.
@@ -427,7 +431,7 @@ impl Wire {
             return Err(Failure::usage(problem).hint("`stanch config check` lists all problems"));
         }
         settings.approval.links = self.links()?;
-        more.extend(self.notifiers(&(Arc::clone(&ledger) as Arc<dyn Ledger>)));
+        more.extend(self.notifiers(&(Arc::clone(&ledger) as Arc<dyn Ledger>))?);
         let guard = self.guard(&catalog)?;
         self.hub_of(catalog, ledger, settings, guard, more)
     }
@@ -479,7 +483,7 @@ impl Wire {
     /// True if no configured channel reaches people: then they read what the command says.
     pub fn reaches_nobody_else(&self) -> bool {
         let config = &self.resolved.config;
-        config.notify.webhooks.is_empty() && config.approval.webhooks.is_empty()
+        !config.notify.reach_people() && config.approval.webhooks.is_empty()
     }
 
     /// What the terminal is told, where people read it.
@@ -514,7 +518,7 @@ impl Wire {
     }
 
     /// The configured channels.
-    pub fn notifiers(&self, ledger: &Arc<dyn Ledger>) -> Vec<Arc<dyn Notifier>> {
+    pub fn notifiers(&self, ledger: &Arc<dyn Ledger>) -> Result<Vec<Arc<dyn Notifier>>, Failure> {
         let config = &self.resolved.config;
         let mut notifiers: Vec<Arc<dyn Notifier>> = Vec::new();
         if let Some(folder) = &config.logs {
@@ -523,19 +527,24 @@ impl Wire {
         }
         let http = Arc::new(HttpClient::new(self.environment.clone()));
         let sender = Sender::new(http, Arc::clone(&self.clock), Patience::default());
-        let webhook = |url: &Secret<String>, name: String| {
-            let channel = Box::new(Webhook::new(url.clone()));
-            Subscriber::new(name, channel, sender.clone())
-        };
-        for url in &config.notify.webhooks {
-            notifiers.push(Arc::new(webhook(url, Webhook::name(url))));
+        for subscriber in config.notify.subscribers(&sender) {
+            notifiers.push(Arc::new(subscriber));
         }
         for (person, url) in &config.approval.webhooks {
             let name = format!("{} of {person}", Webhook::name(url));
-            let webhook = webhook(url, name).to(Audience::Person(person.clone()));
-            notifiers.push(Arc::new(webhook));
+            let channel = Box::new(Webhook::new(url.clone()));
+            let webhook = Subscriber::new(name, channel, sender.clone());
+            notifiers.push(Arc::new(webhook.to(Audience::Person(person.clone()))));
         }
-        notifiers
+        if config.notify.are_in_aws() {
+            let client = self.client_anywhere()?;
+            let in_aws = stanch_notify::Aws {
+                own: Arc::new(move |region| Arc::new(client.in_region(region.clone()))),
+                members: Arc::new(self.sessions()?),
+            };
+            notifiers.extend(config.notify.in_aws(&in_aws));
+        }
+        Ok(notifiers)
     }
 
     /// Asks AWS whether this code is what the person's MFA device shows. A code counts once.

@@ -20,6 +20,8 @@ mod ssm;
 #[cfg(test)]
 mod stop;
 #[cfg(test)]
+mod tell;
+#[cfg(test)]
 mod undo;
 #[cfg(test)]
 mod world;

@@ -59,7 +59,10 @@ async fn no_secret_no_session() {
 #[tokio::test(start_paused = true)]
 async fn a_topic_that_refuses_fails_no_remediation() {
     let own = services().on("sns.Publish", |call| Err(denied(call)));
-    let world = World::with(own);
+    let mut world = World::with(own);
+    world
+        .variables
+        .insert("SECURITY_HUB_NOTES", "off".to_owned());
     let good = world.planted("logs").await;
     assert_eq!(
         world.deliver(&[good, "{".to_owned()]).await.unwrap(),

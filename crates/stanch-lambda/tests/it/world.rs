@@ -32,6 +32,13 @@ needs = { security = 1 }
 #[derive(Default)]
 pub struct Lines(Mutex<Vec<Value>>);
 
+impl Lines {
+    /// What was printed so far.
+    pub fn all(&self) -> Vec<Value> {
+        self.0.lock().unwrap().clone()
+    }
+}
+
 impl Print for Lines {
     fn line(&self, line: &str) {
         self.0
@@ -109,6 +116,10 @@ pub fn services() -> FakeApi {
         })
         .returns("sns.Publish", json!({"MessageId": "m"}))
         .returns("s3.PutObject", json!({}))
+        .returns(
+            "securityhub.BatchUpdateFindings",
+            json!({"ProcessedFindings": [], "UnprocessedFindings": []}),
+        )
         .returns(
             "s3.ListObjectsV2",
             json!({"Contents": [{"Key": "stanch.toml", "Size": 10}]}),

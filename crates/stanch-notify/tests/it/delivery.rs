@@ -84,7 +84,7 @@ async fn retry_after_is_kept_to_or_given_up_on() {
     assert_eq!((result, got.len()), (Ok(()), 2));
     let much_later = Answer::Says(429, "Retry-After: 3600\r\n", String::new());
     let (result, got) = told(vec![much_later, 200.into()]).await;
-    let reason = "it answered 429, and to wait 3600 s, which is too long";
+    let reason = "it answered 429, and asks to wait 3600 s, which is too long";
     assert_eq!((result, got.len()), (Err(reason.to_owned()), 1));
 }
 

@@ -164,3 +164,31 @@ fn fixtures_are_read_as_written_beside_them() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
+
+#[test]
+fn findings_tell_where_they_live() {
+    let mut seen = Vec::new();
+    for (path, bytes) in all() {
+        let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        for incoming in event::read(&bytes, &options()) {
+            if let Incoming::Accepted { finding, .. } = incoming {
+                let product = finding.product_arn().is_some();
+                let rule = finding.config_rule().map(str::to_owned);
+                seen.push((name.clone(), product, rule));
+            }
+        }
+    }
+    let check = |name: &str, product: bool, rule: Option<&str>| {
+        let rule = rule.map(str::to_owned);
+        assert!(
+            seen.contains(&(name.to_owned(), product, rule)),
+            "{name}: {seen:#?}"
+        );
+    };
+    let managed = "securityhub-s3-bucket-level-public-access-prohibited-0a1b2c3d";
+    check("security-hub-imported", true, Some(managed));
+    let pack = "s3-bucket-public-read-prohibited-conformance-pack-ab12cd34e";
+    check("config-compliance-change", false, Some(pack));
+    check("guardduty-native", false, None);
+    check("prowler-asff", true, None);
+}
