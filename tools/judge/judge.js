@@ -1,6 +1,8 @@
 // Judges requests: one JSON object a line in, one a line out, in the same order, until the input ends.
 //
-// in:  {principal, account, action, resource, role, session}   (role and session: policy documents)
+// in:  {principal, account, action, resource, role, session, boundary, organization, context}
+//      (role and session: policy documents; boundary and organization, a service control policy, if there are any;
+//      context: condition keys and their values, if any)
 // out: {allowed} or {error}
 
 import { createInterface } from 'node:readline'
@@ -21,18 +23,19 @@ const keyPolicy = (account, partition) => ({
 // The reference does not tell these resources apart; the policies do not need it to.
 const untold = ['no.resource.types', 'multiple.resource.types']
 
-async function judge({ principal, account, action, resource, role, session }) {
+async function judge({ principal, account, action, resource, role, session, boundary, organization, context }) {
   const [, partition, service] = resource.split(':')
   const simulation = {
     request: {
       principal,
       action,
       resource: { resource, accountId: account },
-      contextVariables: {},
+      contextVariables: context ?? {},
     },
     identityPolicies: [{ name: 'role', policy: role }],
     sessionPolicy: session,
-    serviceControlPolicies: [],
+    serviceControlPolicies: organization ? [{ orgIdentifier: 'root', policies: [{ name: 'organization', policy: organization }] }] : [],
+    ...(boundary && { permissionBoundaryPolicies: [{ name: 'boundary', policy: boundary }] }),
     resourceControlPolicies: [],
     ...(service === 'kms' && { resourcePolicy: keyPolicy(account, partition) }),
   }
@@ -44,8 +47,10 @@ async function judge({ principal, account, action, resource, role, session }) {
     ...simulation,
     identityPolicies: [{ name: 'policy', policy }],
     sessionPolicy: undefined,
+    permissionBoundaryPolicies: undefined,
+    serviceControlPolicies: [],
   }, {}) === 'Allowed'
-  return { allowed: allows(role) && allows(session) }
+  return { allowed: [role, session, boundary, organization].filter(Boolean).every(allows) }
 }
 
 for await (const line of createInterface({ input: process.stdin })) {

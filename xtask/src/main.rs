@@ -3,6 +3,7 @@
 mod bench;
 mod chaos;
 mod codegen;
+mod dashboards;
 mod demo;
 mod e2e;
 mod models;
@@ -53,6 +54,8 @@ enum Task {
     Prowler(prowler::Options),
     /// Write the committed files that are made from others
     Codegen(codegen::Options),
+    /// Draw the CloudWatch dashboards from their definitions into `docs/guides/`
+    Dashboards(dashboards::Options),
     /// Compile the pinned packages of API models and IAM facts into `stanch-models`
     Models(models::Options),
 }
@@ -71,6 +74,7 @@ fn main() -> ExitCode {
         Task::New(options) => new::new(&options),
         Task::Prowler(options) => prowler::prowler(&options),
         Task::Codegen(options) => codegen::codegen(&options),
+        Task::Dashboards(options) => dashboards::dashboards(&options),
         Task::Models(options) => models::models(&options),
     };
     match outcome {

@@ -21,11 +21,13 @@ pub fn setup() -> Outcome<PathBuf> {
     venv(".venv", "tools/requirements.txt")
 }
 
-/// The same with the linter of templates and the IAM simulator that judges the proof suite.
+/// The same with the judges of templates and the IAM simulator that judges the proof suite.
 pub fn setup_tests() -> Outcome {
     setup()?;
     venv(".venv-templates", "tools/templates.txt")?;
-    judge()
+    venv(".venv-checkov", "tools/checkov.txt")?;
+    npm("tools/templates", "the judges of templates")?;
+    npm("tools/judge", "the IAM simulator")
 }
 
 /// Fails with what is missing of the Rust tools.
@@ -39,8 +41,10 @@ pub fn check_rust() -> Outcome {
     Ok(())
 }
 
-fn judge() -> Outcome {
-    let folder = root().join("tools/judge");
+/// Installs what the lock file in `folder` pins, unless that is done.
+fn npm(folder: &str, what: &str) -> Outcome {
+    let place = folder;
+    let folder = root().join(folder);
     let modules = folder.join("node_modules");
     let (pins, stamp) = (
         folder.join("package-lock.json"),
@@ -51,19 +55,22 @@ fn judge() -> Outcome {
         return Ok(());
     }
     let (node, mut npm) = node()?;
-    section("installing the IAM simulator into tools/judge/ (once)");
+    section(&format!("installing {what} into {place}/ (once)"));
     run(npm
         .args([
             "ci",
             "--ignore-scripts",
+            // What a package could be a part of is not needed to run it.
+            "--legacy-peer-deps",
             "--no-audit",
             "--no-fund",
             "--silent",
         ])
         .current_dir(&folder))
     .map_err(|failure| {
-        failure
-            .hint("is the npm registry reachable, and `tools/judge/package-lock.json` unchanged?")
+        failure.hint(format!(
+            "is the npm registry reachable, and `{place}/package-lock.json` unchanged?"
+        ))
     })?;
     // What the test kit runs it with.
     let path = modules.join("node.path");

@@ -30,6 +30,10 @@ const MAY_USE: [(&str, &[&str]); 12] = [
     ),
     ("stanch-ledger", &["stanch-types"]),
     (
+        "stanch-operate",
+        &["stanch-deploy", "stanch-ledger", "stanch-types"],
+    ),
+    (
         "stanch-guard",
         &[
             "stanch-catalog",

@@ -87,11 +87,16 @@ struct Shared {
     attempts: u32,
     /// Seconds by which AWS's clock is ahead of ours, learned from its answers.
     skew: AtomicI64,
+    /// By how many seconds AWS's clock was ahead of ours at its last answer; [`NEVER`] before the first.
+    ahead: AtomicI64,
     /// Buckets that were found in another region than the one asked.
     bucket_regions: Mutex<HashMap<String, Region>>,
     /// The trace that calls belong to.
     trace: Mutex<Option<String>>,
 }
+
+/// No answer has come yet.
+const NEVER: i64 = i64::MIN;
 
 /// A call that has passed all checks, ready to be sent as often as needed.
 struct Prepared<'c> {
@@ -134,6 +139,7 @@ impl Client {
                 call_timeout: setup.call_timeout,
                 attempts,
                 skew: AtomicI64::new(0),
+                ahead: AtomicI64::new(NEVER),
                 bucket_regions: Mutex::default(),
                 trace: Mutex::default(),
             }),
@@ -195,6 +201,13 @@ impl Client {
     #[must_use]
     pub const fn region(&self) -> &Region {
         &self.region
+    }
+
+    /// By how much AWS's clock was ahead of ours at its last answer, to the second; none before the first.
+    #[must_use]
+    pub fn clock_ahead(&self) -> Option<jiff::SignedDuration> {
+        let ahead = self.shared.ahead.load(Ordering::Relaxed);
+        (ahead != NEVER).then(|| jiff::SignedDuration::from_secs(ahead))
     }
 
     /// The services that can be called.
@@ -508,6 +521,9 @@ impl Client {
                 body: &request.body,
             })
             .await;
+        if let Ok(response) = &sent {
+            self.note_clock(response);
+        }
         Ok(match sent {
             Ok(response) => match protocol::response(service, operation, &response) {
                 Ok(reply) => Outcome::Done(reply),
@@ -536,6 +552,14 @@ impl Client {
         let skew = jiff::SignedDuration::from_secs(self.shared.skew.load(Ordering::Relaxed));
         let now = self.shared.clock.now();
         SystemTime::from(now.checked_add(skew).unwrap_or(now))
+    }
+
+    fn note_clock(&self, response: &HttpResponse) {
+        let date = response.header("date").and_then(protocol::time::parse_text);
+        if let Some(date) = date {
+            let ahead = date.as_second() - self.shared.clock.now().as_second();
+            self.shared.ahead.store(ahead, Ordering::Relaxed);
+        }
     }
 
     /// After an answer that our clock is wrong: true if AWS's is more than four minutes away from

@@ -70,6 +70,8 @@ pub struct Config {
     pub log: Log,
     /// `stanch gameday`.
     pub gameday: Gameday,
+    /// What is deployed in AWS, for those who operate it.
+    pub deployment: DeploymentSection,
 }
 
 impl Config {
@@ -464,6 +466,22 @@ pub struct Gameday {
     pub role: String,
 }
 
+/// What is deployed in AWS, for those who operate it.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeploymentSection {
+    /// The templates' `NamePrefix`.
+    pub name_prefix: String,
+    /// The templates' `BucketPrefix`.
+    pub bucket_prefix: String,
+    /// The region of the administrator stack; the environment's if absent.
+    pub region: Option<Region>,
+    /// The regions of member stacks, where an account does not say its own; the administrator's if empty.
+    pub member_regions: Vec<Region>,
+    /// The role of member accounts by which they are looked into. Its sessions can only read.
+    pub audit_role: Option<String>,
+}
+
 /// The defaults, which are also the list of what can be set.
 fn defaults() -> Value {
     let (settings, automatic) = (Settings::default(), Automatic::default());
@@ -552,6 +570,13 @@ fn defaults() -> Value {
         },
         "log": { "format": "text", "level": "info" },
         "gameday": { "role": "OrganizationAccountAccessRole" },
+        "deployment": {
+            "name_prefix": "SecurityRemediation",
+            "bucket_prefix": "security-remediation",
+            "region": null,
+            "member_regions": [],
+            "audit_role": null,
+        },
     })
 }
 

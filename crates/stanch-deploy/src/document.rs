@@ -1,11 +1,12 @@
 //! Automation documents as templates: the control runbook, and the remediation and rollback runbooks of
 //! those that are wanted.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde_json::{Map, Value, json};
 use stanch_catalog::{ExportError, Naming, Remediation, Stage, fingerprint};
 use stanch_models::Models;
+use stanch_syntax::Limits;
 
 use crate::{
     DeployError, File,
@@ -14,6 +15,9 @@ use crate::{
 
 /// The control runbook's name after the prefix.
 pub const CONTROL_RUNBOOK: &str = "ControlRunbook";
+
+/// The prefix under which documents have the architecture's names: the parameter's default.
+const DEFAULT_PREFIX: &str = "SecurityRemediation";
 
 /// The bytes of a document's content that Systems Manager takes:
 /// <https://docs.aws.amazon.com/general/latest/gr/ssm.html>.
@@ -85,6 +89,40 @@ fn of(remediation: &Remediation, models: &Models) -> Result<Vec<(String, Value)>
         documents.push((name, resource(full, content)));
     }
     Ok(documents)
+}
+
+/// The names of the documents in rendered templates, under this prefix, each with the name of its version,
+/// which tells one content from every other.
+#[must_use]
+pub fn document_versions(files: &[File], prefix: &str) -> BTreeMap<String, String> {
+    let limits = Limits {
+        nodes: 1_000_000,
+        ..Limits::default()
+    };
+    let named = |name: &Value| -> Option<String> {
+        let own = name
+            .pointer("/Fn::If/1")
+            .filter(|_| prefix == DEFAULT_PREFIX);
+        let name = own.or_else(|| name.pointer("/Fn::If/2")).unwrap_or(name);
+        let text = name.get("Fn::Sub").unwrap_or(name).as_str()?;
+        Some(text.replace("${NamePrefix}", prefix))
+    };
+    let mut versions = BTreeMap::new();
+    for file in files.iter().filter(|file| file.name.ends_with(".yaml")) {
+        let Ok(tree) = stanch_syntax::read(&file.text, limits) else {
+            continue;
+        };
+        let template = tree.to_json();
+        let resources = template.get("Resources").and_then(Value::as_object);
+        for resource in resources.into_iter().flat_map(Map::values) {
+            let name = resource.pointer("/Properties/Name").and_then(named);
+            let version = resource.pointer("/Properties/VersionName");
+            if let (Some(name), Some(version)) = (name, version.and_then(Value::as_str)) {
+                versions.insert(name, version.to_owned());
+            }
+        }
+    }
+    versions
 }
 
 /// A document whose versions are kept: an update adds one.

@@ -16,9 +16,9 @@ use stanch_catalog::{Catalog, Naming, Remediation};
 use stanch_models::Models;
 
 pub use archive::{BOOTSTRAP, Entry, archive};
-pub use document::CONTROL_RUNBOOK;
+pub use document::{CONTROL_RUNBOOK, document_versions};
 pub use iam::{Exception, ManagedPolicy, POLICY_LIMIT, Policies};
-pub use plan::{Cost, Line, Plan, PlanError, Scale, plan};
+pub use plan::{Cost, Line, Plan, PlanError, Prices, Scale, plan, usage};
 pub use template::{BODY_LIMIT, RESOURCE_LIMIT};
 
 /// What is rendered.

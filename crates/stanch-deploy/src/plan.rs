@@ -98,7 +98,7 @@ const MEMBER: &str = "member-";
 /// # Errors
 /// A template or table cannot be read.
 pub fn plan(files: &[File], scale: Scale) -> Result<Plan, PlanError> {
-    let prices = prices()?;
+    let prices = Prices::embedded()?.0;
     let mut resources = Vec::new();
     let mut units: BTreeMap<String, f64> = BTreeMap::new();
     for file in files.iter().filter(|file| file.name.ends_with(".yaml")) {
@@ -143,14 +143,10 @@ pub fn plan(files: &[File], scale: Scale) -> Result<Plan, PlanError> {
         .into_iter()
         .filter_map(|(item, quantity)| Some(prices.get(&item)?.cost(item, quantity, false)))
         .collect();
-    for row in rows(USAGE) {
-        let [item, quantity, _] = row[..] else {
-            return Err(PlanError::Table(row.join(" ")));
-        };
-        let (Some(price), Ok(each)) = (prices.get(item), quantity.parse::<f64>()) else {
-            return Err(PlanError::Table(row.join(" ")));
-        };
-        costs.push(price.cost(item.to_owned(), each * f64::from(scale.remediations), true));
+    for (item, each) in usage()? {
+        let price = prices.get(&item);
+        let price = price.ok_or_else(|| PlanError::Table(item.clone()))?;
+        costs.push(price.cost(item, each * f64::from(scale.remediations), true));
     }
     let sum = |of: &dyn Fn(&&Cost) -> bool| {
         costs
@@ -218,24 +214,58 @@ impl Price {
     }
 }
 
-fn prices() -> Result<BTreeMap<String, Price>, PlanError> {
-    let price = |row: Vec<&str>| {
-        let [item, usd, unit, as_of, source] = row[..] else {
-            return Err(PlanError::Table(row.join(" ")));
+/// What AWS asks for, by the dated table.
+pub struct Prices(BTreeMap<String, Price>);
+
+impl Prices {
+    /// The built-in table.
+    ///
+    /// # Errors
+    /// A line is not complete.
+    pub fn embedded() -> Result<Self, PlanError> {
+        let price = |row: Vec<&str>| {
+            let [item, usd, unit, as_of, source] = row[..] else {
+                return Err(PlanError::Table(row.join(" ")));
+            };
+            let usd = usd.parse().map_err(|_| PlanError::Table(row.join(" ")))?;
+            let own = str::to_owned;
+            Ok((
+                own(item),
+                Price {
+                    usd,
+                    unit: own(unit),
+                    as_of: own(as_of),
+                    source: own(source),
+                },
+            ))
         };
-        let usd = usd.parse().map_err(|_| PlanError::Table(row.join(" ")))?;
-        let own = str::to_owned;
-        Ok((
-            own(item),
-            Price {
-                usd,
-                unit: own(unit),
-                as_of: own(as_of),
-                source: own(source),
-            },
-        ))
+        rows(PRICES).map(price).collect::<Result<_, _>>().map(Self)
+    }
+
+    /// What so much of an item costs.
+    ///
+    /// # Errors
+    /// The item has no price.
+    pub fn of(&self, item: &str, quantity: f64) -> Result<Cost, PlanError> {
+        let price = self.0.get(item);
+        let price = price.ok_or_else(|| PlanError::Table(item.to_owned()))?;
+        Ok(price.cost(item.to_owned(), quantity, true))
+    }
+}
+
+/// What one remediation uses by design: items of the price table, and how much of each.
+///
+/// # Errors
+/// A line is not complete.
+pub fn usage() -> Result<Vec<(String, f64)>, PlanError> {
+    let used = |row: Vec<&str>| {
+        let broken = || PlanError::Table(row.join(" "));
+        let [item, quantity, _] = row[..] else {
+            return Err(broken());
+        };
+        Ok((item.to_owned(), quantity.parse().map_err(|_| broken())?))
     };
-    rows(PRICES).map(price).collect()
+    rows(USAGE).map(used).collect()
 }
 
 /// The rows of a table below its comments and its head.

@@ -69,12 +69,18 @@ impl Drop for Court {
 }
 
 /// What may happen in an account.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Law {
-    /// The policy of the member role.
+    /// The policy of the role.
     pub role: Value,
-    /// The policy of the session.
+    /// The policy of the session; null if it has none.
     pub session: Value,
+    /// The role's boundary; null if it has none.
+    pub boundary: Value,
+    /// The organization's service control policy; null if it has none.
+    pub organization: Value,
+    /// Condition keys and their values; null for none.
+    pub context: Value,
 }
 
 impl Judge {
@@ -123,6 +129,9 @@ impl Judge {
             "resource": resource,
             "role": law.role,
             "session": law.session,
+            "boundary": law.boundary,
+            "organization": law.organization,
+            "context": law.context,
         })
         .to_string();
         let mut court = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -474,6 +483,7 @@ impl Sessions for Judged {
             law: Law {
                 role: self.role.clone(),
                 session,
+                ..Law::default()
             },
         }))
     }

@@ -127,6 +127,12 @@ pub enum Command {
     /// CloudFormation templates of the administrator and the member accounts
     #[command(subcommand)]
     Deploy(Deploy),
+    /// Find out what is wrong with the installation, and what to do about it
+    Doctor(Doctor),
+    /// All that was logged of one remediation, by the ledger and by AWS, in the order of time
+    Logs { id: RemediationId },
+    /// What remediations cost in AWS, from what the ledger has counted
+    Cost(Cost),
     /// Any operation of any AWS service
     #[command(subcommand)]
     Api(Api),
@@ -551,6 +557,137 @@ pub enum Deploy {
         #[arg(long, default_value_t = 1000)]
         remediations: u32,
     },
+    /// Look at what has to be there before a deployment; with `--smoke`, try it out after it
+    Check(Check),
+    /// Put member stacks into a few accounts first
+    Pilot(Stacks),
+    /// Put member stacks into more accounts, once the ledger shows that the pilot went well
+    RollOut {
+        #[command(flatten)]
+        stacks: Stacks,
+        /// The accounts whose changes have to show it
+        #[arg(long, value_name = "ACCOUNT", required = true)]
+        pilot: Vec<AccountId>,
+        #[command(flatten)]
+        gate: Gate,
+    },
+    /// Let an account's findings start remediations, once people have seen enough of them succeed
+    Automatic {
+        /// The account
+        #[arg(long)]
+        account: AccountId,
+        #[command(flatten)]
+        gate: Gate,
+        /// Do it: without this, only what would be done is shown
+        #[arg(long)]
+        yes: bool,
+        #[command(flatten)]
+        person: Person,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct Doctor {
+    /// Look only into these member accounts
+    #[arg(long, value_name = "ACCOUNT")]
+    pub account: Vec<AccountId>,
+    /// Show the requests that would mend what can be mended safely
+    #[arg(long)]
+    pub fix: bool,
+    /// Send them
+    #[arg(long, requires = "fix")]
+    pub yes: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Cost {
+    /// Only these remediations; else all that the options below mean
+    pub ids: Vec<RemediationId>,
+    /// Of this account
+    #[arg(long, conflicts_with = "ids")]
+    pub account: Option<AccountId>,
+    /// Admitted since: `2026-01-31`, `2026-01-31T12:00:00Z`, or how long ago: `2h`, `7d`
+    #[arg(long, value_name = "WHEN", conflicts_with = "ids")]
+    pub since: Option<String>,
+    /// Admitted before
+    #[arg(long, value_name = "WHEN", conflicts_with = "ids")]
+    pub until: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct Check {
+    /// The bucket with the functions' archives and the templates
+    #[arg(long, value_name = "BUCKET")]
+    pub artifacts: Option<String>,
+    /// What the artifact buckets of members' regions begin with: the template's `ArtifactBucketPrefix`
+    #[arg(long, value_name = "PREFIX", default_value = "stanch-artifacts")]
+    pub member_artifacts: String,
+    /// Where in them; ends with a slash
+    #[arg(long, value_name = "PREFIX", default_value = "stanch/")]
+    pub artifact_prefix: String,
+    /// The functions' processor: `arm64` or `x86_64`
+    #[arg(long, default_value = "arm64")]
+    pub architecture: String,
+    /// After the deployment: fix an open bucket of this account, for which the configuration must say `test = true`
+    #[arg(long, value_name = "ACCOUNT")]
+    pub smoke: Option<AccountId>,
+    /// Do it: without this, only what would be done is shown
+    #[arg(long, requires = "smoke")]
+    pub yes: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Stacks {
+    /// The stack set
+    #[arg(long, default_value = "stanch-member", value_name = "NAME")]
+    pub stack_set: String,
+    /// Where `member-stack.yaml` is, in S3
+    #[arg(long, value_name = "URL")]
+    pub template_url: String,
+    /// A parameter of the template
+    #[arg(long = "parameter", value_name = "NAME=VALUE", value_parser = setting)]
+    pub parameters: Vec<(String, String)>,
+    /// Organizational units, by id; with accounts, only these of them
+    #[arg(long, value_name = "ID")]
+    pub ou: Vec<String>,
+    /// Accounts
+    #[arg(long, value_name = "ACCOUNT")]
+    pub account: Vec<AccountId>,
+    /// Regions, in order: the first has the roles
+    #[arg(long = "region", value_name = "REGION", required = true)]
+    pub regions: Vec<Region>,
+    /// In how many accounts of a region it may fail before it stops
+    #[arg(long, default_value_t = 0, value_name = "ACCOUNTS")]
+    pub tolerate: u32,
+    /// In how many accounts of a region at once
+    #[arg(long, default_value_t = 1, value_name = "ACCOUNTS")]
+    pub at_once: u32,
+    /// With roles of your own in the accounts, which are named, instead of those of AWS Organizations
+    #[arg(long, conflicts_with = "ou", requires = "account")]
+    pub self_managed: bool,
+    /// This is a delegated administrator of the organization's stack sets, not its management account
+    #[arg(long)]
+    pub delegated: bool,
+    /// Send the requests: without this, they are only shown
+    #[arg(long)]
+    pub yes: bool,
+}
+
+/// What the ledger has to show first.
+#[derive(Debug, Args)]
+pub struct Gate {
+    /// Changes that ended, at least
+    #[arg(long, default_value_t = 10, value_name = "CHANGES")]
+    pub min_changes: u32,
+    /// Of them, successful ones that a person asked for, at least
+    #[arg(long, default_value_t = 5, value_name = "CHANGES")]
+    pub min_by_people: u32,
+    /// The share of failed changes, from 0 to 1, at most
+    #[arg(long, default_value_t = 0.05, value_name = "SHARE")]
+    pub max_failure_rate: f64,
+    /// Over which time: `2026-01-31`, or how long ago
+    #[arg(long, default_value = "14d", value_name = "WHEN")]
+    pub since: String,
 }
 
 #[derive(Debug, Args)]

@@ -1,5 +1,6 @@
 //! The `stanch` command: wires adapters to the ports of the core, and prints what comes of it.
 
+mod accounts;
 mod cli;
 mod commands;
 mod log;

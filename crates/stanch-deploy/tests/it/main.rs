@@ -14,6 +14,7 @@ mod documents;
 mod generated;
 mod limits;
 mod lint;
+mod permissions;
 mod plans;
 
 use std::{collections::BTreeMap, sync::LazyLock};

@@ -588,6 +588,7 @@ fn neighbours(
     let law = Law {
         role: json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}),
         session: session.clone(),
+        ..Law::default()
     };
     // Where the name of a resource is told only by an earlier answer, any name must be allowed.
     let unknown = |call: &Call| {

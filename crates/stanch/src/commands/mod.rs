@@ -6,11 +6,14 @@ pub mod archive;
 mod catalog;
 mod config;
 mod control;
+mod cost;
 mod dead_letter;
 mod deploy;
+mod doctor;
 mod fix;
 mod gameday;
 mod ledger;
+mod logs;
 mod policy;
 mod runbook;
 mod undo;
@@ -89,7 +92,10 @@ pub fn run(Cli { global, command }: Cli) -> Result<Exit, Failure> {
             Command::Catalog(command) => catalog::run(&wire, command).await,
             Command::Policy(command) => policy::run(&wire, command).await,
             Command::Runbook(command) => runbook::run(&wire, command).await,
-            Command::Deploy(command) => deploy::run(&wire, command),
+            Command::Deploy(command) => deploy::run(&wire, command).await,
+            Command::Doctor(options) => doctor::run(&wire, options).await,
+            Command::Logs { id } => logs::run(&wire, id).await,
+            Command::Cost(options) => cost::run(&wire, options).await,
             Command::Api(command) => api::run(&wire, command).await,
             Command::Gameday(options) => gameday::run(&wire, options).await,
             Command::Config(command) => config::run(&wire, &command),

@@ -46,8 +46,8 @@ impl World {
         }
         let member = aws.root(&account, &region);
         let admin = aws.root(&ADMIN.parse().unwrap(), &region);
-        let policy = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "sqs:*", "Resource": "*"}]});
-        let put = json!({"UserName": HUB_USER, "PolicyName": "Queues", "PolicyDocument": policy.to_string()});
+        let policy = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": ["sqs:*", "lambda:GetFunctionConfiguration"], "Resource": "*"}]});
+        let put = json!({"UserName": HUB_USER, "PolicyName": "More", "PolicyDocument": policy.to_string()});
         runtime
             .block_on(admin.call(&Call::new("iam", "PutUserPolicy", put)))
             .unwrap();

@@ -15,4 +15,5 @@ mod kill;
 mod ledger;
 mod linked;
 mod offline;
+mod operated;
 mod served;

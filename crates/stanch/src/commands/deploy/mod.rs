@@ -1,4 +1,7 @@
-//! `stanch deploy`: CloudFormation templates from the catalog, and what they cost.
+//! `stanch deploy`: CloudFormation templates from the catalog, what they cost, and how they get into accounts.
+
+mod check;
+mod roll_out;
 
 use std::{collections::BTreeSet, fs, path::Path};
 
@@ -14,7 +17,7 @@ use crate::{
 };
 
 /// Runs the command.
-pub fn run(wire: &Wire, command: Deploy) -> Result<Exit, Failure> {
+pub async fn run(wire: &Wire, command: Deploy) -> Result<Exit, Failure> {
     match command {
         Deploy::Render { what, out } => write(wire, &files(wire, what)?, &out),
         Deploy::Package { program, out } => pack(wire, &program, &out),
@@ -32,6 +35,19 @@ pub fn run(wire: &Wire, command: Deploy) -> Result<Exit, Failure> {
             let plan = stanch_deploy::plan(&files(wire, what)?, scale);
             show(wire, &plan.map_err(|error| Failure::of(&error))?)
         }
+        Deploy::Check(options) => check::run(wire, options).await,
+        Deploy::Pilot(stacks) => roll_out::pilot(wire, stacks).await,
+        Deploy::RollOut {
+            stacks,
+            pilot,
+            gate,
+        } => roll_out::roll_out(wire, stacks, &pilot, &gate).await,
+        Deploy::Automatic {
+            account,
+            gate,
+            yes,
+            person,
+        } => roll_out::automatic(wire, account, &gate, yes, person).await,
     }
 }
 
