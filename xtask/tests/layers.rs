@@ -6,7 +6,7 @@ use serde_json::Value;
 
 /// Each crate with those of ours that it may use, tests aside. `stanch`, `stanch-lambda` and
 /// `stanch-testkit` may use all, and nothing may use them.
-const MAY_USE: [(&str, &[&str]); 12] = [
+const MAY_USE: [(&str, &[&str]); 13] = [
     ("stanch-types", &[]),
     ("stanch-syntax", &[]),
     ("stanch-models", &["stanch-types"]),

@@ -28,7 +28,7 @@ pub async fn run(wire: &Wire, options: cli::Doctor) -> Result<Exit, Failure> {
             Err(failure) => (None, Some(failure)),
         },
     };
-    patient.ledger = ledger.as_deref();
+    patient.ledger = ledger.as_deref().map(|store| store as _);
     let mut report = doctor::examine(&organization, &patient).await;
     if let Some(failure) = broken {
         report.lines.retain(|line| line.what != doctor::LEDGER);
