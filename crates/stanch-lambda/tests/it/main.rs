@@ -15,6 +15,8 @@ mod notifier;
 #[cfg(test)]
 mod security;
 #[cfg(test)]
+mod siem;
+#[cfg(test)]
 mod trouble;
 #[cfg(test)]
 mod waiting;
