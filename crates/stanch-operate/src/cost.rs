@@ -35,7 +35,7 @@ pub struct Counted {
 
 /// States that the state machine goes through for an approval and one region, one transition each, as
 /// `stanch-deploy/templates/workflow.yaml` has them.
-const TRANSITIONS: f64 = 10.0;
+const TRANSITIONS: f64 = 8.0;
 
 /// The orchestrator's memory (`administrator-stack.yaml`).
 const GIGABYTES: f64 = 0.5;

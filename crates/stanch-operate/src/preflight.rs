@@ -13,7 +13,7 @@ use doctor::{
     look::{Look, is_absent},
 };
 
-/// Where the functions' archives and the nested templates are.
+/// Where the functions' archive and the nested templates are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Artifacts {
     /// The bucket in the administrator's region.
@@ -209,14 +209,11 @@ async fn archives(own: &Look<'_>, artifacts: &Artifacts, lines: &mut Vec<Line>) 
         prefix,
         architecture,
     } = artifacts;
-    let mut wanted: Vec<(String, String)> = ["orchestrator", "security", "notifier"]
-        .iter()
-        .map(|name| (bucket.clone(), format!("{prefix}{name}-{architecture}.zip")))
-        .chain(
-            ["administrator-monitoring.yaml", "member-stack.yaml"]
-                .map(|name| (bucket.clone(), format!("{prefix}{name}"))),
-        )
-        .collect();
+    let archive = format!("{prefix}stanch-{architecture}.zip");
+    let templates = ["administrator-monitoring.yaml", "member-stack.yaml"];
+    let templates = templates.map(|name| (bucket.clone(), format!("{prefix}{name}")));
+    let mut wanted = vec![(bucket.clone(), archive.clone())];
+    wanted.extend(templates);
     let mut regions: Vec<_> = own
         .patient
         .members
@@ -225,12 +222,11 @@ async fn archives(own: &Look<'_>, artifacts: &Artifacts, lines: &mut Vec<Line>) 
         .collect();
     regions.sort();
     regions.dedup();
-    wanted.extend(regions.iter().map(|region| {
-        (
-            format!("{members}-{region}"),
-            format!("{prefix}remediation-{architecture}.zip"),
-        )
-    }));
+    wanted.extend(
+        regions
+            .iter()
+            .map(|region| (format!("{members}-{region}"), archive.clone())),
+    );
     for (bucket, key) in wanted {
         let what = format!("s3://{bucket}/{key}");
         lines.push(

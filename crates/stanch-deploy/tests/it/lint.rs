@@ -452,8 +452,8 @@ fn the_state_machine_is_valid() {
     );
     // It is seen to find a state that does not exist, a path that is none, and a state that is never reached.
     let wrong: [fn(&mut Value); 3] = [
-        |machine| machine["States"]["RecordRefusal"]["Next"] = "Nowhere".into(),
-        |machine| machine["States"]["WaitForApprovals"]["ResultPath"] = "approval".into(),
+        |machine| machine["States"]["SendNotification"]["Next"] = "Nowhere".into(),
+        |machine| machine["States"]["CheckDependencies"]["ResultPath"] = "dependency".into(),
         |machine| machine["States"]["Lost"] = serde_json::json!({"Type": "Succeed"}),
     ];
     for change in wrong {

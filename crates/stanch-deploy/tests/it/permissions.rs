@@ -232,7 +232,7 @@ fn the_administrators_roles_may_do_what_they_do_and_no_more() {
             ("states:StartExecution", &machine, true),
             ("states:StopExecution", &execution, true),
             ("states:UpdateStateMachine", &machine, false),
-            ("lambda:InvokeFunction", &security, true),
+            ("lambda:InvokeFunction", &security, false),
             ("lambda:InvokeFunction", &orchestrator, false),
             ("iam:PassRole", &other_role, false),
             ("organizations:ListAccounts", "*", false),

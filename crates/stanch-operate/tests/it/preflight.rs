@@ -49,13 +49,13 @@ async fn check(own: FakeApi, expected: &[(&str, State, &str)]) {
         others.collect::<Vec<_>>(),
         Vec::<&stanch_operate::doctor::Line>::new()
     );
-    // 3 functions, 2 templates, and the archive for the member's region.
+    // The archive, 2 templates, and the archive for the member's region.
     assert_eq!(
         lines
             .iter()
             .filter(|line| line.what.starts_with("s3://"))
             .count(),
-        6
+        4
     );
 }
 
@@ -106,7 +106,7 @@ async fn what_has_to_be_there_before() {
         &[("CloudTrail", Unknown, "not authorized")],
     )
     .await;
-    let absent = |call: &Call| match call.params["Key"] == "stanch/security-arm64.zip" {
+    let absent = |call: &Call| match call.params["Key"] == "stanch/member-stack.yaml" {
         true => Err(stanch_types::CallError {
             code: "404".to_owned(),
             ..denied(call)
@@ -116,7 +116,7 @@ async fn what_has_to_be_there_before() {
     check(
         ready().on("s3.HeadObject", absent),
         &[(
-            "s3://artifacts/stanch/security-arm64.zip",
+            "s3://artifacts/stanch/member-stack.yaml",
             Problem,
             "not there",
         )],
