@@ -37,7 +37,9 @@ pub fn e2e(options: &Options) -> Outcome {
         ]))?;
         program.arg("--dev");
     } else {
-        program.arg("--archive").arg(packed(Architecture::X86_64)?);
+        let packed = packed(Architecture::X86_64)?;
+        program.arg("--archive").arg(packed.archive);
+        program.arg("--program").arg(packed.program);
     }
     program.args(["--findings", &options.findings.to_string()]);
     section("playing");

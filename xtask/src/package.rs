@@ -51,13 +51,21 @@ impl Architecture {
 
 /// Builds and packs, and says where the archive is.
 pub fn package(options: &Options) -> Outcome {
-    println!("{}", packed(options.architecture)?.display());
+    println!("{}", packed(options.architecture)?.archive.display());
     Ok(())
+}
+
+/// What was built.
+pub struct Packed {
+    /// The program.
+    pub program: PathBuf,
+    /// The archive with it.
+    pub archive: PathBuf,
 }
 
 /// The archive, built now. On a machine of the same kind cargo builds it; for another, `cargo-zigbuild`,
 /// which brings a linker and the C library of any version.
-pub fn packed(architecture: Architecture) -> Outcome<PathBuf> {
+pub fn packed(architecture: Architecture) -> Outcome<Packed> {
     section("building the functions");
     let target = architecture.target();
     let verbose = answer(cargo().args(["--version", "--verbose"])).unwrap_or_default();
@@ -96,7 +104,10 @@ pub fn packed(architecture: Architecture) -> Outcome<PathBuf> {
         .arg(&built)
         .arg("--out")
         .arg(&archive))?;
-    Ok(archive)
+    Ok(Packed {
+        program: built,
+        archive,
+    })
 }
 
 /// Fails if a program wants more of the C library than Lambda has: it would not start there.

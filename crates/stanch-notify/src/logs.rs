@@ -6,7 +6,7 @@ use std::{io, path::PathBuf, sync::Arc};
 
 use async_trait::async_trait;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use serde_json::json;
+use serde_json::{Value, json};
 use stanch_hub::{Audience, Message, NotTold, Notifier};
 use stanch_ledger::{Ledger, LedgerError, Record};
 use stanch_types::{Api, Call, Region};
@@ -14,11 +14,18 @@ use stanch_types::{Api, Call, Region};
 /// AWS in a region, with one's own credentials.
 pub type InRegion = Arc<dyn Fn(&Region) -> Arc<dyn Api> + Send + Sync>;
 
+/// The events by themselves: their places in the ledger's tree are not given out for a log, which would
+/// sequence the tree with every fix.
 async fn document(ledger: &dyn Ledger, record: &Record) -> Result<String, LedgerError> {
-    let entries = ledger.entries(record.remediation_id).await?;
+    let events = ledger.events(record.remediation_id).await?;
+    let events: Vec<Value> = events
+        .iter()
+        .enumerate()
+        .map(|(seq, (event, at))| json!({"seq": seq, "at": at, "event": event}))
+        .collect();
     Ok(format!(
         "{:#}\n",
-        json!({ "Record": record, "Events": entries })
+        json!({ "Record": record, "Events": events })
     ))
 }
 

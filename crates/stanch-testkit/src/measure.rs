@@ -1,8 +1,10 @@
 //! What a process costs: its CPU and memory, and the requests that it sends.
 
 use std::{
+    fs,
     io::{self, Read as _, Write as _},
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
+    path::Path,
     process::{Command, Stdio},
     sync::{
         Arc,
@@ -69,6 +71,72 @@ impl Used {
             }),
             _ => Err(io::Error::other(format!("no usage of `{name}`: {text}"))),
         }
+    }
+}
+
+/// What a function's program costs until it asks for its first event.
+#[derive(Debug, Clone, Copy)]
+pub struct FirstPoll {
+    /// From its start to its first request to the runtime API.
+    pub after: Duration,
+    /// What is resident then, in MiB.
+    pub memory_mib: f64,
+}
+
+impl FirstPoll {
+    /// Starts `program` as Lambda does, with this handler, and ends it when it asks for an event.
+    ///
+    /// # Errors
+    /// It cannot be started, or does not ask within ten seconds.
+    pub fn of(program: &Path, handler: &str) -> io::Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        listener.set_nonblocking(true)?;
+        let address = listener.local_addr()?;
+        let begin = Instant::now();
+        let mut child = Command::new(program)
+            .env_clear()
+            .env("AWS_LAMBDA_RUNTIME_API", address.to_string())
+            .env("AWS_REGION", "us-east-1")
+            .env("_HANDLER", handler)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()?;
+        let polled = first_request(&listener, begin + Duration::from_secs(10));
+        let after = begin.elapsed();
+        let status = fs::read_to_string(format!("/proc/{}/status", child.id()));
+        child.kill()?;
+        child.wait()?;
+        polled?;
+        let memory = status?;
+        let kib = memory
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:"))
+            .and_then(|text| text.split_whitespace().next()?.parse::<f64>().ok());
+        Ok(Self {
+            after,
+            memory_mib: kib.unwrap_or(f64::NAN) / 1024.0,
+        })
+    }
+}
+
+/// Waits for the request line of the first request.
+fn first_request(listener: &TcpListener, until: Instant) -> io::Result<()> {
+    let mut stream = loop {
+        match listener.accept() {
+            Ok((stream, _)) => break stream,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && Instant::now() < until => {
+                thread::yield_now();
+            }
+            Err(error) => return Err(error),
+        }
+    };
+    stream.set_nonblocking(false)?;
+    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    let mut head = [0; 4];
+    stream.read_exact(&mut head)?;
+    match &head {
+        b"GET " => Ok(()),
+        _ => Err(io::Error::other("the first request is no poll")),
     }
 }
 

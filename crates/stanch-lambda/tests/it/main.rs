@@ -11,6 +11,8 @@ mod batch;
 #[cfg(test)]
 mod control;
 #[cfg(test)]
+mod deployed;
+#[cfg(test)]
 mod notifier;
 #[cfg(test)]
 mod security;

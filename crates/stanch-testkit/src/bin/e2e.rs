@@ -5,15 +5,16 @@ use std::{
     error::Error,
     fmt::Write as _,
     fs,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
     time::{Duration, Instant},
 };
 
 use stanch_deploy::{BOOTSTRAP, Entry, archive};
 use stanch_testkit::{
-    Maker,
+    Maker, Request,
     deployed::{Deployed, Layout, load, scenarios},
+    measure::FirstPoll,
     mends, repository,
 };
 
@@ -23,10 +24,14 @@ type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 const MEMBERS: usize = 2;
 const REGIONS: [&str; 2] = ["us-east-1", "eu-central-1"];
 
+/// The large scenario's name.
+const MANY: &str = "many";
+
 /// What is asked for.
 #[derive(Default)]
 struct Options {
     archive: Option<PathBuf>,
+    program: Option<PathBuf>,
     dev: bool,
     findings: usize,
     scenarios: Vec<String>,
@@ -51,6 +56,7 @@ fn options() -> Outcome<Options> {
         let mut value = || arguments.next().ok_or("a value is missing");
         match &*argument {
             "--archive" => options.archive = Some(value()?.into()),
+            "--program" => options.program = Some(value()?.into()),
             "--findings" => options.findings = value()?.parse()?,
             "--dev" => options.dev = true,
             _ => options.scenarios.push(argument),
@@ -95,14 +101,14 @@ async fn e2e() -> Outcome<bool> {
             Ok(seen) => say(&format!("ok      {}: {seen}", scenario.name)),
             Err(error) => say(&format!("FAILED  {}: {error}", scenario.name)),
         }
-        if seen.is_err() && options.dev {
-            let log = fs::read_to_string(deployed.emulator().log())?;
-            fs::write(repository().join("target/e2e-emulator.log"), log)?;
+        if options.dev {
+            leave_traces(&deployed)?;
         }
         rows.push((scenario, seen.map_err(|error| error.to_string()), took));
     }
     drop(deployed);
-    let large = match options.scenarios.is_empty() && options.findings > 0 {
+    let asked = options.scenarios.is_empty() || options.scenarios.iter().any(|name| name == MANY);
+    let large = match asked && options.findings > 0 {
         true => Some(load::play(&packed, options.findings).await),
         false => None,
     };
@@ -116,14 +122,41 @@ async fn e2e() -> Outcome<bool> {
         && large.as_ref().is_none_or(|seen| seen.is_ok());
     if options.scenarios.is_empty() && !options.dev {
         let large = large.map(|seen| seen.map_err(|error| error.to_string()));
-        let text = report(&rows, large.as_ref(), packed.len());
+        let start = options.program.as_deref().map(start).transpose()?;
+        let text = report(&rows, large.as_ref(), packed.len(), start);
         fs::write(repository().join("bench/E2E.md"), text)?;
     }
     Ok(whole)
 }
 
+/// Leaves what the emulator said, and every request, where a developer can read it.
+fn leave_traces(deployed: &Deployed) -> Outcome {
+    let target = repository().join("target");
+    let log = fs::read_to_string(deployed.emulator().log())?;
+    fs::write(target.join("e2e-emulator.log"), log)?;
+    let mut requests = String::new();
+    for request in deployed.emulator().requests()? {
+        let Request {
+            key,
+            service,
+            method,
+            path,
+            query,
+            target,
+            body,
+            ..
+        } = request;
+        // Writing to a string does not fail.
+        let _ = writeln!(
+            requests,
+            "{key} {service} {method} {path}?{query} {target} {body}"
+        );
+    }
+    Ok(fs::write(target.join("e2e-requests.log"), requests)?)
+}
+
 /// An archive whose `bootstrap` starts a program of this machine, as large as it may be.
-fn launcher(program: &std::path::Path) -> Outcome<Vec<u8>> {
+fn launcher(program: &Path) -> Outcome<Vec<u8>> {
     let script = format!("#!/bin/sh\nexec '{}'\n", program.display());
     Ok(archive(&[Entry {
         name: BOOTSTRAP,
@@ -134,7 +167,27 @@ fn launcher(program: &std::path::Path) -> Outcome<Vec<u8>> {
 
 type Row = (scenarios::Scenario, Result<String, String>, Duration);
 
-fn report(rows: &[Row], large: Option<&Result<load::Load, String>>, archive: usize) -> String {
+/// Medians of 21 starts of the orchestrator: milliseconds to its first poll, and MiB.
+fn start(program: &Path) -> Outcome<(f64, f64)> {
+    let (mut times, mut memory) = (Vec::new(), Vec::new());
+    for _ in 0..21 {
+        let polled = FirstPoll::of(program, "orchestrator")?;
+        times.push(polled.after.as_secs_f64() * 1000.0);
+        memory.push(polled.memory_mib);
+    }
+    let median = |values: &mut Vec<f64>| {
+        values.sort_by(f64::total_cmp);
+        values.get(10).copied().unwrap_or(f64::NAN)
+    };
+    Ok((median(&mut times), median(&mut memory)))
+}
+
+fn report(
+    rows: &[Row],
+    large: Option<&Result<load::Load, String>>,
+    archive: usize,
+    start: Option<(f64, f64)>,
+) -> String {
     let mut text = format!(
         "<!-- Written by `cargo xtask e2e-aws`. -->\n# Deployed and run\n\n\
          Both stacks of `generated/cloudformation/` on MiniStack with IAM enforced, the functions' own\n\
@@ -156,6 +209,13 @@ fn report(rows: &[Row], large: Option<&Result<load::Load, String>>, archive: usi
             scenario.what,
             seen.replace('|', "\\|").replace('\n', " "),
             took.as_secs_f64()
+        );
+    }
+    if let Some((milliseconds, mib)) = start {
+        let _ = writeln!(
+            text,
+            "\nThe orchestrator's program asks for its first event {milliseconds:.1} ms after its start, with \
+             {mib:.1} MiB\nresident (medians of 21; wanted ≤ 5 ms, ≤ 15 MiB). The archive: wanted ≤ 8 MiB."
         );
     }
     match large {

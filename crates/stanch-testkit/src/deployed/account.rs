@@ -53,6 +53,12 @@ impl Account {
         }
     }
 
+    /// AWS as whoever this is.
+    #[must_use]
+    pub fn api(&self) -> Arc<dyn Api> {
+        Arc::new(self.client.clone())
+    }
+
     /// Makes a call.
     ///
     /// # Errors

@@ -15,6 +15,7 @@ use std::{collections::BTreeSet, io, time::Duration};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use stanch_types::{AccountId, CallError, ControlRef, InvalidId, Region};
+use tokio::io::AsyncWriteExt as _;
 
 use crate::{Emulator, EmulatorError, Maker, Misconfiguration};
 
@@ -48,6 +49,9 @@ pub const AUDIT_TABLE: &str = "SecurityRemediationAuditLog";
 
 /// The table of locks and heads.
 pub const STATE_TABLE: &str = "SecurityRemediationState";
+
+/// Who may approve.
+pub const APPROVER: &str = "bob";
 
 /// The processor of the functions here.
 pub const ARCHITECTURE: &str = "x86_64";
@@ -249,6 +253,7 @@ impl Deployed {
             "MemberAccounts": json!(members).to_string(),
             "Architecture": ARCHITECTURE,
             "AutomaticRemediation": "ENABLED",
+            "Approvers": APPROVER,
         })
     }
 
@@ -391,26 +396,37 @@ impl Deployed {
     /// # Errors
     /// The emulator does not answer.
     pub fn choose_action(&self, found: &Misconfiguration) -> Outcome {
+        self.happen(self.custom_action(found))
+    }
+
+    /// The event of the stack's custom action on a finding,
+    /// <https://docs.aws.amazon.com/securityhub/latest/userguide/securityhub-cwe-event-formats.html>.
+    #[must_use]
+    pub fn custom_action(&self, found: &Misconfiguration) -> Value {
+        let region = &self.administrator.region;
+        let action =
+            format!("arn:aws:securityhub:{region}:{ADMINISTRATOR}:action/custom/Remediate");
         let mut event = found.security_hub_event();
-        let action = format!(
-            "arn:aws:securityhub:{}:{ADMINISTRATOR}:action/custom/Remediate",
-            self.administrator.region
-        );
+        let detail = event
+            .get("detail")
+            .and_then(|detail| detail.get("findings"));
+        let detail = json!({"actionName": "Remediate", "actionDescription": "Remediate with Stanch",
+            "findings": detail});
         if let Some(event) = event.as_object_mut() {
-            event.insert(
-                "detail-type".to_owned(),
-                json!("Security Hub Findings - Custom Action"),
-            );
-            event.insert("resources".to_owned(), json!([action]));
+            for (name, value) in [
+                ("account", json!(ADMINISTRATOR)),
+                ("region", json!(region)),
+                (
+                    "detail-type",
+                    json!("Security Hub Findings - Custom Action"),
+                ),
+                ("resources", json!([action])),
+                ("detail", detail),
+            ] {
+                event.insert(name.to_owned(), value);
+            }
         }
-        if let Some(detail) = event.pointer_mut("/detail").and_then(Value::as_object_mut) {
-            detail.insert("actionName".to_owned(), json!("Remediate"));
-            detail.insert(
-                "actionDescription".to_owned(),
-                json!("Remediate with Stanch"),
-            );
-        }
-        self.happen(event)
+        event
     }
 
     /// An event on the administrator's bus.
@@ -485,6 +501,67 @@ impl Deployed {
             .map(drop)
     }
 
+    /// Runs the command as an operator who may become the orchestrator, on the ledger in AWS; what it
+    /// prints. It has to stand beside this program.
+    ///
+    /// # Errors
+    /// It fails.
+    pub async fn stanch(&self, arguments: &[&str], input: &str) -> Outcome<String> {
+        let role = format!("arn:aws:iam::{ADMINISTRATOR}:role/{ORCHESTRATOR_ROLE}");
+        let assume = json!({"RoleArn": role, "RoleSessionName": "operator"});
+        let session = self.administrator.call("sts", "AssumeRole", assume).await?;
+        let folder = tempfile::tempdir()?;
+        let config = folder.path().join("stanch.toml");
+        let mut text_of = format!(
+            "ledger = \"dynamodb:{AUDIT_TABLE}\"\n[aws]\nmember_role = \"{MEMBER_ROLE}\"\n"
+        );
+        let regions = json!(self.regions);
+        for Account { id, .. } in &self.members {
+            text_of.push_str(&format!(
+                "[accounts.{id}]\nexternal_id = \"{EXTERNAL_ID_PREFIX}-{id}\"\nregions = {regions}\n"
+            ));
+        }
+        std::fs::write(&config, text_of)?;
+        let here = std::env::current_exe()?;
+        let program = [
+            here.with_file_name("stanch"),
+            here.with_file_name("../stanch"),
+        ];
+        let program = program.iter().find(|path| path.exists());
+        let program = program.ok_or_else(|| Trouble::said("there is no `stanch` beside this"))?;
+        let part = |name: &str| text(&session, &format!("/Credentials/{name}"));
+        let mut child = tokio::process::Command::new(program)
+            .args(arguments)
+            .env_clear()
+            .env("HOME", folder.path())
+            .env("STANCH_CONFIG", &config)
+            .env("AWS_ENDPOINT_URL", self.emulator.endpoint())
+            .env("AWS_REGION", self.administrator.region.as_str())
+            .env("AWS_ACCESS_KEY_ID", part("AccessKeyId"))
+            .env("AWS_SECRET_ACCESS_KEY", part("SecretAccessKey"))
+            .env("AWS_SESSION_TOKEN", part("SessionToken"))
+            .current_dir(folder.path())
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()?;
+        if let Some(mut stdin) = child.stdin.take() {
+            stdin.write_all(input.as_bytes()).await?;
+        }
+        let output = child.wait_with_output().await?;
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        ensure(output.status.success(), || {
+            let why = String::from_utf8_lossy(&output.stderr);
+            format!(
+                "`stanch {}`: {}: {why}{said}",
+                arguments.join(" "),
+                output.status
+            )
+        })?;
+        Ok(said)
+    }
+
     /// Calls a function and waits for its answer.
     ///
     /// # Errors
@@ -549,7 +626,7 @@ pub fn list<'a>(value: &'a Value, pointer: &str) -> &'a [Value] {
     clippy::disallowed_methods,
     reason = "an emulated organization lives in real time"
 )]
-fn now() -> Timestamp {
+pub(crate) fn now() -> Timestamp {
     let now = Timestamp::now();
     // As Security Hub writes it, to the second.
     Timestamp::from_second(now.as_second()).unwrap_or(now)

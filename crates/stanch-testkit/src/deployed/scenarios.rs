@@ -3,15 +3,16 @@
 use std::{future::Future, pin::Pin, time::Duration};
 
 use serde_json::{Value, json};
+use stanch_ledger::{Ledger as _, Record, Status};
 
 use super::{
-    ADMINISTRATOR, Account, Deployed, MEMBER_ROLE, ORCHESTRATOR, ORCHESTRATOR_ROLE, Outcome, Spent,
-    Trouble, ensure, text, wait_for,
+    Account, Deployed, MEMBER_ROLE, ORCHESTRATOR, ORCHESTRATOR_ROLE, Outcome, Spent, Trouble,
+    ensure, text, wait_for,
 };
 use crate::{Accident, Misconfiguration, Refusal};
 
 /// How long one finding may take, on a machine that has other things to do.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(40);
 
 /// What a scenario has seen, in words.
 pub type Seen = Outcome<String>;
@@ -64,15 +65,19 @@ macro_rules! scenarios {
 scenarios! {
     manual_fix: "A person chooses the custom action: one run fixes the bucket in the member account, records, logs and tells.",
     automatic_fix: "An imported finding of what is safe to fix is fixed the same way.",
+    approval: "What may run only after an approval waits in the state machine for a person's answer; the answer ends it.",
+    undo: "What was fixed is put back as it was.",
+    dry_run: "A plan shows the requests and sends none.",
     poisoned_batch: "One message of ten is not an event: the nine are dealt with, the one is put aside.",
     replayed: "The same event twice, and an older one after it: nothing is done twice.",
+    malformed: "Truncated, oversized, empty and foreign bodies: each is a dead letter, people are told, the queue is empty.",
     foreign_account: "A finding of an account that nobody enrolled is refused, recorded, and touches nothing.",
     wrong_external_id: "The account's trust asks for another external id: nothing is changed, it is recorded and told.",
     missing_permission: "The member role lost a permission: denied, recorded, told, the bucket as it was.",
     role_deleted: "The member role is gone: nothing is changed, it is recorded and told.",
     kill_switch: "While changes are paused by the function's variable nothing is changed; afterwards the finding is fixed.",
     topic_refuses: "SNS refuses: the fix stands, and the ledger says that nobody was told.",
-    table_throttled: "DynamoDB throttles for a while: the finding is fixed all the same, once.",
+    table_throttled: "DynamoDB throttles longer than the client tries: the message comes again, and the finding is fixed, once.",
     table_read_only: "The audit log takes no rows: nothing is changed, and the message is kept.",
     killed_at_timeout: "Lambda stops the function in the middle: the next run looks first, and ends fixed.",
 }
@@ -86,9 +91,9 @@ async fn manual_fix(deployed: &Deployed) -> Seen {
     let mark = deployed.mark().await?;
     deployed.choose_action(&found)?;
     let row = ended(deployed, &found).await?;
-    is(&row, "ExecutionStatus", "Success")?;
+    is(&row, Status::Success)?;
     is_blocked(deployed, member, bucket, true).await?;
-    complete(&row)?;
+    complete(deployed, &row).await?;
     let spent = spent(deployed, mark).await?;
     ensure(spent.runs == 1, || format!("{} runs of Lambda", spent.runs))?;
     ensure(spent.executions == 0, || {
@@ -109,7 +114,7 @@ async fn automatic_fix(deployed: &Deployed) -> Seen {
     let mark = deployed.mark().await?;
     deployed.import(&found)?;
     let row = ended(deployed, &found).await?;
-    is(&row, "ExecutionStatus", "Success")?;
+    is(&row, Status::Success)?;
     let asked = json!({"KeyId": arn});
     let rotation = member.call("kms", "GetKeyRotationStatus", asked).await?;
     ensure(
@@ -121,6 +126,128 @@ async fn automatic_fix(deployed: &Deployed) -> Seen {
     Ok(figures(&spent))
 }
 
+async fn approval(deployed: &Deployed) -> Seen {
+    let member = deployed.member()?;
+    let bucket = "approval";
+    let found = deployed.public_bucket(member, bucket).await?;
+    deployed.heard().await?;
+    let mark = deployed.mark().await?;
+    deployed.import(&found)?;
+    let waits = |status| status == Status::AwaitingApproval;
+    let record = stands(deployed, &found, "waiting", waits).await?;
+    told(deployed, &record, "AwaitingApproval").await?;
+    is_blocked(deployed, member, bucket, false).await?;
+    let id = record.remediation_id;
+    wait_for("an execution that waits", PATIENCE, async || {
+        let running = deployed.executions().await?;
+        let named = |execution: &&Value| {
+            text(execution, "/name") == id.to_string() && text(execution, "/status") == "RUNNING"
+        };
+        Ok(running.iter().find(named).map(|_| ()))
+    })
+    .await?;
+    deployed.approve(id).await?;
+    let record = ended(deployed, &found).await?;
+    is(&record, Status::Success)?;
+    is_blocked(deployed, member, bucket, true).await?;
+    wait_for("the end of the execution", PATIENCE, async || {
+        let executions = deployed.executions().await?;
+        let named = |execution: &&Value| text(execution, "/name") == id.to_string();
+        let status = executions
+            .iter()
+            .find(named)
+            .map(|found| text(found, "/status"));
+        ensure(status.as_deref() != Some("FAILED"), || {
+            "it failed".to_owned()
+        })?;
+        Ok((status.as_deref() == Some("SUCCEEDED")).then_some(()))
+    })
+    .await?;
+    let spent = spent(deployed, mark).await?;
+    writes(&spent, bucket, 1)?;
+    Ok(figures(&spent))
+}
+
+/// As an operator does it from a terminal, with the command and the ledger in AWS: who may become the
+/// orchestrator may take back what it did.
+async fn undo(deployed: &Deployed) -> Seen {
+    let member = deployed.member()?;
+    let bucket = "undo";
+    let found = deployed.public_bucket(member, bucket).await?;
+    deployed.choose_action(&found)?;
+    let record = ended(deployed, &found).await?;
+    is(&record, Status::Success)?;
+    let id = record.remediation_id.to_string();
+    let said = deployed
+        .stanch(&["rollback", &id, "--as", "alice"], "")
+        .await?;
+    is_blocked(deployed, member, bucket, false).await?;
+    let record = stands(deployed, &found, "taken back", |status| {
+        status == Status::Undone
+    })
+    .await?;
+    Ok(format!(
+        "{}: {}",
+        record.status,
+        said.lines().next().unwrap_or_default()
+    ))
+}
+
+async fn dry_run(deployed: &Deployed) -> Seen {
+    let member = deployed.member()?;
+    let bucket = "dry-run";
+    let found = deployed.public_bucket(member, bucket).await?;
+    let mark = deployed.mark().await?;
+    let event = found.security_hub_event().to_string();
+    let said = deployed.stanch(&["plan", "-"], &event).await?;
+    ensure(said.contains("PutPublicAccessBlock"), || said.clone())?;
+    let spent = deployed.since(mark).await?;
+    no_write(&spent, bucket)?;
+    is_blocked(deployed, member, bucket, false).await?;
+    Ok(figures(&spent))
+}
+
+async fn malformed(deployed: &Deployed) -> Seen {
+    let member = deployed.member()?;
+    let found = deployed.finding(member, "S3.8", "AwsS3Bucket", "arn:aws:s3:::malformed")?;
+    let event = deployed.custom_action(&found).to_string();
+    let half = event.get(..event.len() / 2).unwrap_or_default().to_owned();
+    let padded = format!("{event}{}", " ".repeat(200_000));
+    let bodies = [
+        half,
+        "null".to_owned(),
+        "{}".to_owned(),
+        "[".repeat(10_000),
+        "\u{fffd}".to_owned(),
+    ];
+    let before = deployed.ledger().dead_letters(1000).await?.len();
+    deployed.heard().await?;
+    let mark = deployed.mark().await?;
+    deployed.enqueue(&bodies).await?;
+    deployed.settled(PATIENCE).await?;
+    let letters = deployed.ledger().dead_letters(1000).await?.len() - before;
+    ensure(letters == bodies.len(), || {
+        format!("{letters} dead letters of {}", bodies.len())
+    })?;
+    let heard = wait_for("a word about them", PATIENCE, async || {
+        let heard = deployed.heard().await?;
+        let told = heard
+            .iter()
+            .filter(|message| text(message, "/Status") == "DeadLetter");
+        Ok(Some(told.count()).filter(|told| *told > 0))
+    })
+    .await?;
+    // What is only long is understood.
+    deployed.enqueue(&[padded]).await?;
+    let record = ended(deployed, &found).await?;
+    let spent = spent(deployed, mark).await?;
+    Ok(format!(
+        "{letters} dead letters, {heard} messages; a padded one ended {}; {}",
+        record.status,
+        figures(&spent)
+    ))
+}
+
 async fn poisoned_batch(deployed: &Deployed) -> Seen {
     let member = deployed.member()?;
     let mut bodies = vec!["{ not an event".to_owned()];
@@ -128,14 +255,14 @@ async fn poisoned_batch(deployed: &Deployed) -> Seen {
     for n in 0..9 {
         let bucket = format!("batch-{n}");
         let found = deployed.public_bucket(member, &bucket).await?;
-        bodies.push(custom_action(&found).to_string());
+        bodies.push(deployed.custom_action(&found).to_string());
         findings.push((bucket, found));
     }
     let mark = deployed.mark().await?;
     deployed.enqueue(&bodies).await?;
     for (bucket, found) in &findings {
         let row = ended(deployed, found).await?;
-        is(&row, "ExecutionStatus", "Success")?;
+        is(&row, Status::Success)?;
         is_blocked(deployed, member, bucket, true).await?;
     }
     let spent = spent(deployed, mark).await?;
@@ -151,7 +278,7 @@ async fn replayed(deployed: &Deployed) -> Seen {
     let row = ended(deployed, &found).await?;
     let mark = deployed.mark().await?;
     // EventBridge delivers at least once, and a queue does not keep an order.
-    let event = custom_action(&found);
+    let event = deployed.custom_action(&found);
     let mut older = event.clone();
     if let Some(Value::String(at)) = older.pointer_mut("/detail/findings/0/UpdatedAt") {
         "2020-01-01T00:00:00Z".clone_into(at);
@@ -159,20 +286,15 @@ async fn replayed(deployed: &Deployed) -> Seen {
     deployed
         .enqueue(&[event.to_string(), event.to_string(), older.to_string()])
         .await?;
-    wait_for("three messages dealt with", PATIENCE, async || {
-        let spent = deployed.since(mark).await?;
-        let ends = spent.lines.iter().filter(|line| line.0.starts_with("END "));
-        Ok((spent.runs > 0 && ends.count() == spent.runs).then_some(()))
-    })
-    .await?;
-    deployed.settled(PATIENCE).await?;
+    a_run_ended(deployed, mark).await?;
     let spent = spent(deployed, mark).await?;
     no_write(&spent, bucket)?;
-    let again = latest(deployed, &found).await?;
-    ensure(
-        again.as_ref().and_then(|row| row.get("RemediationId")) == row.get("RemediationId"),
-        || format!("another remediation: {again:?}"),
-    )?;
+    // The older report is a work item of its own, which finds nothing to do.
+    let last = ended(deployed, &found).await?;
+    let same = last.remediation_id == row.remediation_id;
+    ensure(same || last.status == Status::NothingToDo, || {
+        format!("done again: {last:?}")
+    })?;
     Ok(figures(&spent))
 }
 
@@ -187,11 +309,7 @@ async fn foreign_account(deployed: &Deployed) -> Seen {
     let found = deployed.public_bucket(&stranger, bucket).await?;
     let mark = deployed.mark().await?;
     deployed.choose_action(&found)?;
-    wait_for("a run", PATIENCE, async || {
-        Ok((deployed.since(mark).await?.runs > 0).then_some(()))
-    })
-    .await?;
-    deployed.settled(PATIENCE).await?;
+    a_run_ended(deployed, mark).await?;
     let spent = spent(deployed, mark).await?;
     is_blocked(deployed, &stranger, bucket, false).await?;
     no_write(&spent, bucket)?;
@@ -210,10 +328,8 @@ async fn refused(deployed: &Deployed, bucket: &str, found: &Misconfiguration) ->
     let mark = deployed.mark().await?;
     deployed.choose_action(found)?;
     let row = ended(deployed, found).await?;
-    is(&row, "ExecutionStatus", "Failed")?;
     is_blocked(deployed, member, bucket, false).await?;
-    let error = attribute(&row, "ErrorMessage");
-    ensure(!error.is_empty(), || format!("no reason in {row}"))?;
+    let error = failed(&row)?;
     told(deployed, &row, "").await?;
     let spent = spent(deployed, mark).await?;
     Ok(format!("{}; recorded: {error}", figures(&spent)))
@@ -278,11 +394,10 @@ async fn role_deleted(deployed: &Deployed) -> Seen {
     let mark = deployed.mark().await?;
     deployed.choose_action(&found)?;
     let row = ended(deployed, &found).await?;
-    is(&row, "ExecutionStatus", "Failed")?;
+    let error = failed(&row)?;
     is_blocked(deployed, account, bucket, false).await?;
     told(deployed, &row, "").await?;
     let spent = spent(deployed, mark).await?;
-    let error = attribute(&row, "ErrorMessage");
     Ok(format!("{}; recorded: {error}", figures(&spent)))
 }
 
@@ -295,10 +410,7 @@ async fn kill_switch(deployed: &Deployed) -> Seen {
         .set_variables(ORCHESTRATOR, &[("STANCH_PAUSE", "the e2e test")])
         .await?;
     deployed.choose_action(&found)?;
-    wait_for("a run", PATIENCE, async || {
-        Ok((deployed.since(mark).await?.runs > 0).then_some(()))
-    })
-    .await?;
+    a_run_ended(deployed, mark).await?;
     Account::pause(Duration::from_secs(2)).await;
     is_blocked(deployed, member, bucket, false).await?;
     no_write(&deployed.since(mark).await?, bucket)?;
@@ -307,7 +419,7 @@ async fn kill_switch(deployed: &Deployed) -> Seen {
         .await?;
     sweep(deployed).await?;
     let row = ended(deployed, &found).await?;
-    is(&row, "ExecutionStatus", "Success")?;
+    is(&row, Status::Success)?;
     is_blocked(deployed, member, bucket, true).await?;
     Ok(figures(&spent(deployed, mark).await?))
 }
@@ -321,7 +433,7 @@ async fn topic_refuses(deployed: &Deployed) -> Seen {
     deployed.choose_action(&found)?;
     let row = ended(deployed, &found).await?;
     deny.lift().await?;
-    is(&row, "ExecutionStatus", "Success")?;
+    is(&row, Status::Success)?;
     is_blocked(deployed, member, bucket, true).await?;
     Ok(figures(&spent(deployed, mark).await?))
 }
@@ -335,6 +447,7 @@ async fn table_throttled(deployed: &Deployed) -> Seen {
         service: Some("dynamodb"),
         region: None,
         contains: "DynamoDB_20120810.",
+        // More than the client tries again.
         times: 4,
         seconds: 0.0,
         refusal: Some(Refusal {
@@ -343,9 +456,11 @@ async fn table_throttled(deployed: &Deployed) -> Seen {
         }),
     }])?;
     deployed.choose_action(&found)?;
-    let row = ended(deployed, &found).await?;
+    a_run_ended(deployed, mark).await?;
     deployed.emulator().befall(&[])?;
-    is(&row, "ExecutionStatus", "Success")?;
+    deployed.redeliver().await?;
+    let row = ended(deployed, &found).await?;
+    is(&row, Status::Success)?;
     is_blocked(deployed, member, bucket, true).await?;
     let spent = spent(deployed, mark).await?;
     writes(&spent, bucket, 1)?;
@@ -364,12 +479,7 @@ async fn table_read_only(deployed: &Deployed) -> Seen {
     .await?;
     let mark = deployed.mark().await?;
     deployed.choose_action(&found)?;
-    wait_for("a run", PATIENCE, async || {
-        let spent = deployed.since(mark).await?;
-        let ended = spent.lines.iter().any(|line| line.0.starts_with("END "));
-        Ok(ended.then_some(()))
-    })
-    .await?;
+    a_run_ended(deployed, mark).await?;
     deny.lift().await?;
     is_blocked(deployed, member, bucket, false).await?;
     no_write(&deployed.since(mark).await?, bucket)?;
@@ -378,7 +488,7 @@ async fn table_read_only(deployed: &Deployed) -> Seen {
     // It is delivered again once its visibility timeout is over; here it is made so at once.
     deployed.redeliver().await?;
     let row = ended(deployed, &found).await?;
-    is(&row, "ExecutionStatus", "Success")?;
+    is(&row, Status::Success)?;
     Ok(figures(&spent(deployed, mark).await?))
 }
 
@@ -403,12 +513,7 @@ async fn killed_at_timeout(deployed: &Deployed) -> Seen {
         refusal: None,
     }])?;
     deployed.choose_action(&found)?;
-    wait_for("the end of the run", PATIENCE, async || {
-        let spent = deployed.since(mark).await?;
-        let ended = spent.lines.iter().any(|line| line.0.starts_with("END "));
-        Ok(ended.then_some(()))
-    })
-    .await?;
+    a_run_ended(deployed, mark).await?;
     deployed
         .administrator
         .call("lambda", lambda, timeout(300))
@@ -417,7 +522,7 @@ async fn killed_at_timeout(deployed: &Deployed) -> Seen {
     deployed.redeliver().await?;
     sweep(deployed).await?;
     let row = ended(deployed, &found).await?;
-    is(&row, "ExecutionStatus", "Success")?;
+    is(&row, Status::Success)?;
     is_blocked(deployed, member, bucket, true).await?;
     Ok(figures(&spent(deployed, mark).await?))
 }
@@ -444,17 +549,6 @@ impl<'a> Deny<'a> {
     }
 }
 
-/// The event of the custom action on a finding.
-fn custom_action(found: &Misconfiguration) -> Value {
-    let mut event = found.security_hub_event();
-    if let Some(event) = event.as_object_mut() {
-        let kind = json!("Security Hub Findings - Custom Action");
-        event.insert("detail-type".to_owned(), kind);
-        event.insert("account".to_owned(), json!(ADMINISTRATOR));
-    }
-    event
-}
-
 /// What the schedule of the stack sends.
 async fn sweep(deployed: &Deployed) -> Outcome {
     let event = json!({"source": "stanch", "detail-type": "Sweep", "detail": {}});
@@ -464,54 +558,47 @@ async fn sweep(deployed: &Deployed) -> Outcome {
     sent.await.map(drop)
 }
 
-/// The last row of a finding's remediation.
-async fn latest(deployed: &Deployed, found: &Misconfiguration) -> Outcome<Option<Value>> {
-    let id = text(&found.asff(), "/Id");
-    let rows = deployed.rows().await?.into_iter();
-    let of_it = rows.filter(|row| attribute(row, "FindingId") == id);
-    Ok(of_it.max_by_key(|row| {
-        attribute(row, "Timestamp")
-            .parse::<u64>()
-            .unwrap_or_default()
-    }))
+/// A finding's record once the remediation is over.
+async fn ended(deployed: &Deployed, found: &Misconfiguration) -> Outcome<Record> {
+    stands(deployed, found, "over", |status| status.is_final()).await
 }
 
-/// The last row once the remediation is over.
-async fn ended(deployed: &Deployed, found: &Misconfiguration) -> Outcome<Value> {
-    let what = format!("the end of `{}`", found.resource_id);
+/// A finding's record once its status is as wanted.
+async fn stands(
+    deployed: &Deployed,
+    found: &Misconfiguration,
+    what: &str,
+    wanted: impl Fn(Status) -> bool,
+) -> Outcome<Record> {
+    let what = format!("`{}` {what}", found.resource_id);
     wait_for(&what, PATIENCE, async || {
-        let row = latest(deployed, found).await?;
-        let over =
-            |row: &Value| ["Success", "Failed"].contains(&&*attribute(row, "ExecutionStatus"));
-        Ok(row.filter(over))
+        let record = deployed.record(found).await?;
+        Ok(record.filter(|record| wanted(record.status)))
     })
     .await
 }
 
-/// An attribute of a row, as text.
-fn attribute(row: &Value, name: &str) -> String {
-    let Some(typed) = row.get(name).and_then(Value::as_object) else {
-        return String::new();
-    };
-    match typed.values().next() {
-        Some(Value::String(text)) => text.clone(),
-        Some(other) => other.to_string(),
-        None => String::new(),
-    }
-}
-
-fn is(row: &Value, name: &str, wanted: &str) -> Outcome {
-    let found = attribute(row, name);
-    ensure(found == wanted, || {
-        format!("`{name}` is `{found}`, not `{wanted}`: {row}")
+fn is(record: &Record, wanted: Status) -> Outcome {
+    ensure(record.status == wanted, || {
+        format!("it is {}, not {wanted}: {record:?}", record.status)
     })
 }
 
-/// The attributes of the audit log that every ended remediation has.
-fn complete(row: &Value) -> Outcome {
+/// The audit log has the brief's attributes, in the row that says how it ended. Rows of what happened
+/// after it, as people being told, are the ledger's own.
+async fn complete(deployed: &Deployed, record: &Record) -> Outcome {
+    let id = record.remediation_id.to_string();
+    let rows = deployed.rows().await?.into_iter();
+    let rows: Vec<Value> = rows
+        .filter(|row| text(row, "/RemediationId/S") == id)
+        .collect();
+    let time = |row: &&Value| text(row, "/Timestamp/N").parse::<u64>().unwrap_or_default();
+    let last = rows
+        .iter()
+        .filter(|row| row.get("ExecutionStatus").is_some())
+        .max_by_key(time)
+        .ok_or_else(|| Trouble::said("no row in the audit log"))?;
     for name in [
-        "RemediationId",
-        "Timestamp",
         "FindingId",
         "AccountId",
         "ResourceType",
@@ -523,11 +610,24 @@ fn complete(row: &Value) -> Outcome {
         "ExecutionDuration",
         "NotificationSent",
     ] {
-        ensure(!attribute(row, name).is_empty(), || {
-            format!("no `{name}` in {row}")
+        ensure(last.get(name).is_some(), || {
+            format!("no `{name}` in {last}")
         })?;
     }
-    Ok(())
+    let status = text(last, "/ExecutionStatus/S");
+    ensure(status == "Success", || {
+        format!("the last row says {status}")
+    })
+}
+
+/// Why it came to nothing.
+fn failed(record: &Record) -> Outcome<String> {
+    ensure(
+        matches!(record.status, Status::Failed | Status::Refused),
+        || format!("it is {}: {record:?}", record.status),
+    )?;
+    let error = record.error_message.clone();
+    error.ok_or_else(|| Trouble::said(format!("no reason in {record:?}")))
 }
 
 async fn is_blocked(deployed: &Deployed, account: &Account, bucket: &str, wanted: bool) -> Outcome {
@@ -559,8 +659,8 @@ fn writes(spent: &Spent, bucket: &str, wanted: usize) -> Outcome {
 }
 
 /// The log object of a remediation in the account's bucket, in the layout of the brief.
-async fn logged(deployed: &Deployed, account: &Account, row: &Value) -> Outcome {
-    let id = attribute(row, "RemediationId");
+async fn logged(deployed: &Deployed, account: &Account, row: &Record) -> Outcome {
+    let id = row.remediation_id.to_string();
     wait_for("the log object", PATIENCE, async || {
         let keys = deployed.log_objects(account).await?;
         let named = |key: &String| {
@@ -576,8 +676,8 @@ async fn logged(deployed: &Deployed, account: &Account, row: &Value) -> Outcome 
 }
 
 /// The topic told of a remediation; with this status, if one is given.
-async fn told(deployed: &Deployed, row: &Value, status: &str) -> Outcome {
-    let id = attribute(row, "RemediationId");
+async fn told(deployed: &Deployed, row: &Record, status: &str) -> Outcome {
+    let id = row.remediation_id.to_string();
     wait_for("the notification", PATIENCE, async || {
         let heard = deployed.heard().await?;
         let about = |message: &&Value| {
@@ -589,22 +689,37 @@ async fn told(deployed: &Deployed, row: &Value, status: &str) -> Outcome {
     .await
 }
 
-/// What was used, once nobody works any more.
-async fn spent(deployed: &Deployed, mark: super::Mark) -> Outcome<Spent> {
-    wait_for("the end of the runs", PATIENCE, async || {
+/// Waits until a run of the orchestrator has ended.
+async fn a_run_ended(deployed: &Deployed, mark: super::Mark) -> Outcome {
+    wait_for("the end of a run", PATIENCE, async || {
         let spent = deployed.since(mark).await?;
-        let ends = spent.lines.iter().filter(|line| line.0.starts_with("END "));
-        Ok((ends.count() >= spent.runs).then_some(spent))
+        let ended = spent.lines.iter().any(|line| line.0.starts_with("END "));
+        Ok(ended.then_some(()))
     })
     .await
 }
 
+/// What was used, once nobody works any more: a run's lines are there before its messages are gone.
+async fn spent(deployed: &Deployed, mark: super::Mark) -> Outcome<Spent> {
+    deployed.settled(PATIENCE).await?;
+    deployed.since(mark).await
+}
+
 fn figures(spent: &Spent) -> String {
+    let mut services = std::collections::BTreeMap::<&str, usize>::new();
+    for request in &spent.requests {
+        *services.entry(&request.service).or_default() += 1;
+    }
+    let services: Vec<String> = services
+        .iter()
+        .map(|(service, number)| format!("{service} {number}"))
+        .collect();
     format!(
-        "{} Lambda runs, {} executions, {} requests, {} write units",
+        "{} Lambda runs, {} executions, {} requests ({}), {} write units",
         spent.runs,
         spent.executions,
         spent.requests.len(),
+        services.join(", "),
         spent.write_units()
     )
 }

@@ -1,14 +1,17 @@
 //! What is seen of the functions from outside: the ledger, the logs, messages, requests and their price.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use serde_json::{Value, json};
+use stanch_ledger::{
+    Consent, DynamoLedger, Event, Ledger as _, Query, Record, RemediationId, Scope, Tables,
+};
 
 use super::{
-    ADMINISTRATOR, AUDIT_TABLE, Account, Deployed, ORCHESTRATOR, Outcome, Trouble, ensure, list,
-    text, wait_for,
+    ADMINISTRATOR, APPROVER, AUDIT_TABLE, Account, Deployed, ORCHESTRATOR, Outcome, STATE_TABLE,
+    Trouble, ensure, list, text, wait_for,
 };
-use crate::Request;
+use crate::{Misconfiguration, Request};
 
 /// The queue that hears what the topic tells.
 const HEARD: &str = "e2e-heard";
@@ -80,10 +83,14 @@ impl Spent {
         self.requests.iter().map(write_units).sum()
     }
 
-    /// The requests as words: `dynamodb UpdateItem`.
+    /// The requests as words, `dynamodb UpdateItem`, with how many there were of each.
     #[must_use]
-    pub fn operations(&self) -> Vec<String> {
-        self.requests.iter().map(operation).collect()
+    pub fn operations(&self) -> BTreeMap<String, usize> {
+        let mut operations = BTreeMap::new();
+        for request in &self.requests {
+            *operations.entry(operation(request)).or_default() += 1;
+        }
+        operations
     }
 }
 
@@ -91,13 +98,13 @@ impl Deployed {
     /// Subscribes a queue to the topic of notifications.
     pub(super) async fn listen(&self) -> Outcome {
         let here = &self.administrator;
-        here.call("sqs", "CreateQueue", json!({"QueueName": HEARD}))
-            .await?;
-        let subscription = json!({
-            "TopicArn": self.topic(),
-            "Protocol": "sqs",
-            "Endpoint": format!("arn:aws:sqs:{}:{ADMINISTRATOR}:{HEARD}", here.region),
-        });
+        let queue = format!("arn:aws:sqs:{}:{ADMINISTRATOR}:{HEARD}", here.region);
+        let policy = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow",
+            "Principal": {"Service": "sns.amazonaws.com"}, "Action": "sqs:SendMessage", "Resource": queue,
+            "Condition": {"ArnEquals": {"aws:SourceArn": self.topic()}}}]});
+        let wanted = json!({"QueueName": HEARD, "Attributes": {"Policy": policy.to_string()}});
+        here.call("sqs", "CreateQueue", wanted).await?;
+        let subscription = json!({"TopicArn": self.topic(), "Protocol": "sqs", "Endpoint": queue});
         here.call("sns", "Subscribe", subscription).await.map(drop)
     }
 
@@ -136,6 +143,78 @@ impl Deployed {
                 messages.push(serde_json::from_str(&told).unwrap_or(Value::String(told)));
             }
         }
+    }
+
+    /// The ledger, as an operator of the administrator account reads and writes it.
+    #[must_use]
+    pub fn ledger(&self) -> DynamoLedger {
+        let tables = Tables {
+            audit: AUDIT_TABLE.to_owned(),
+            state: STATE_TABLE.to_owned(),
+            bucket: None,
+            retention: Duration::from_hours(24 * 90),
+        };
+        DynamoLedger::new(self.administrator.api(), tables)
+    }
+
+    /// The remediation of a finding, if it was taken in.
+    ///
+    /// # Errors
+    /// The ledger cannot be read.
+    pub async fn record(&self, found: &Misconfiguration) -> Outcome<Option<Record>> {
+        let scope = Scope::Finding(text(&found.asff(), "/Id"));
+        let page = self.ledger().query(&Query::new(scope)).await?;
+        Ok(page.records.into_iter().next())
+    }
+
+    /// What happened in a remediation, by name.
+    ///
+    /// # Errors
+    /// The ledger cannot be read.
+    pub async fn events(&self, id: RemediationId) -> Outcome<Vec<String>> {
+        let events = self.ledger().events(id).await?;
+        let names = events.iter().map(|(event, _)| {
+            let json = serde_json::to_value(event).unwrap_or_default();
+            text(&json, "/type")
+        });
+        Ok(names.collect())
+    }
+
+    /// A person approves what a remediation waits with, and says so to the orchestrator.
+    ///
+    /// # Errors
+    /// It does not wait.
+    pub async fn approve(&self, id: RemediationId) -> Outcome {
+        let ledger = self.ledger();
+        let (state, events) = ledger.state(id).await?;
+        let request = state
+            .approval
+            .map(|approval| approval.request)
+            .ok_or_else(|| Trouble::said("it waits for nobody"))?;
+        let role = request.needs.first().map(|need| need.role.clone());
+        let consent = Consent {
+            by: APPROVER.to_owned(),
+            role: role.unwrap_or_default(),
+            plan_hash: request.plan_hash,
+            how: stanch_ledger::Means::Cli,
+        };
+        let approved = vec![Event::Approved(consent)];
+        ledger.append(id, events, approved, super::now()).await?;
+        self.go_on(id).await
+    }
+
+    /// Tells the orchestrator that somebody has answered, as whoever may put events on the bus does.
+    ///
+    /// # Errors
+    /// EventBridge refuses.
+    pub async fn go_on(&self, id: RemediationId) -> Outcome {
+        let entry = json!({"Source": "stanch", "DetailType": "Continue",
+            "Detail": json!({"remediationId": id}).to_string()});
+        let put = json!({"Entries": [entry]});
+        let answer = self.administrator.call("events", "PutEvents", put).await?;
+        ensure(answer.get("FailedEntryCount") == Some(&json!(0)), || {
+            answer.to_string()
+        })
     }
 
     /// The rows of the audit log, raw, in no order.
@@ -312,32 +391,6 @@ impl Deployed {
         number
             .parse()
             .map_err(|_| Trouble::said(format!("no number of messages: {answer}")))
-    }
-
-    /// Waits until the ledger has `wanted` rows that `fit`.
-    ///
-    /// # Errors
-    /// It has not in time.
-    pub async fn rows_like(
-        &self,
-        what: &str,
-        wanted: usize,
-        patience: Duration,
-        fit: impl Fn(&Value) -> bool,
-    ) -> Outcome<Vec<Value>> {
-        wait_for(what, patience, async || {
-            let rows: Vec<Value> = self
-                .rows()
-                .await?
-                .into_iter()
-                .filter(|row| fit(row))
-                .collect();
-            ensure(rows.len() <= wanted, || {
-                format!("{what}: {} rows instead of {wanted}: {rows:?}", rows.len())
-            })?;
-            Ok((rows.len() == wanted).then_some(rows))
-        })
-        .await
     }
 }
 
