@@ -2,7 +2,7 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
-use stanch_lambda::{Function as _, Handler};
+use stanch_lambda::Handler;
 use stanch_testkit::FakeApi;
 
 use crate::world::World;
