@@ -314,7 +314,6 @@ fn the_member_role_cannot_get_more_nor_touch_stanch() {
         role("Admin"),
         format!("arn:aws:iam::{MEMBER}:user/eve"),
     ];
-    let admins = format!("arn:aws:iam::{MEMBER}:group/admins");
     let group = here("ec2", "security-group/sg-0123456789abcdef0");
     let document = here(
         "ssm",
@@ -348,7 +347,7 @@ fn the_member_role_cannot_get_more_nor_touch_stanch() {
         ("iam:CreateUser", &user, false),
         ("iam:CreateAccessKey", &user, false),
         ("iam:CreateLoginProfile", &user, false),
-        ("iam:AddUserToGroup", &admins, false),
+        ("iam:CreateServiceSpecificCredential", &user, false),
         ("iam:DeleteRolePermissionsBoundary", &own, false),
         ("sts:AssumeRole", &admin, false),
         ("organizations:LeaveOrganization", "*", false),

@@ -432,10 +432,10 @@ async fn table(own: &Look<'_>, name: &str, lines: &mut Vec<Line>) {
         Ok(found) => match read::text(&found, "/TimeToLiveDescription/TimeToLiveStatus") {
             Some("ENABLED" | "ENABLING") => own.good(ISSUE, what, "on"),
             _ => {
-                let params = json!({"TableName": table, "TimeToLiveSpecification": {"AttributeName": "ExpiresAt", "Enabled": true}});
+                let specification = json!({"AttributeName": "ExpiresAt", "Enabled": true});
                 // It removes rows that are past their time, which is what the stack says; so it is not mended by itself.
                 own.line(ISSUE, what, State::Warning, "off: old rows are never removed", "turn it on, by updating the stack")
-                    .command(format!("aws dynamodb update-time-to-live --table-name {table} --time-to-live-specification '{}'", params["TimeToLiveSpecification"]))
+                    .command(format!("aws dynamodb update-time-to-live --table-name {table} --time-to-live-specification '{specification}'"))
             }
         },
         Err(error) => own.unknown(ISSUE, what, &error),
