@@ -25,6 +25,9 @@ use stanch_types::{AccountId, Region, Secret};
 /// The file that is read when no other is named.
 pub const DEFAULT_FILE: &str = "stanch.toml";
 
+/// Where in the ledger's bucket the witness's copy is.
+pub const WITNESS: &str = "witness/";
+
 /// The whole configuration, as its file has it.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -3,10 +3,11 @@
 use std::{
     io::Write as _,
     sync::{Arc, OnceLock},
+    time::Duration,
 };
 
 use stanch_aws::{Client, Environment, MemberSessions, SessionsSetup, Setup, SystemRandom};
-use stanch_ledger::{Directives, Ledger, LedgerError, Signer};
+use stanch_ledger::{Directives, DynamoLedger, Ledger, dynamo::Tables};
 use stanch_models::Models;
 use stanch_types::{Api, Clock, Region, Sessions, chain};
 
@@ -48,21 +49,8 @@ pub struct Store {
     pub ledger: Arc<dyn Ledger>,
     /// What people order.
     pub directives: Arc<dyn Directives>,
-    /// Signs the ledger's tree; nobody, where there is no key.
-    pub signer: Option<Arc<dyn Signer>>,
-}
-
-impl Store {
-    /// Gives all events their places in the ledger's tree, and signs it.
-    ///
-    /// # Errors
-    /// The store or the key does not answer, or the ledger is not what was signed before.
-    pub async fn close(&self) -> Result<(), LedgerError> {
-        if let Some(signer) = &self.signer {
-            self.ledger.checkpoint(&**signer).await?;
-        }
-        Ok(())
-    }
+    /// The tables, which have to be put in order now and then; none where nothing has to be.
+    pub tables: Option<Arc<DynamoLedger>>,
 }
 
 /// AWS as a function reaches it.
@@ -154,11 +142,20 @@ impl Reach for Aws {
         Ok(Arc::new(MemberSessions::new(self.client()?.clone(), setup)))
     }
 
-    fn store(&self, _: Variables<'_>, _: Arc<dyn Api>) -> Result<Store, Failure> {
-        Err(Failure::new(
-            "NotBuilt",
-            "this release cannot keep its ledger in AWS",
-        ))
+    fn store(&self, variables: Variables<'_>, own: Arc<dyn Api>) -> Result<Store, Failure> {
+        let days = variables.parsed::<u64>("AUDIT_LOG_RETENTION_DAYS", "a number of days")?;
+        let tables = Tables {
+            audit: variables.text("DYNAMODB_TABLE")?.to_owned(),
+            state: variables.text("STATE_TABLE")?.to_owned(),
+            bucket: variables.optional("LEDGER_BUCKET").map(str::to_owned),
+            retention: Duration::from_secs(days.unwrap_or(90) * 86_400),
+        };
+        let ledger = Arc::new(DynamoLedger::new(own, tables));
+        Ok(Store {
+            ledger: Arc::clone(&ledger) as Arc<dyn Ledger>,
+            directives: Arc::clone(&ledger) as Arc<dyn Directives>,
+            tables: Some(ledger),
+        })
     }
 
     fn trace(&self, header: Option<&str>) {

@@ -16,12 +16,13 @@ use stanch_aws::{
 use stanch_catalog::{Catalog, FileDiagnostic};
 use stanch_config::{
     ConfigError, DEFAULT_FILE, Files, ModelSecrets, Origin, Override, RandomIds, Resolved, Text,
+    WITNESS,
 };
 use stanch_guard::{Guard, Rules};
 use stanch_hub::{Audience, Hub, Links, Notifier, Ports, Settings};
 use stanch_ledger::{
-    BucketShelf, Checkpoint, Directives, DynamoLedger, KeyFile, KmsSigner, Ledger, SealedLedger,
-    Signer, SqliteLedger, Store, Vault, VerifierKey, Witness,
+    BucketShelf, Checkpoint, Directives, DynamoLedger, KeyFile, KmsSigner, Ledger, RemediationId,
+    SealedLedger, Signer, SqliteLedger, Store, Vault, VerifierKey, Witness,
 };
 use stanch_models::{Models, Service};
 use stanch_notify::{LogFolder, Patience, Sender, Subscriber, Webhook};
@@ -567,6 +568,35 @@ impl Wire {
         })
     }
 
+    /// True if functions in AWS carry out what people answer: only their role may enter accounts.
+    pub fn works_elsewhere(&self) -> bool {
+        self.resolved.config.audit_table().is_some()
+    }
+
+    /// Asks the functions to go on with a remediation. Where nobody may, their next sweep does.
+    pub async fn call_for(&self, id: RemediationId) {
+        let entry = json!({
+            "Source": "stanch",
+            "DetailType": "Continue",
+            "Detail": json!({ "remediationId": id }).to_string(),
+        });
+        let call = Call::new("events", "PutEvents", json!({ "Entries": [entry] }));
+        let called = match self.region(None).and_then(|region| self.client(region)) {
+            Ok(client) => client.call(&call).await.map_err(|error| error.to_string()),
+            Err(failure) => Err(failure.message),
+        };
+        let refused = match called {
+            Ok(reply) => reply.output.get("FailedEntryCount").and_then(Value::as_u64) != Some(0),
+            Err(error) => {
+                say(format_args!("the functions could not be called: {error}"));
+                true
+            }
+        };
+        if refused {
+            say("the answer is recorded; the next sweep goes on with it");
+        }
+    }
+
     /// Who asks: the flag, the configuration, or the user's name.
     pub fn person(&self, flag: Option<String>) -> Result<String, Failure> {
         let user = || {
@@ -599,9 +629,6 @@ fn unreadable(place: &str, error: &std::io::Error) -> Failure {
     Failure::failed(message)
         .hint("restore it from its storage's history, and find out who changed it")
 }
-
-/// Where in the ledger's bucket the witness's copy is.
-const WITNESS: &str = "witness/";
 
 impl From<ConfigError> for Failure {
     fn from(error: ConfigError) -> Self {

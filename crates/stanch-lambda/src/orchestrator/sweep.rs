@@ -1,6 +1,10 @@
 //! The sweep: what events missed, what waited for its time, what got stuck; and the ledger's tree.
 
+use std::sync::Arc;
+
+use stanch_config::WITNESS;
 use stanch_hub::Source;
+use stanch_ledger::{BucketShelf, KmsSigner, Witness};
 use stanch_types::chain;
 
 use super::Run;
@@ -32,9 +36,37 @@ impl Run<'_> {
     /// Gives what was appended since its places in the ledger's tree, and signs that. What cannot be
     /// signed now is signed by the next sweep.
     pub(super) async fn close_sweep(&self) {
-        if let Err(error) = self.setup.store.close().await {
-            let error = chain(&error);
-            tracing::error!(error, "the ledger could not be signed");
+        if let Err(failure) = self.put_in_order().await {
+            let error = failure.to_string();
+            tracing::error!(error, "the ledger could not be put in order");
         }
+    }
+
+    async fn put_in_order(&self) -> Result<(), Failure> {
+        let store = &self.setup.store;
+        if let Some(tables) = &store.tables {
+            let swept = tables.sweep(self.world.clock.now()).await?;
+            tracing::info!(
+                sequenced = swept.sequenced,
+                closed = swept.closed,
+                open = swept.open,
+                "the ledger's tree has them"
+            );
+        }
+        if let Some(key) = self.variables().optional("SIGNING_KEY") {
+            let own = Arc::clone(&self.setup.own);
+            let signer = KmsSigner::open(own, key, None).await;
+            let signer = signer.map_err(|error| Failure::new("Aws", chain(&error)))?;
+            let checkpoint = store.ledger.checkpoint(&signer).await?;
+            if let Some(bucket) = self.variables().optional("LEDGER_BUCKET") {
+                let own = Arc::clone(&self.setup.own);
+                let shelf = Arc::new(BucketShelf::new(own, bucket, WITNESS));
+                let witness = Witness::on(shelf).await;
+                let mut witness = witness.map_err(|error| Failure::new("Ledger", chain(&error)))?;
+                let published = witness.publish(&*store.ledger, &checkpoint).await;
+                published.map_err(|error| Failure::new("Ledger", chain(&error)))?;
+            }
+        }
+        Ok(())
     }
 }

@@ -1,12 +1,13 @@
 //! What breaks around the function: nothing is lost, and nothing runs that should not.
 
+use serde_json::{Value, json};
 use stanch_ledger::Status;
-use stanch_testkit::{Aim, Fault};
-use stanch_types::{CallError, CallErrorKind};
+use stanch_testkit::{Aim, FakeApi, Fault};
+use stanch_types::{Call, CallError, CallErrorKind};
 
 use crate::world::{World, services};
 
-fn denied(call: &stanch_types::Call) -> CallError {
+fn denied(call: &Call) -> CallError {
     CallError {
         code: "AccessDeniedException".to_owned(),
         ..CallError::new(CallErrorKind::Denied, call, "no")
@@ -120,4 +121,57 @@ async fn an_answer_that_is_lost_is_looked_up() {
     assert!(world.is_blocked("logs").await);
     assert_eq!(world.tap.writes().len(), 1);
     assert_eq!(world.all().await[0].1.status, Status::Success);
+}
+
+/// The administrator account with tables that answer every request like this.
+fn tables(answer: fn(&Call) -> Result<Value, CallError>) -> FakeApi {
+    let operations = [
+        "BatchGetItem",
+        "DeleteItem",
+        "GetItem",
+        "PutItem",
+        "Query",
+        "TransactWriteItems",
+        "UpdateItem",
+    ];
+    operations.iter().fold(services(), |own, operation| {
+        own.on(&format!("dynamodb.{operation}"), answer)
+    })
+}
+
+fn coded(kind: CallErrorKind, code: &str, call: &Call) -> CallError {
+    CallError {
+        code: code.to_owned(),
+        ..CallError::new(kind, call, "no")
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn tables_that_do_not_work_return_the_messages() {
+    let throttled: fn(&Call) -> Result<Value, CallError> = |call| {
+        let code = "ProvisionedThroughputExceededException";
+        Err(coded(CallErrorKind::Throttled, code, call))
+    };
+    let absent: fn(&Call) -> Result<Value, CallError> = |call| {
+        let code = "ResourceNotFoundException";
+        Err(coded(CallErrorKind::Rejected, code, call))
+    };
+    let read_only: fn(&Call) -> Result<Value, CallError> = |call| match &*call.operation {
+        "GetItem" | "BatchGetItem" => Ok(json!({})),
+        "Query" => Ok(json!({"Items": [], "Count": 0})),
+        _ => Err(coded(CallErrorKind::Denied, "AccessDeniedException", call)),
+    };
+    for answer in [throttled, absent, read_only] {
+        let mut world = World::with(tables(answer));
+        world.in_tables = true;
+        let good = world.planted("logs").await;
+        let bad = "{".to_owned();
+        let failed = world.deliver(&[good, bad]).await.unwrap();
+        assert_eq!(failed, ["m-0", "m-1"], "both come again");
+        assert!(
+            world.tap.opened().is_empty(),
+            "nothing is looked at or changed"
+        );
+        assert!(!world.is_blocked("logs").await);
+    }
 }

@@ -11,7 +11,7 @@ use stanch_aws::{Environment, SessionsSetup};
 use stanch_lambda::{
     Failure, Function, Handler, Invocation, Print, Reach, Store, Variables, World as Surroundings,
 };
-use stanch_ledger::{Directives, Ledger, MemoryLedger, RemediationId, State};
+use stanch_ledger::{Directives, DynamoLedger, Ledger, MemoryLedger, RemediationId, State, Tables};
 use stanch_models::Models;
 use stanch_testkit::{FakeApi, FakeAws, FakeClock, Misconfiguration, Tap};
 use stanch_types::{AccountId, Api, Call, Clock, Region, Sessions};
@@ -57,6 +57,8 @@ pub struct World {
     pub own: Arc<FakeApi>,
     pub lines: Arc<Lines>,
     pub variables: BTreeMap<&'static str, String>,
+    /// The ledger is in tables of the administrator account, and not in memory.
+    pub in_tables: bool,
     /// The roles and external ids that sessions were to be opened with.
     pub roles: Arc<Mutex<Option<SessionsSetup>>>,
 }
@@ -175,17 +177,31 @@ impl World {
             variables: variables
                 .map(|(name, value)| (name, value.to_owned()))
                 .into(),
+            in_tables: false,
             roles: Arc::default(),
         }
     }
 
     /// The function as it is after a cold start.
     pub fn function(&self, handler: Handler) -> Arc<dyn Function> {
-        let store = Store {
+        let mut store = Store {
             ledger: Arc::clone(&self.ledger),
             directives: Arc::clone(&self.directives),
-            signer: None,
+            tables: None,
         };
+        if self.in_tables {
+            let tables = Tables {
+                audit: "SecurityRemediationAuditLog".to_owned(),
+                state: "SecurityRemediationState".to_owned(),
+                bucket: None,
+                retention: Duration::from_hours(90 * 24),
+            };
+            let own = Arc::clone(&self.own) as Arc<dyn Api>;
+            let ledger = Arc::new(DynamoLedger::new(own, tables));
+            store.ledger = Arc::clone(&ledger) as Arc<dyn Ledger>;
+            store.directives = Arc::clone(&ledger) as Arc<dyn Directives>;
+            store.tables = Some(ledger);
+        }
         handler.function(Surroundings {
             environment: Environment::new(self.variables.clone()),
             clock: Arc::clone(&self.clock) as Arc<dyn Clock>,

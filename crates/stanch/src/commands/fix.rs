@@ -9,7 +9,9 @@ use std::{
 use serde_json::{Value, json};
 use stanch_catalog::{FactType, Plan, PlannedAction};
 use stanch_hub::{Approver, Buried, Hub, Previewed, Skipped, Source, Taken, line};
-use stanch_ledger::{Approval, MemoryLedger, Received, RemediationId, State, Status, Verdict};
+use stanch_ledger::{
+    Approval, Means, MemoryLedger, Received, RemediationId, State, Status, Verdict,
+};
 
 use crate::{
     cli::{Finding, Person},
@@ -504,7 +506,14 @@ pub fn hub_of_requests(wire: &Wire) -> Result<Arc<Hub>, Failure> {
 /// Approves a plan and carries it out.
 pub async fn approve(wire: &Wire, id: RemediationId, approver: Approver) -> Result<Exit, Failure> {
     let hub = hub_of_requests(wire)?;
-    let state = hub.approve(id, approver).await?;
+    let state = match wire.works_elsewhere() {
+        true => {
+            let state = hub.consent(id, &approver).await?;
+            wire.call_for(id).await;
+            state
+        }
+        false => hub.approve(id, approver).await?,
+    };
     show(wire, &hub, id, &state).await
 }
 
@@ -516,7 +525,15 @@ pub async fn reject(
     reason: &str,
 ) -> Result<Exit, Failure> {
     let hub = hub_of_requests(wire)?;
-    let state = hub.reject(id, &wire.person(person.name)?, reason).await?;
+    let person = wire.person(person.name)?;
+    let state = match wire.works_elsewhere() {
+        true => {
+            let state = hub.refuse(id, &person, reason, Means::Cli).await?;
+            wire.call_for(id).await;
+            state
+        }
+        false => hub.reject(id, &person, reason).await?,
+    };
     show(wire, &hub, id, &state).await?;
     // It was asked for and done.
     Ok(Exit::Done)
