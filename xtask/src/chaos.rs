@@ -10,7 +10,7 @@ use std::{
 use clap::Args;
 use serde_json::Value;
 
-use crate::run::{Failure, Outcome, cargo, root, run, section};
+use crate::run::{Failure, Outcome, cargo, root, run, section, target};
 
 /// Which histories.
 #[derive(Args)]
@@ -34,29 +34,30 @@ pub struct FuzzOptions {
     seed: u64,
 }
 
-/// A program of the test kit, built like the tests but with our own crates optimized.
-fn program(name: &str) -> Command {
-    let mut cargo = cargo();
-    cargo.args(["run", "--quiet", "--locked"]);
+/// A program of the test kit, built like the tests, so that the dependencies are there already, but with
+/// our own crates optimized.
+fn program(name: &str) -> Outcome<Command> {
+    let mut build = cargo();
+    build.args(["build", "--quiet", "--locked", "--workspace"]);
     for own in [
         "types", "syntax", "models", "aws", "runbook", "catalog", "ledger", "hub", "testkit",
     ] {
-        cargo.arg("--config");
-        cargo.arg(format!("profile.dev.package.stanch-{own}.opt-level=2"));
+        build.arg("--config");
+        build.arg(format!("profile.dev.package.stanch-{own}.opt-level=2"));
     }
-    cargo.args(["-p", "stanch-testkit", "--bin", name, "--"]);
-    cargo
+    run(build.args(["--bin", name]))?;
+    Ok(Command::new(target().join("debug").join(name)))
 }
 
 /// Lives through histories; a whole round writes `bench/CHAOS.md`.
 pub fn chaos(options: &ChaosOptions) -> Outcome {
-    let mut chaos = program("chaos");
+    section("chaos");
+    let mut chaos = program("chaos")?;
     for (flag, number) in [("--seed", options.seed), ("--histories", options.histories)] {
         if let Some(number) = number {
             chaos.args([flag, &number.to_string()]);
         }
     }
-    section("chaos");
     let output = chaos
         .stderr(Stdio::inherit())
         .output()
@@ -78,7 +79,8 @@ fn write(figures: &Value) -> Outcome {
     let mut text = String::from(
         "<!-- Written by `cargo xtask chaos`. -->\n# Chaos\n\n\
          Histories of one or two hubs on one ledger, by chance and yet the same for the same seed:\n\
-         processes die at any write to the ledger and with requests under way, disks are full or read-only,\n\
+         processes die at any write to the ledger and with requests under way, disks are full or read-only, for\n\
+         one write or for a while, and store writes without saying so,\n\
          AWS throttles, fails, loses answers and carries requests out after the caller gave up, clocks jump,\n\
          events come twice, late and out of order, people approve, reject, roll back, pause and resume at any\n\
          moment, and others change the same resources. Afterwards it holds that nothing was sent that no plan\n\
@@ -103,16 +105,25 @@ fn write(figures: &Value) -> Outcome {
     for (name, value) in rows.into_iter().flatten() {
         let _ = writeln!(text, "| {name} | {value} |");
     }
+    text.push_str(
+        "\nEvery kind of write to the ledger, by what is stored together, and how many processes died right\n\
+         before it and right after it:\n\n| write | before | after |\n|---|--:|--:|\n",
+    );
+    let deaths = figures.get("deaths").and_then(Value::as_object);
+    for (what, count) in deaths.into_iter().flatten() {
+        let of = |index: usize| count.get(index).and_then(Value::as_u64).unwrap_or_default();
+        let _ = writeln!(text, "| {what} | {} | {} |", of(0), of(1));
+    }
     let path = root().join("bench/CHAOS.md");
     fs::write(&path, text).map_err(|error| Failure::new(format!("`{}`: {error}", path.display())))
 }
 
 /// Gives every target unexpected bytes for a while.
 pub fn fuzz(options: &FuzzOptions) -> Outcome {
-    let mut fuzz = program("fuzz");
+    section("fuzz");
+    let mut fuzz = program("fuzz")?;
     fuzz.args(["--seconds", &options.seconds.to_string()]);
     fuzz.args(["--seed", &options.seed.to_string()]);
-    section("fuzz");
     run(&mut fuzz).map_err(|failure| {
         failure.hint("the inputs are below fuzz/found/; once mended, they belong into fuzz/corpus/")
     })

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::{
     new,
-    run::{Failure, Outcome, cargo, run, section},
+    run::{Failure, Outcome, answer, cargo, run, section},
     setup,
 };
 
@@ -27,15 +27,27 @@ pub fn test() -> Outcome {
     run(cargo().args(["test", "--workspace", "--locked"]))
 }
 
-/// `test`, and that the scaffold of a new remediation is whole: checked and proved like any other.
+/// `test`, licences where `cargo-deny` is installed, and that the scaffold of a new remediation is whole:
+/// checked and proved like any other.
 pub fn ci() -> Outcome {
     test()?;
+    deny()?;
     section("scaffold");
     let file = new::scaffold("s3/scaffold-of-ci")?;
     let outcome = scaffold(&file);
     let removed = std::fs::remove_file(&file);
     outcome?;
     removed.map_err(|error| Failure::new(format!("`{}`: {error}", file.display())))
+}
+
+/// Licences, sources and bans, which need no network; advisories do, and are a job of their own.
+fn deny() -> Outcome {
+    section("licences");
+    if answer(cargo().args(["deny", "--version"])).is_none() {
+        eprintln!("not checked: `cargo install cargo-deny --locked` installs what checks them");
+        return Ok(());
+    }
+    run(cargo().args(["deny", "check", "licenses", "bans", "sources"]))
 }
 
 fn scaffold(file: &Path) -> Outcome {

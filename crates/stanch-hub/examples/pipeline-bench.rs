@@ -1,8 +1,9 @@
-//! Measures the pipeline up to the plan: `pipeline-bench <file> [findings]`.
+//! Measures the pipeline up to the plan: `pipeline-bench <file> [findings] [plan|ask]`.
 //!
 //! Each finding is an EventBridge event of its own about a bucket of its own. It is parsed, routed,
-//! admitted, planned against an AWS that answers at once, put to the guard and recorded durably in
-//! SQLite. The last line is JSON.
+//! admitted, planned against an AWS that answers at once, and recorded durably in SQLite. With `ask`
+//! the guard is asked too, what the change may touch is looked at, and people are asked for their
+//! approval. The last line is JSON.
 
 #![expect(
     clippy::unwrap_used,
@@ -11,7 +12,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -22,8 +23,11 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use stanch_catalog::Catalog;
 use stanch_guard::{Automatic, Guard};
-use stanch_hub::{Account, Hub, Limits, Ports, Settings, Source};
-use stanch_ledger::{Ledger, Query, SqliteLedger, Status};
+use stanch_hub::{
+    Account, Approvals, Hub, Limits, Message, Mode, NotTold, Notifier, Ports, Ring, Rollout,
+    Settings, Source,
+};
+use stanch_ledger::{Ledger, Query, Record, SqliteLedger, Status};
 use stanch_models::Models;
 use stanch_runbook::Ids;
 use stanch_testkit::Misconfiguration;
@@ -75,12 +79,37 @@ impl Clock for Wall {
     }
 }
 
+/// A channel that takes every message and keeps none.
+struct Silent;
+
+#[async_trait]
+impl Notifier for Silent {
+    fn channel(&self) -> &str {
+        "silent"
+    }
+
+    async fn tell(&self, _: &Message, _: &Record) -> Result<(), NotTold> {
+        Ok(())
+    }
+}
+
 struct One;
 
 impl Ids for One {
     fn next(&self) -> String {
         "bench".to_owned()
     }
+}
+
+/// CPU time of this process in seconds, as Linux counts it (in hundredths).
+fn cpu_seconds() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields = stat.rsplit(')').next().unwrap_or_default();
+    let times = fields.split_whitespace().skip(11).take(2);
+    times
+        .filter_map(|time| time.parse::<f64>().ok())
+        .sum::<f64>()
+        / 100.0
 }
 
 /// Bytes of memory that the process has resident.
@@ -100,6 +129,8 @@ async fn main() {
         .next()
         .map_or(100_000, |text| text.parse().unwrap());
 
+    let asks = arguments.next().is_some_and(|what| what == "ask");
+
     let accounts: Vec<AccountId> = (0..10)
         .map(|n| format!("{n:012}").parse().unwrap())
         .collect();
@@ -109,10 +140,19 @@ async fn main() {
             .map(|id| (id.clone(), Account::default()))
             .collect(),
         workers: 256,
+        // What waits is admitted and in memory; a longer queue would only be more to remember.
         limits: Limits {
             per_account: 64,
-            ..Limits::default()
+            backlog_per_account: 64,
         },
+        rollout: Rollout {
+            rings: vec![Ring {
+                name: "plan".to_owned(),
+                mode: if asks { Mode::Manual } else { Mode::Observe },
+            }],
+            ..Rollout::default()
+        },
+        approval: Approvals::by("security", &["alice"]),
         ..Settings::default()
     };
     let store = Arc::new(SqliteLedger::open(&path).unwrap());
@@ -124,7 +164,11 @@ async fn main() {
         clock: Arc::new(Wall(Instant::now())),
         ids: Arc::new(One),
         guard: Arc::new(Guard::built_in(&Automatic::default())),
-        notifiers: Vec::new(),
+        // Without a channel nobody could be asked.
+        notifiers: match asks {
+            true => vec![Arc::new(Silent)],
+            false => Vec::new(),
+        },
     };
     let catalog = Arc::new(Catalog::embedded());
     let hub = Arc::new(Hub::new(
@@ -138,21 +182,32 @@ async fn main() {
         async move { hub.run().await }
     });
 
+    let template = Misconfiguration {
+        account: accounts.first().unwrap().clone(),
+        region: "eu-central-1".parse().unwrap(),
+        control: "S3.8".parse().unwrap(),
+        resource_type: "AwsS3Bucket".to_owned(),
+        resource_id: "arn:aws:s3:::bucket-0".to_owned(),
+        details: Value::Null,
+        at: Timestamp::UNIX_EPOCH,
+    };
+    let template: Arc<str> = template.security_hub_event().to_string().into();
     let begin = Instant::now();
+    let before = cpu_seconds();
     let next = Arc::new(AtomicU64::new(0));
-    let early = Arc::new(AtomicU64::new(0));
+    let tenths = Arc::new(Mutex::new(Vec::new()));
     let sources: Vec<_> = (0..256)
         .map(|_| {
-            let (hub, next, early, accounts) =
-                (hub.clone(), next.clone(), early.clone(), accounts.clone());
+            let (hub, next, tenths) = (hub.clone(), next.clone(), tenths.clone());
+            let (accounts, template) = (accounts.clone(), Arc::clone(&template));
             tokio::spawn(async move {
                 loop {
                     let n = next.fetch_add(1, Ordering::Relaxed);
                     if n >= findings {
                         return;
                     }
-                    if n == findings / 10 {
-                        early.store(resident(), Ordering::Relaxed);
+                    if n % (findings / 10) == 0 {
+                        tenths.lock().unwrap().push(resident() >> 20);
                     }
                     let account = accounts
                         .iter()
@@ -160,16 +215,9 @@ async fn main() {
                         .nth((n % 10) as usize)
                         .unwrap()
                         .clone();
-                    let finding = Misconfiguration {
-                        account,
-                        region: "eu-central-1".parse().unwrap(),
-                        control: "S3.8".parse().unwrap(),
-                        resource_type: "AwsS3Bucket".to_owned(),
-                        resource_id: format!("arn:aws:s3:::bucket-{n}"),
-                        details: Value::Null,
-                        at: Timestamp::UNIX_EPOCH,
-                    };
-                    let event = finding.security_hub_event().to_string();
+                    let event = template
+                        .replace("000000000000", account.as_str())
+                        .replace("bucket-0", &format!("bucket-{n}"));
                     hub.take(&Source::automatic("bench"), event.as_bytes())
                         .await
                         .unwrap();
@@ -183,18 +231,26 @@ async fn main() {
     hub.finish();
     runner.await.unwrap();
     let seconds = begin.elapsed().as_secs_f64();
+    let cpu = cpu_seconds() - before;
+    let at_the_end = resident() >> 20;
 
     let counts = ledger.counts(&Query::all()).await.unwrap();
     assert_eq!(
-        counts.get(&Status::AwaitingApproval).copied(),
-        Some(findings),
-        "{counts:?}"
+        counts.into_iter().collect::<Vec<_>>(),
+        [(
+            match asks {
+                true => Status::AwaitingApproval,
+                false => Status::Skipped,
+            },
+            findings
+        )]
     );
     let figures = json!({
         "findings": findings,
         "findings_per_second": (findings as f64 / seconds).round(),
-        "resident_bytes_after_a_tenth": early.load(Ordering::Relaxed),
-        "resident_bytes_at_the_end": resident(),
+        "cpu_us_per_finding": (cpu * 1e6 / findings as f64).round(),
+        "resident_mib_at_each_tenth": *tenths.lock().unwrap(),
+        "resident_mib_at_the_end": at_the_end,
     });
     println!("{figures}");
 }

@@ -293,14 +293,24 @@ impl<'h> Work<'h> {
             remediation,
             ..
         } = &*state.received;
-        let query = Query::resource(resource_id).with_status(Status::AwaitingApproval);
-        let page = self.hub.ports.ledger.query(&query).await?;
-        let same = page.records.into_iter().find(|record| {
-            record.account_id == *account
-                && record.remediation_action == *remediation
-                && record.remediation_id != self.id
-        });
-        Ok(same.map(|record| record.remediation_id))
+        // Mostly there is none, and a short page is read at once.
+        let waits = Query::resource(resource_id).with_status(Status::AwaitingApproval);
+        let mut query = waits.limit(20);
+        loop {
+            let page = self.hub.ports.ledger.query(&query).await?;
+            let same = page.records.into_iter().find(|record| {
+                record.account_id == *account
+                    && record.remediation_action == *remediation
+                    && record.remediation_id != self.id
+            });
+            if let Some(record) = same {
+                return Ok(Some(record.remediation_id));
+            }
+            if page.next.is_none() {
+                return Ok(None);
+            }
+            query.cursor = page.next;
+        }
     }
 
     /// The remediation, unless it must not even be planned.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use stanch_types::{AccountId, Arn, Call, CallErrorKind, Region};
 
@@ -352,11 +352,25 @@ pub struct Change {
     /// Where, as a JSON pointer (RFC 6901).
     pub at: String,
     /// What it was; absent if there was nothing.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "present"
+    )]
     pub was: Option<Value>,
     /// What it is; absent if there is nothing.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "present"
+    )]
     pub is: Option<Value>,
+}
+
+/// A value that is there, `null` too: that a setting was null is not that there was none, and the event
+/// has to be written again as the same bytes.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(deserializer).map(Some)
 }
 
 /// One person's yes.
@@ -501,4 +515,32 @@ pub struct UndoPlanned {
     /// What the guard says about it; absent where the hub takes back what failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decision: Option<Decided>,
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_change_is_written_again_as_the_same_bytes() {
+        for text in [
+            r#"{"at":"/block","was":null,"is":{"BlockPublicAcls":true}}"#,
+            r#"{"at":"/block","was":[],"is":null}"#,
+            r#"{"at":"/block","is":null}"#,
+            r#"{"at":"/block","was":1}"#,
+            r#"{"at":"/block"}"#,
+        ] {
+            let change: Change = serde_json::from_str(text).unwrap();
+            assert_eq!(serde_json::to_string(&change).unwrap(), text);
+        }
+        let change = Change {
+            at: "/block".to_owned(),
+            was: Some(Value::Null),
+            is: None,
+        };
+        let again: Change = serde_json::from_value(json!(change)).unwrap();
+        assert_eq!(again, change);
+    }
 }

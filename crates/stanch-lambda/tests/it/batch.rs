@@ -108,7 +108,7 @@ async fn what_a_stopped_invocation_left_goes_on_when_the_message_comes_again() {
     let orchestrator = world.function(Handler::Orchestrator);
     // There is no time for a request, and the state machine does not answer either.
     let short = world.invocation_of(
-        batch(&[message.clone()], 1),
+        batch(std::slice::from_ref(&message), 1),
         std::time::Duration::from_secs(30),
     );
     orchestrator.handle(short).await.unwrap();

@@ -9,7 +9,7 @@ use crate::{Directives, Given, LedgerError};
 #[async_trait]
 impl Directives for SqliteLedger {
     async fn directives(&self) -> Result<Vec<Given>, LedgerError> {
-        self.read(|file| {
+        self.look_up(|file| {
             let fail = |error| schema::sqlite_error(&file.path, error);
             let mut query = file
                 .connection
@@ -25,7 +25,6 @@ impl Directives for SqliteLedger {
             })
             .collect()
         })
-        .await
     }
 
     async fn give(&self, given: Given) -> Result<bool, LedgerError> {

@@ -23,7 +23,8 @@ use crate::{
 /// The most pieces of work in one transaction.
 const MAX_BATCH: usize = 1_024;
 
-/// The most remediations whose state is kept in memory between transactions.
+/// So many remediations that were written to later than others keep their state in memory between
+/// transactions; up to twice as many do.
 const MAX_LIVE: usize = 1_024;
 
 /// A piece of work. It is given the writer inside a transaction, or why there is none, and gives back
@@ -55,7 +56,7 @@ pub(super) fn job<T: Send + 'static>(
 pub(super) struct Writer {
     file: File,
     /// What recent remediations have come to. Valid while nobody else writes to the file.
-    live: HashMap<RemediationId, Live>,
+    live: Recent,
     /// Those whose rows are behind their events; all of them are in `live`.
     dirty: HashSet<RemediationId>,
     /// The tree, as far as this transaction has come; `None` when it has to be read.
@@ -71,6 +72,40 @@ struct Live {
     head: Digest,
     updated_at: Timestamp,
     state: State,
+}
+
+/// Remediations that were written to of late. Whoever is not written to while as many as fit are, is
+/// forgotten.
+#[derive(Default)]
+struct Recent {
+    young: HashMap<RemediationId, Live>,
+    old: HashMap<RemediationId, Live>,
+}
+
+impl Recent {
+    fn get(&self, id: RemediationId) -> Option<&Live> {
+        self.young.get(&id).or_else(|| self.old.get(&id))
+    }
+
+    fn insert(&mut self, id: RemediationId, live: Live) {
+        self.old.remove(&id);
+        self.young.insert(id, live);
+    }
+
+    fn remove(&mut self, id: RemediationId) -> Option<Live> {
+        let young = self.young.remove(&id);
+        young.or_else(|| self.old.remove(&id))
+    }
+
+    fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    fn age(&mut self) {
+        if self.young.len() > MAX_LIVE {
+            self.old = std::mem::take(&mut self.young);
+        }
+    }
 }
 
 /// An event, hashed and written out; that is done by the caller, not by the one writer.
@@ -100,7 +135,7 @@ impl Writer {
     pub(super) fn new(file: File) -> Self {
         Self {
             file,
-            live: HashMap::new(),
+            live: Recent::default(),
             dirty: HashSet::new(),
             tree: None,
             data_version: 0,
@@ -142,9 +177,7 @@ impl Writer {
         for answer in answers {
             answer(outcome.clone());
         }
-        if self.live.len() > MAX_LIVE {
-            self.live.clear();
-        }
+        self.live.age();
     }
 
     fn begin(&mut self) -> Result<(), LedgerError> {
@@ -219,11 +252,12 @@ impl Writer {
         events: Vec<Sealed>,
         at: Timestamp,
     ) -> Result<Head, LedgerError> {
-        let live = match self.live.get(&id) {
+        let loaded;
+        let live = match self.live.get(id) {
             Some(live) => live,
             None => {
-                let live = self.load(id)?;
-                self.live.entry(id).or_insert(live)
+                loaded = self.load(id)?;
+                &loaded
             }
         };
         let found = live.events;
@@ -275,12 +309,12 @@ impl Writer {
         last: Sealed,
         at: Timestamp,
     ) -> Result<Head, LedgerError> {
-        let expected = match self.live.get(&id) {
+        let expected = match self.live.get(id) {
             Some(live) => live.events,
             None => self.load(id)?.events,
         };
         let head = self.append(id, expected, vec![last], at)?;
-        let Some(Live { n, mut state, .. }) = self.live.remove(&id) else {
+        let Some(Live { n, mut state, .. }) = self.live.remove(id) else {
             return Err(LedgerError::NotFound(id));
         };
         state.forget();
@@ -418,14 +452,14 @@ impl Writer {
     /// Brings the rows up to their events: once per remediation and transaction.
     fn write_rows(&mut self) -> Result<(), LedgerError> {
         for id in std::mem::take(&mut self.dirty) {
-            let Some(live) = self.live.get(&id) else {
+            let Some(live) = self.live.get(id) else {
                 continue;
             };
             let record = Record::project(id, &live.state, live.events, live.updated_at);
             self.update_row(live.n, &record)
                 .map_err(|error| self.file.error(error))?;
             if record.status.is_final() || record.status.waits() {
-                self.live.remove(&id);
+                self.live.remove(id);
             }
         }
         Ok(())

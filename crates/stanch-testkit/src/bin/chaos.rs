@@ -43,7 +43,7 @@ fn main() -> ExitCode {
                     (first + core..first + histories).step_by(usize::try_from(cores).unwrap_or(1))
                 {
                     match chaos.run(seed) {
-                        Ok(one) => figures = figures.plus(&one),
+                        Ok(one) => figures.add(&one),
                         Err(violation) => {
                             let mut found =
                                 violations.lock().unwrap_or_else(PoisonError::into_inner);
@@ -55,7 +55,7 @@ fn main() -> ExitCode {
                     }
                 }
                 let mut total = total.lock().unwrap_or_else(PoisonError::into_inner);
-                *total = total.plus(&figures);
+                total.add(&figures);
             });
         }
     });
@@ -75,9 +75,14 @@ fn main() -> ExitCode {
         .into_iter()
         .map(|(name, value)| (name.to_owned(), json!(value)))
         .collect();
+    let deaths: Map<String, Value> = figures
+        .deaths_at
+        .iter()
+        .map(|(what, deaths)| (what.clone(), json!([deaths.before, deaths.after])))
+        .collect();
     println!(
         "{}",
-        json!({ "seconds": begin.elapsed().as_secs_f64(), "cores": cores, "violations": violations.len(), "figures": rows })
+        json!({ "seconds": begin.elapsed().as_secs_f64(), "cores": cores, "violations": violations.len(), "figures": rows, "deaths": deaths })
     );
     if violations.is_empty() {
         ExitCode::SUCCESS

@@ -2,8 +2,9 @@
 //!
 //! Each run is a `stanch remediate` of a public bucket (S3.8) of its own, from the start of the
 //! process to the verified fix, against the emulator with IAM enforced. Python's `getrusage` tells
-//! the process's CPU and memory, a counting relay the requests. Then `stanch serve` takes as many
-//! from its inbox, with a warm credential cache. The last line is JSON.
+//! the process's CPU and memory, a counting relay the requests. Each fix is then taken back by a
+//! `stanch rollback`, measured alike. Then `stanch serve` takes as many from its inbox, with a warm
+//! credential cache. The last line is JSON.
 
 use std::{
     error::Error,
@@ -75,21 +76,35 @@ async fn main() -> Outcome {
         .into_iter()
         .map(|(name, value)| (name.to_string(), value.to_string()))
         .collect();
-    let (mut cpu, mut memory, mut requests) = (Vec::new(), Vec::new(), Vec::new());
-    for (n, event) in events.iter().take(runs).enumerate() {
-        let file = folder.join(format!("{n}.json"));
-        fs::write(&file, event)?;
+    let run = |arguments: &[&str]| {
         let before = relay.requests();
         let used = Used::by(
             Command::new(&stanch)
-                .args(["remediate", "--as", "bench"])
-                .arg(&file)
+                .args(arguments)
                 .envs(environment.iter().cloned())
                 .env("STANCH_CONFIG", &config),
-        )?;
-        cpu.push(used.cpu_ms);
-        memory.push(used.peak_memory_mib);
-        requests.push((relay.requests() - before) as f64);
+        );
+        used.map(|used| (used, (relay.requests() - before) as f64))
+    };
+    let (mut fixes, mut undos) = (Cost::default(), Cost::default());
+    for (n, event) in events.iter().take(runs).enumerate() {
+        let file = folder.join(format!("{n}.json"));
+        fs::write(&file, event)?;
+        let file = file.to_string_lossy();
+        fixes.add(run(&["remediate", "--as", "bench", &file])?);
+        let ledger = SqliteLedger::open(folder.join("stanch.db"))?;
+        let newest = ledger.query(&Query::all().limit(1)).await?.records.pop();
+        let id = newest
+            .ok_or("nothing was fixed")?
+            .remediation_id
+            .to_string();
+        undos.add(run(&["rollback", "--as", "bench", &id])?);
+        let ended = ledger
+            .counts(&Query::all().with_status(Status::Undone))
+            .await?;
+        if ended.values().sum::<u64>() != n as u64 + 1 {
+            return Err(format!("`{id}` was not taken back").into());
+        }
     }
 
     let warm = warm(
@@ -103,13 +118,31 @@ async fn main() -> Outcome {
     .await?;
     let figures = json!({
         "runs": runs,
-        "cpu_ms": median(&mut cpu),
-        "peak_memory_mib": median(&mut memory),
-        "requests_cold": median(&mut requests),
+        "cpu_ms": median(&mut fixes.cpu),
+        "peak_memory_mib": median(&mut fixes.memory),
+        "requests_cold": median(&mut fixes.requests),
         "requests_warm": warm,
+        "rollback_cpu_ms": median(&mut undos.cpu),
+        "rollback_requests": median(&mut undos.requests),
     });
     println!("{figures}");
     Ok(())
+}
+
+/// What the runs of one command cost.
+#[derive(Default)]
+struct Cost {
+    cpu: Vec<f64>,
+    memory: Vec<f64>,
+    requests: Vec<f64>,
+}
+
+impl Cost {
+    fn add(&mut self, (used, requests): (Used, f64)) {
+        self.cpu.push(used.cpu_ms);
+        self.memory.push(used.peak_memory_mib);
+        self.requests.push(requests);
+    }
 }
 
 /// Requests per finding of a hub that has its sessions, the first finding left out.

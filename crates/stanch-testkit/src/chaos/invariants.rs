@@ -5,7 +5,8 @@ use std::time::Duration;
 use serde_json::Value;
 use stanch_catalog::Plan;
 use stanch_ledger::{
-    Entry, Event, Given, Ledger, Order, Phase, Query, Record, State, Status, StepOutcome,
+    Entry, Event, Given, Ledger, Order, Phase, Query, Record, State, Status, StepOutcome, Trust,
+    verify_export,
 };
 
 use super::{
@@ -63,6 +64,7 @@ impl History {
                 .map_err(|error| of(error.to_string()))?;
             let session = format!("stanch-{id}");
             let own: Vec<&Sent> = sent.iter().filter(|sent| sent.session == session).collect();
+            read_again(&entries).map_err(of)?;
             planned(&entries, &own).map_err(of)?;
             once(&entries).map_err(of)?;
             seen(&entries, &own).map_err(of)?;
@@ -85,6 +87,22 @@ impl History {
         }
         self.nothing_while_paused(&sent)?;
         self.left_as_recorded(&page.records).await
+    }
+
+    /// An export of the ledger holds: its chains, its tree and its checkpoint.
+    ///
+    /// # Errors
+    /// What does not hold.
+    pub(super) async fn verifies(&self) -> Result<(), String> {
+        let lines = self.export().await?;
+        let report = verify_export(&*lines, Trust::default()).map_err(|error| error.to_string())?;
+        let head = self.shared.ledger.head().await;
+        let events = head.map_err(|error| error.to_string())?.events;
+        if report.holds() && report.events == events {
+            Ok(())
+        } else {
+            Err(format!("the ledger does not verify: {report:?}"))
+        }
     }
 
     fn nothing_while_paused(&self, sent: &[Sent]) -> Result<(), String> {
@@ -186,6 +204,19 @@ fn as_recorded(state: &State, now: &Value, disturbed: bool) -> Result<(), String
             "the resource should be {what}, and is {now}; before: {before}"
         ))
     }
+}
+
+/// Every event is read as it was written, and written again as the same bytes: a store that keeps text
+/// could not read it otherwise.
+fn read_again(entries: &[Entry]) -> Result<(), String> {
+    for entry in entries {
+        let text = serde_json::to_string(&entry.event).map_err(|error| error.to_string())?;
+        let again: Event = serde_json::from_str(&text).map_err(|error| error.to_string())?;
+        if again != entry.event {
+            return Err(format!("`{text}` is read as something else"));
+        }
+    }
+    Ok(())
 }
 
 /// Every write was announced, stands in a plan of this remediation, and was sent no more often than

@@ -10,6 +10,7 @@ mod process;
 mod random;
 
 use std::{
+    collections::BTreeMap,
     fmt,
     sync::{
         Arc, Mutex,
@@ -31,7 +32,7 @@ use stanch_runbook::Ids;
 use stanch_types::{AccountId, Call, Clock, Region};
 use tokio::task::JoinSet;
 
-use self::process::{Process, Sent, Shared, hold};
+use self::process::{Death, Process, Sent, Shared, hold};
 pub(crate) use self::random::Chance;
 use crate::{FakeAws, FakeClock, Misconfiguration};
 
@@ -42,12 +43,22 @@ pub(crate) struct Dangers {
     die_before_write: u64,
     die_after_write: u64,
     disk: u64,
+    lost_write: u64,
     bad_read: u64,
     bad_write: u64,
 }
 
-/// What a number of histories came to.
+/// Processes that died at one kind of write to the ledger.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Deaths {
+    /// Before anything was stored.
+    pub before: u64,
+    /// After it was stored, and before anybody learned of it.
+    pub after: u64,
+}
+
+/// What a number of histories came to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Figures {
     /// Histories.
     pub histories: u64,
@@ -59,12 +70,18 @@ pub struct Figures {
     pub changes: u64,
     /// Processes that died.
     pub deaths: u64,
+    /// Of these, at a write to the ledger: by what was to be written.
+    pub deaths_at: BTreeMap<String, Deaths>,
     /// Calls that AWS answered wrongly or not at all.
     pub aws_faults: u64,
     /// Changes that arrived after the caller had given up.
     pub late_effects: u64,
     /// Writes that the ledger's disk refused.
     pub disk_faults: u64,
+    /// Times when the disk took nothing for a while.
+    pub outages: u64,
+    /// Writes that were stored and whose answer was lost.
+    pub lost_answers: u64,
     /// Jumps of the clock.
     pub jumps: u64,
     /// Events delivered: the first time and again.
@@ -73,6 +90,8 @@ pub struct Figures {
     pub pauses: u64,
     /// Approvals and rejections that counted.
     pub answers: u64,
+    /// Approvals and rejections during which the process died that was told.
+    pub answers_cut_short: u64,
     /// Rollbacks that were made or refused.
     pub rollbacks: u64,
     /// Changes by others.
@@ -84,31 +103,37 @@ pub struct Figures {
 }
 
 impl Figures {
-    /// Both together.
-    #[must_use]
-    pub const fn plus(mut self, other: &Self) -> Self {
+    /// Adds what others came to.
+    pub fn add(&mut self, other: &Self) {
         self.histories += other.histories;
         self.remediations += other.remediations;
         self.events += other.events;
         self.changes += other.changes;
         self.deaths += other.deaths;
+        for (what, Deaths { before, after }) in &other.deaths_at {
+            let deaths = self.deaths_at.entry(what.clone()).or_default();
+            deaths.before += before;
+            deaths.after += after;
+        }
         self.aws_faults += other.aws_faults;
         self.late_effects += other.late_effects;
         self.disk_faults += other.disk_faults;
+        self.outages += other.outages;
+        self.lost_answers += other.lost_answers;
         self.jumps += other.jumps;
         self.deliveries += other.deliveries;
         self.pauses += other.pauses;
         self.answers += other.answers;
+        self.answers_cut_short += other.answers_cut_short;
         self.rollbacks += other.rollbacks;
         self.others += other.others;
         self.fixed += other.fixed;
         self.undone += other.undone;
-        self
     }
 
     /// Name and value of each.
     #[must_use]
-    pub const fn rows(&self) -> [(&'static str, u64); 16] {
+    pub const fn rows(&self) -> [(&'static str, u64); 19] {
         [
             ("histories", self.histories),
             ("remediations", self.remediations),
@@ -123,11 +148,20 @@ impl Figures {
                 "changes that arrived after the caller had given up",
                 self.late_effects,
             ),
-            ("ledger writes and reads that failed", self.disk_faults),
+            ("ledger writes that a disk refused", self.disk_faults),
+            ("times when it refused all for a while", self.outages),
+            (
+                "ledger writes that were stored and not answered",
+                self.lost_answers,
+            ),
             ("jumps of the clock", self.jumps),
             ("events delivered", self.deliveries),
             ("pauses", self.pauses),
             ("approvals and rejections that counted", self.answers),
+            (
+                "approvals and rejections cut short by a death",
+                self.answers_cut_short,
+            ),
             ("rollbacks asked for", self.rollbacks),
             ("changes by others", self.others),
             ("remediations that ended fixed", self.fixed),
@@ -162,6 +196,9 @@ impl fmt::Display for Violation {
 pub struct Chaos {
     catalog: Arc<Catalog>,
     models: Arc<Models>,
+    /// One that lets the first of the two remediations run by itself, and one that does not. They
+    /// remember nothing, so that all processes may share them.
+    guards: [Arc<Guard>; 2],
 }
 
 /// Identifiers in order.
@@ -170,6 +207,17 @@ struct Counter(String, AtomicU64);
 impl Ids for Counter {
     fn next(&self) -> String {
         format!("{}-{}", self.0, self.1.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+/// Counts an answer whose process died before it was done with it.
+struct CutShort(Option<Arc<Shared>>);
+
+impl Drop for CutShort {
+    fn drop(&mut self) {
+        if let Some(shared) = &self.0 {
+            hold(&shared.figures).answers_cut_short += 1;
+        }
     }
 }
 
@@ -208,7 +256,7 @@ struct History {
     chance: Chance,
     shared: Arc<Shared>,
     settings: Settings,
-    automatic: Automatic,
+    guard: Arc<Guard>,
     chaos: Chaos,
     slots: Vec<Slot>,
     deliveries: Vec<Delivery>,
@@ -242,9 +290,13 @@ impl Chaos {
             return Err(wrong.to_string());
         }
         let models = Models::embedded().map_err(|error| error.to_string())?;
+        let mut automatic = Automatic::default();
+        let asks = Guard::built_in(&automatic);
+        automatic.guarded.insert("S3BlockPublicAccess".to_owned());
         Ok(Self {
             catalog: Arc::new(catalog),
             models: Arc::new(models),
+            guards: [Arc::new(Guard::built_in(&automatic)), Arc::new(asks)],
         })
     }
 
@@ -259,18 +311,7 @@ impl Chaos {
     /// What the ledger exports after the history of `seed`.
     #[must_use]
     pub fn export(&self, seed: u64) -> Vec<u8> {
-        in_its_own_time(async {
-            let history = self.history(seed).await;
-            let mut lines = Vec::new();
-            let pem = "-----BEGIN PRIVATE KEY-----\n\
-                MC4CAQAwBQYDK2VwBCIEIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f\n\
-                -----END PRIVATE KEY-----\n";
-            if let Ok(key) = KeyFile::parse(pem, Some("example.com/chaos")) {
-                // Writing to memory does not fail.
-                let _ = stanch_ledger::export(&*history.shared.ledger, &key, &mut lines).await;
-            }
-            lines
-        })
+        in_its_own_time(async { self.history(seed).await.export().await.unwrap_or_default() })
     }
 
     async fn history(&self, seed: u64) -> History {
@@ -287,8 +328,12 @@ impl Chaos {
 
     async fn live(&self, seed: u64) -> Result<Figures, Box<Violation>> {
         let history = self.history(seed).await;
-        let verdict = history.check().await;
-        let mut figures = *hold(&history.shared.figures);
+        let mut verdict = history.check().await;
+        // It takes as long as all else, so that it is not done every time.
+        if verdict.is_ok() && seed.is_multiple_of(8) {
+            verdict = history.verifies().await;
+        }
+        let mut figures = hold(&history.shared.figures).clone();
         figures.histories = 1;
         figures.changes = hold(&history.shared.sent)
             .iter()
@@ -315,28 +360,39 @@ impl History {
         settings.accounts.insert(account(), Account::default());
         settings.approval = Approvals::by("security", &["boss"]);
         // In half of the histories one of the two remediations needs an approval.
-        let mut automatic = Automatic::default();
-        if chance.permille(500) {
-            automatic.guarded.insert("S3BlockPublicAccess".to_owned());
-        }
+        let [runs, asks] = &chaos.guards;
+        let guard = Arc::clone(if chance.permille(500) { runs } else { asks });
         let some = |chance: &mut Chance, most: u64| match chance.below(3) {
             0 => 0,
             _ => chance.below(most),
         };
-        let dangers = Dangers {
+        let mut dangers = Dangers {
             latency: some(&mut chance, 300),
             die_before_write: some(&mut chance, 60),
             die_after_write: some(&mut chance, 60),
             disk: some(&mut chance, 80),
+            lost_write: some(&mut chance, 60),
             bad_read: some(&mut chance, 100),
             bad_write: some(&mut chance, 500),
         };
+        // In a quarter of them nothing is wrong but one death, at one write to the ledger.
+        let countdown = chance.permille(250).then(|| {
+            dangers = Dangers::default();
+            let death = if chance.permille(500) {
+                Death::Before
+            } else {
+                Death::After
+            };
+            (chance.below(48), death)
+        });
         let shared = Arc::new(Shared {
             aws: FakeAws::new(&[account()]),
             ledger: Arc::new(MemoryLedger::new()),
             clock: Arc::new(FakeClock::default()),
             chance: Mutex::new(Chance::of(chance.next())),
             dangers: Mutex::new(dangers),
+            countdown: Mutex::new(countdown),
+            outage: Mutex::default(),
             sent: Mutex::default(),
             figures: Mutex::default(),
         });
@@ -347,7 +403,7 @@ impl History {
             chance,
             shared,
             settings,
-            automatic,
+            guard,
             chaos,
             slots,
             deliveries: Vec::new(),
@@ -423,7 +479,7 @@ impl History {
             directives: port,
             clock: Arc::clone(&self.shared.clock) as Arc<dyn Clock>,
             ids: Arc::new(Counter(name, AtomicU64::new(0))),
-            guard: Arc::new(Guard::built_in(&self.automatic)),
+            guard: Arc::clone(&self.guard),
             notifiers: vec![Arc::new(crate::Listener::default())],
         };
         let (catalog, models) = (
@@ -487,7 +543,7 @@ impl History {
     }
 
     async fn act(&mut self) {
-        match self.chance.below(20) {
+        match self.chance.below(21) {
             0..=6 => self.deliver().await,
             7 => {
                 let slot = usize::try_from(self.chance.below(self.slots.len() as u64)).unwrap_or(0);
@@ -509,6 +565,14 @@ impl History {
             11 | 12 => self.pause_or_resume().await,
             13..=15 => self.answer().await,
             16..=18 => self.roll_back().await,
+            19 => {
+                let seconds = 1 + self.chance.below(60);
+                let end = self.shared.clock.monotonic() + Duration::from_secs(seconds);
+                let fault = self.shared.disk_fault();
+                *hold(&self.shared.outage) = Some((end, fault));
+                hold(&self.shared.figures).outages += 1;
+                self.note(format_args!("the disk: {fault:?} for {seconds} s"));
+            }
             _ => {
                 let index = usize::try_from(self.chance.below(3)).unwrap_or(0);
                 let Some(bucket) = BUCKETS.get(index) else {
@@ -647,10 +711,12 @@ impl History {
             if reject { "reject" } else { "approve" }
         ));
         self.ask(slot, async move {
+            let mut cut_short = CutShort(Some(Arc::clone(&shared)));
             let answered = match reject {
                 true => hub.reject(id, "boss", "no").await.is_ok(),
                 false => hub.approve(id, "boss").await.is_ok(),
             };
+            cut_short.0 = None;
             hold(&shared.figures).answers += u64::from(answered);
         });
     }
@@ -681,6 +747,8 @@ impl History {
     async fn calm(&mut self) {
         self.note("calm");
         *hold(&self.shared.dangers) = Dangers::default();
+        *hold(&self.shared.countdown) = None;
+        *hold(&self.shared.outage) = None;
         for round in 0..8 {
             self.reap(None);
             for slot in 0..self.slots.len() {
@@ -729,6 +797,20 @@ impl History {
         for place in &mut self.slots {
             place.tasks.abort_all();
         }
+    }
+
+    /// The ledger as an auditor gets it.
+    async fn export(&self) -> Result<Vec<u8>, String> {
+        let pem = "-----BEGIN PRIVATE KEY-----\n\
+            MC4CAQAwBQYDK2VwBCIEIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f\n\
+            -----END PRIVATE KEY-----\n";
+        let key =
+            KeyFile::parse(pem, Some("example.com/chaos")).map_err(|error| error.to_string())?;
+        let mut lines = Vec::new();
+        stanch_ledger::export(&*self.shared.ledger, &key, &mut lines)
+            .await
+            .map_err(|error| error.to_string())?;
+        Ok(lines)
     }
 
     async fn is_over(&self) -> bool {

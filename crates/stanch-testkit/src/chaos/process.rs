@@ -46,6 +46,10 @@ pub(super) struct Shared {
     pub clock: Arc<FakeClock>,
     pub chance: Mutex<Chance>,
     pub dangers: Mutex<Dangers>,
+    /// So many more writes to the ledger, and a process dies: before that write, or after it.
+    pub countdown: Mutex<Option<(u64, Death)>>,
+    /// Until then the ledger's disk takes nothing.
+    pub outage: Mutex<Option<(Duration, StoreFault)>>,
     pub sent: Mutex<Vec<Sent>>,
     pub figures: Mutex<super::Figures>,
 }
@@ -62,6 +66,14 @@ impl Shared {
 
     fn below(&self, limit: u64) -> u64 {
         hold(&self.chance).below(limit)
+    }
+
+    /// How a disk refuses writes.
+    pub(super) fn disk_fault(&self) -> StoreFault {
+        match self.below(2) {
+            0 => StoreFault::Full,
+            _ => StoreFault::ReadOnly,
+        }
     }
 
     /// The state of a bucket, as its owner sees it.
@@ -83,6 +95,15 @@ impl Shared {
         }
         Value::Object(seen)
     }
+}
+
+/// When a process dies at a write to the ledger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Death {
+    /// Nothing was stored.
+    Before,
+    /// It was stored, and nobody in the process learns of it.
+    After,
 }
 
 /// A process, until it dies.
@@ -124,35 +145,85 @@ impl Process {
         }
     }
 
-    /// Before and after a write to the ledger.
+    /// Before and after a write to the ledger. `what` names it in the figures.
     async fn writing<T>(
         &self,
+        what: impl FnOnce() -> String,
         write: impl Future<Output = Result<T, LedgerError>>,
     ) -> Result<T, LedgerError> {
         self.lives().await;
-        if self.shared.permille(|dangers| dangers.die_before_write) {
-            self.kill();
-            pending::<()>().await;
+        let what = what();
+        let due = self.due();
+        if due == Some(Death::Before) || self.shared.permille(|dangers| dangers.die_before_write) {
+            self.die_at(what, Death::Before);
+            return pending().await;
         }
-        if self.shared.permille(|dangers| dangers.disk) {
+        if let Some(fault) = self.refused() {
             hold(&self.shared.figures).disk_faults += 1;
-            let fault = match self.shared.below(2) {
-                0 => StoreFault::Full,
-                _ => StoreFault::ReadOnly,
-            };
-            return Err(LedgerError::Store {
-                store: "chaos".to_owned(),
-                fault,
-                source: Arc::new(std::io::Error::other("by chance")),
-            });
+            return Err(by_chance(fault));
         }
         let done = write.await;
-        if self.shared.permille(|dangers| dangers.die_after_write) {
-            self.kill();
-            pending::<()>().await;
+        if due == Some(Death::After) || self.shared.permille(|dangers| dangers.die_after_write) {
+            self.die_at(what, Death::After);
+            return pending().await;
+        }
+        if done.is_ok() && self.shared.permille(|dangers| dangers.lost_write) {
+            hold(&self.shared.figures).lost_answers += 1;
+            return Err(by_chance(StoreFault::Other));
         }
         done
     }
+
+    /// Counts this write down; whether the process dies at it.
+    fn due(&self) -> Option<Death> {
+        let mut countdown = hold(&self.shared.countdown);
+        match countdown.as_mut()? {
+            (0, death) => {
+                let death = *death;
+                *countdown = None;
+                Some(death)
+            }
+            (left, _) => {
+                *left -= 1;
+                None
+            }
+        }
+    }
+
+    fn die_at(&self, what: String, death: Death) {
+        let mut figures = hold(&self.shared.figures);
+        let deaths = figures.deaths_at.entry(what).or_default();
+        match death {
+            Death::Before => deaths.before += 1,
+            Death::After => deaths.after += 1,
+        }
+        drop(figures);
+        self.kill();
+    }
+
+    /// Why the disk does not take a write, if it does not.
+    fn refused(&self) -> Option<StoreFault> {
+        let outage = *hold(&self.shared.outage);
+        if let Some((_, fault)) = outage.filter(|(end, _)| self.shared.clock.monotonic() < *end) {
+            return Some(fault);
+        }
+        let by_chance = self.shared.permille(|dangers| dangers.disk);
+        by_chance.then(|| self.shared.disk_fault())
+    }
+}
+
+fn by_chance(fault: StoreFault) -> LedgerError {
+    LedgerError::Store {
+        store: "chaos".to_owned(),
+        fault,
+        source: Arc::new(std::io::Error::other("by chance")),
+    }
+}
+
+/// The names of events that are stored together.
+fn names(events: &[Event]) -> String {
+    let names: Vec<&str> = events.iter().map(Event::name).collect();
+    names.join(" + ")
 }
 
 #[async_trait]
@@ -163,8 +234,11 @@ impl Ledger for Process {
         received: Arc<Received>,
         at: Timestamp,
     ) -> Result<Admission, LedgerError> {
-        self.writing(self.shared.ledger.admit(key, received, at))
-            .await
+        self.writing(
+            || "admit".to_owned(),
+            self.shared.ledger.admit(key, received, at),
+        )
+        .await
     }
     async fn append(
         &self,
@@ -173,7 +247,8 @@ impl Ledger for Process {
         events: Vec<Event>,
         at: Timestamp,
     ) -> Result<Head, LedgerError> {
-        self.writing(self.shared.ledger.append(id, expected, events, at))
+        let what = names(&events);
+        self.writing(|| what, self.shared.ledger.append(id, expected, events, at))
             .await
     }
     async fn entries(&self, id: RemediationId) -> Result<Vec<Entry>, LedgerError> {
@@ -212,8 +287,11 @@ impl Ledger for Process {
         ttl: Duration,
         now: Timestamp,
     ) -> Result<Lock, LedgerError> {
-        self.writing(self.shared.ledger.lock(key, owner, ttl, now))
-            .await
+        self.writing(
+            || "lock".to_owned(),
+            self.shared.ledger.lock(key, owner, ttl, now),
+        )
+        .await
     }
     async fn renew(
         &self,
@@ -221,14 +299,19 @@ impl Ledger for Process {
         ttl: Duration,
         now: Timestamp,
     ) -> Result<Lease, LedgerError> {
-        self.writing(self.shared.ledger.renew(lease, ttl, now))
-            .await
+        self.writing(
+            || "renew".to_owned(),
+            self.shared.ledger.renew(lease, ttl, now),
+        )
+        .await
     }
     async fn unlock(&self, lease: &Lease) -> Result<(), LedgerError> {
-        self.writing(self.shared.ledger.unlock(lease)).await
+        self.writing(|| "unlock".to_owned(), self.shared.ledger.unlock(lease))
+            .await
     }
     async fn bury(&self, letter: Letter, at: Timestamp) -> Result<Digest, LedgerError> {
-        self.writing(self.shared.ledger.bury(letter, at)).await
+        self.writing(|| "bury".to_owned(), self.shared.ledger.bury(letter, at))
+            .await
     }
     async fn dead_letters(&self, limit: u32) -> Result<Vec<DeadLetter>, LedgerError> {
         self.shared.ledger.dead_letters(limit).await
@@ -246,8 +329,11 @@ impl Ledger for Process {
         reason: &str,
         at: Timestamp,
     ) -> Result<Head, LedgerError> {
-        self.writing(self.shared.ledger.expire(id, by, reason, at))
-            .await
+        self.writing(
+            || "expire".to_owned(),
+            self.shared.ledger.expire(id, by, reason, at),
+        )
+        .await
     }
     async fn slice(&self, after: u64, size: u64) -> Result<Slice, LedgerError> {
         self.shared.ledger.slice(after, size).await
@@ -265,7 +351,8 @@ impl Ledger for Process {
         self.shared.ledger.leaf(id, seq).await
     }
     async fn keep(&self, checkpoint: &Checkpoint) -> Result<(), LedgerError> {
-        self.writing(self.shared.ledger.keep(checkpoint)).await
+        self.writing(|| "keep".to_owned(), self.shared.ledger.keep(checkpoint))
+            .await
     }
     async fn checkpoints(&self) -> Result<Vec<Checkpoint>, LedgerError> {
         self.shared.ledger.checkpoints().await
@@ -277,16 +364,13 @@ impl Directives for Process {
     async fn directives(&self) -> Result<Vec<Given>, LedgerError> {
         self.lives().await;
         if self.shared.permille(|dangers| dangers.disk) {
-            return Err(LedgerError::Store {
-                store: "chaos".to_owned(),
-                fault: StoreFault::Busy,
-                source: Arc::new(std::io::Error::other("by chance")),
-            });
+            return Err(by_chance(StoreFault::Busy));
         }
         self.shared.ledger.directives().await
     }
     async fn give(&self, given: Given) -> Result<bool, LedgerError> {
-        self.writing(self.shared.ledger.give(given)).await
+        self.writing(|| "directive".to_owned(), self.shared.ledger.give(given))
+            .await
     }
 }
 

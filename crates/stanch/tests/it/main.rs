@@ -11,6 +11,7 @@ mod bad_input;
 mod command;
 mod configured;
 mod emulated;
+mod game_day;
 mod kill;
 mod ledger;
 mod linked;
