@@ -1,4 +1,10 @@
 //! Channels against a receiver on the loopback, and what they send.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "helpers of tests, which clippy does not see as tests"
+)]
 
 mod bodies;
 mod channels;
