@@ -13,7 +13,7 @@ use crate::{
 pub struct Options {
     /// Only these scenarios; writes no report
     scenarios: Vec<String>,
-    /// Run the functions' debug build; writes no report
+    /// Run the functions' debug build, whose size and start are not measured
     #[arg(long)]
     dev: bool,
     /// Findings of the large scenario

@@ -100,6 +100,9 @@ pub enum Trouble {
     /// The ledger.
     #[error(transparent)]
     Ledger(#[from] stanch_ledger::LedgerError),
+    /// What it takes is not there.
+    #[error("not played: {0}")]
+    NotPlayed(&'static str),
     /// It is not as it should be.
     #[error("{0}")]
     Said(String),
@@ -528,7 +531,7 @@ impl Deployed {
             here.with_file_name("../stanch"),
         ];
         let program = program.iter().find(|path| path.exists());
-        let program = program.ok_or_else(|| Trouble::said("there is no `stanch` beside this"))?;
+        let program = program.ok_or(Trouble::NotPlayed("there is no `stanch` beside this"))?;
         let part = |name: &str| text(&session, &format!("/Credentials/{name}"));
         let mut child = tokio::process::Command::new(program)
             .args(arguments)
