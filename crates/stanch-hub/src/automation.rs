@@ -515,7 +515,7 @@ impl Work<'_> {
                 return Ok(Followed::Elsewhere);
             }
             self.close_in_flight().await?;
-            return Ok(match self.start(plan, phase, api).await? {
+            return Ok(match Box::pin(self.start(plan, phase, api)).await? {
                 Ran::UnderWay => Followed::UnderWay,
                 ran => Followed::Ended(ran),
             });

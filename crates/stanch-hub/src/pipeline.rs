@@ -495,7 +495,7 @@ impl<'h> Work<'h> {
             Ok(api) => api,
             Err(error) => return self.put_off(&error).await,
         };
-        match self.follow(&plan, Phase::Apply, &*api).await? {
+        match Box::pin(self.follow(&plan, Phase::Apply, &*api)).await? {
             Followed::Elsewhere => {}
             Followed::UnderWay => return Ok(Turn::Later),
             Followed::Ended(ran) => return self.conclude(&remediation, &plan, &api, ran).await,
@@ -647,7 +647,7 @@ impl<'h> Work<'h> {
         let hub = self.hub;
         let now = self.state().await;
         if automation::is_with_ssm(&now, phase) {
-            return self.start(plan, phase, &**api).await;
+            return Box::pin(self.start(plan, phase, &**api)).await;
         }
         let until = match phase {
             Phase::Apply => waits_at(plan, &now),

@@ -143,7 +143,7 @@ impl Work<'_> {
         if let Some(reason) = self.hub.switch(&state.received).stops().await {
             return self.write([Event::Paused { reason }]).await;
         }
-        match self.try_undo(state).await? {
+        match Box::pin(self.try_undo(state)).await? {
             Ok(observed) => self.write([Event::Undone { observed }]).await,
             Err(Halt::Later) => Ok(Turn::Later),
             Err(Halt::Paused(reason)) => self.write([Event::Paused { reason }]).await,
@@ -184,13 +184,11 @@ impl Work<'_> {
             Ok(api) => api,
             Err(error) => return Ok(Err(error.into())),
         };
-        match self.follow(&plan, Phase::Undo, &*api).await? {
+        match Box::pin(self.follow(&plan, Phase::Undo, &*api)).await? {
             Followed::Elsewhere => {}
             Followed::UnderWay => return Ok(Err(Halt::Later)),
             Followed::Ended(ran) => {
-                return self
-                    .put_back(&remediation, &before, &plan, ran, &*api)
-                    .await;
+                return Box::pin(self.put_back(&remediation, &before, &plan, ran, &*api)).await;
             }
         }
         let mut attempt = 1;
@@ -253,8 +251,7 @@ impl Work<'_> {
         let ran = self
             .run(state, &plan, &skip, outputs, Phase::Undo, &api)
             .await?;
-        self.put_back(&remediation, &before, &plan, ran, &*api)
-            .await
+        Box::pin(self.put_back(&remediation, &before, &plan, ran, &*api)).await
     }
 
     /// Reads after an undo whether the resource is as it was before.

@@ -344,7 +344,8 @@ async fn a_security_group_and_a_database_too() {
         .await["GroupId"]
         .clone();
     let open = json!({"GroupId": group, "IpPermissions": [
-        {"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "IpRanges": [{"CidrIp": "0.0.0.0/0"}, {"CidrIp": "10.0.0.0/8"}]},
+        {"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "IpRanges": [{"CidrIp": "0.0.0.0/0"}]},
+        {"IpProtocol": "tcp", "FromPort": 443, "ToPort": 443, "IpRanges": [{"CidrIp": "10.0.0.0/8"}]},
     ]});
     member
         .call("ec2", "AuthorizeSecurityGroupIngress", open)
