@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use serde_json::Value;
+
 use crate::TEMPLATES;
 
 #[test]
@@ -23,13 +25,12 @@ fn everything_named_is_there() {
             continue;
         }
         in_templates += 1;
-        let found = TEMPLATES[file].pointer(pointer);
-        let text = found.map(|value| {
-            value
-                .as_str()
-                .map_or_else(|| value.to_string(), str::to_owned)
-        });
-        if text.is_none_or(|text| !text.contains(holds)) {
+        let found = at(&TEMPLATES[file], pointer);
+        let holding = |value: &&Value| match value {
+            Value::String(text) => text.contains(holds),
+            other => other.to_string().contains(holds),
+        };
+        if !found.iter().any(holding) {
             missing.push(format!(
                 "{section} {item}: {file} {pointer} `{holds}`: {found:?}"
             ));
@@ -37,4 +38,14 @@ fn everything_named_is_there() {
     }
     assert!(missing.is_empty(), "{missing:#?}");
     assert!(in_templates > 130, "{in_templates}");
+}
+
+/// What is at a JSON pointer, in which `*` is any item of a list.
+fn at<'v>(value: &'v Value, pointer: &str) -> Vec<&'v Value> {
+    let Some((before, after)) = pointer.split_once("/*") else {
+        return value.pointer(pointer).into_iter().collect();
+    };
+    let list = value.pointer(before).and_then(Value::as_array);
+    let items = list.into_iter().flatten();
+    items.flat_map(|item| at(item, after)).collect()
 }
