@@ -34,24 +34,21 @@ pub struct Options {
 pub fn bench(options: &Options) -> Outcome {
     setup::setup()?;
     section("building");
-    let programs: [&[&str]; 5] = [
-        &["stanch"],
-        &[
-            "stanch-testkit",
-            "--bin",
-            "one-finding",
-            "--bin",
-            "beside-custodian",
-        ],
-        &["stanch-hub", "--example", "pipeline-bench"],
-        &["stanch-ledger", "--example", "ledger-bench"],
-        &["stanch-guard", "--example", "guard-bench"],
-    ];
-    for program in programs {
-        let mut build = cargo();
-        build.args(["build", "--release", "--locked", "-p"]);
-        run(build.args(program))?;
+    // One build over the workspace: packages built one by one would each have dependencies of their own.
+    let mut build = cargo();
+    build.args(["build", "--release", "--locked", "--workspace"]);
+    for program in ["stanch", "bootstrap", "one-finding", "beside-custodian"] {
+        build.args(["--bin", program]);
     }
+    for measurement in [
+        "pipeline-bench",
+        "ledger-bench",
+        "guard-bench",
+        "catalog-bench",
+    ] {
+        build.args(["--example", measurement]);
+    }
+    run(&mut build)?;
     let release = target().join("release");
     let stanch = release.join("stanch");
 

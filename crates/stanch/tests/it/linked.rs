@@ -203,7 +203,7 @@ fn an_approval_that_cannot_be_delivered_is_refused() {
         .run(&["ledger", "show", &id])
         .exits(0)
         .says("could not be asked for")
-        .says("no connection");
+        .says("no answer: Connection refused");
     assert_eq!(world.blocks(), None);
 }
 
