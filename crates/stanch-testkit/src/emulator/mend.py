@@ -723,3 +723,19 @@ def moto_default_versions():
     wrap(ManagedPolicy, "update_default_version", update)
 
 
+def moto_conditional_writes():
+    """A write and its condition are one step
+    (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/WorkingWithItems.html#WorkingWithItems.ConditionalUpdate);
+    in moto another thread may come between them."""
+    import threading
+
+    from moto.dynamodb.models import DynamoDBBackend
+
+    alone = threading.RLock()
+
+    def one_by_one(original, *arguments, **named):
+        with alone:
+            return original(*arguments, **named)
+
+    for name in ("put_item", "update_item", "delete_item", "transact_write_items"):
+        wrap(DynamoDBBackend, name, one_by_one)

@@ -746,15 +746,14 @@ async fn documents_agree(
         Ok(told) => told,
         Err(error) => return Ok(Found::Broken(format!("the document failed: {error}"))),
     };
-    // The document reads the clock when it begins.
-    let began = before
-        .get("Time")
-        .and_then(Value::as_str)
-        .unwrap_or_default();
+    let Some(began) = began(&before) else {
+        let why = format!("the document does not tell when it began: {before}");
+        return Ok(Found::Broken(why));
+    };
     let sent = stage.tap.writes();
     let planned: Vec<Call> = plan
         .writes()
-        .map(|call| at_time(call, plan.time, began))
+        .map(|call| at_time(call, plan.time, &began))
         .collect();
     hold!(
         agree(&sent, &planned),
@@ -800,6 +799,13 @@ async fn plan(stage: &Stage<'_>, case: &Case) -> Result<Plan, Setback> {
     previewed
         .and_then(|previewed| previewed.plan)
         .ok_or_else(|| Setback::NotAdmitted(error.unwrap_or_else(|| format!("{preview:?}"))))
+}
+
+/// When a document read the clock, from what it saw before its change: one text, in pieces.
+fn began(before: &Value) -> Option<String> {
+    let pieces = before.as_array()?.iter().filter_map(Value::as_str);
+    let seen: Value = serde_json::from_str(&pieces.collect::<String>()).ok()?;
+    Some(seen.get("Time")?.as_str()?.to_owned())
 }
 
 /// A planned request as it is at another time.
