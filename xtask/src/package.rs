@@ -7,7 +7,7 @@ use std::{
 
 use clap::{Args, ValueEnum};
 
-use crate::run::{Failure, Outcome, answer, cargo, root, run, section};
+use crate::run::{self, Failure, Outcome, answer, cargo, run, section};
 
 /// The C library of Amazon Linux 2023, which `provided.al2023` is made of.
 /// <https://docs.aws.amazon.com/linux/al2023/ug/core-glibc.html>
@@ -80,7 +80,7 @@ pub fn packed(architecture: Architecture) -> Outcome<Packed> {
         "--bin",
         "bootstrap",
     ];
-    let folder = target_folder();
+    let folder = run::target();
     let built = if own {
         run(cargo().arg("build").args(program))?;
         folder.join("release/bootstrap")
@@ -143,10 +143,6 @@ fn newest_glibc(program: &[u8]) -> Option<(u32, u32)> {
         Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
     });
     versions.max()
-}
-
-fn target_folder() -> PathBuf {
-    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
 }
 
 #[cfg(test)]

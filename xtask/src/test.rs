@@ -1,10 +1,10 @@
 //! Everything that must hold before a change lands.
 
-use std::path::Path;
+use std::{path::Path, process::Command};
 
 use crate::{
     new,
-    run::{Failure, Outcome, answer, cargo, run, section},
+    run::{Failure, Outcome, answer, cargo, run, section, target},
     setup,
 };
 
@@ -50,23 +50,12 @@ fn deny() -> Outcome {
     run(cargo().args(["deny", "check", "licenses", "bans", "sources"]))
 }
 
+/// Builds the same packages as the tests did: a build of one package would have dependencies of its own.
 fn scaffold(file: &Path) -> Outcome {
-    run(cargo()
-        .args([
-            "run", "--quiet", "--locked", "-p", "stanch", "--", "catalog", "check",
-        ])
-        .arg(file))?;
     let mut proof = cargo();
-    proof.args([
-        "test",
-        "--quiet",
-        "--locked",
-        "-p",
-        "stanch-testkit",
-        "--test",
-        "it",
-        "--",
-        "proof",
-    ]);
-    run(proof.env("STANCH_PROVE", "S3ScaffoldOfCi"))
+    proof.args(["test", "--quiet", "--locked", "--workspace", "--test", "it"]);
+    proof.args(["--", "proof::every_remediation"]);
+    run(proof.env("STANCH_PROVE", "S3ScaffoldOfCi"))?;
+    let mut stanch = Command::new(target().join("debug/stanch"));
+    run(stanch.args(["catalog", "check"]).arg(file))
 }
