@@ -12,8 +12,10 @@ mod templates;
 
 use std::{collections::BTreeSet, io, time::Duration};
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 use stanch_types::{AccountId, CallError, ControlRef, InvalidId, Region};
 use tokio::io::AsyncWriteExt as _;
 
@@ -43,6 +45,9 @@ pub const ORCHESTRATOR_ROLE: &str = "OrchestratorLambdaRole";
 
 /// The name of the orchestrator.
 pub const ORCHESTRATOR: &str = "SecurityRemediationOrchestrator";
+
+/// The secret that the ledger's vault is made of.
+const VAULT_SECRET: &str = "SecurityRemediation/Vault";
 
 /// The audit log's table.
 pub const AUDIT_TABLE: &str = "SecurityRemediationAuditLog";
@@ -515,8 +520,17 @@ impl Deployed {
         let session = self.administrator.call("sts", "AssumeRole", assume).await?;
         let folder = tempfile::tempdir()?;
         let config = folder.path().join("stanch.toml");
+        // What the functions seal the ledger's secrets with: `docs/guides/deploy.md`.
+        let asked = json!({"SecretId": VAULT_SECRET});
+        let vault = self
+            .administrator
+            .call("secretsmanager", "GetSecretValue", asked)
+            .await?;
+        let vault = Sha256::digest(text(&vault, "/SecretString"));
+        std::fs::write(folder.path().join("vault"), STANDARD.encode(vault))?;
         let mut text_of = format!(
-            "ledger = \"dynamodb:{AUDIT_TABLE}\"\n[aws]\nmember_role = \"{MEMBER_ROLE}\"\n"
+            "ledger = \"dynamodb:{AUDIT_TABLE}\"\naudit.vault = \"vault\"\n\
+             [aws]\nmember_role = \"{MEMBER_ROLE}\"\n"
         );
         let regions = json!(self.regions);
         for Account { id, .. } in &self.members {
@@ -570,7 +584,6 @@ impl Deployed {
     /// # Errors
     /// Lambda refuses, or the function fails.
     pub async fn invoke(&self, function: &str, event: &Value) -> Outcome<Value> {
-        use base64::{Engine as _, engine::general_purpose::STANDARD};
         let asked =
             json!({"FunctionName": function, "Payload": STANDARD.encode(event.to_string())});
         let answer = self.administrator.call("lambda", "Invoke", asked).await?;
