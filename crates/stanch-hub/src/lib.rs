@@ -283,6 +283,7 @@ impl Hub {
             let mut work = Work::open(self, id).await?;
             let before = work.state().await;
             if before.status.is_final() {
+                self.tell_of_refusal(id, &before).await?;
                 return Ok(Some(before));
             }
             let prepared = deadline.race(clock, work.prepare()).await.transpose();

@@ -141,6 +141,31 @@ impl Hub {
         Ok(())
     }
 
+    /// Tells of a person's no that another process has recorded, where other channels are told, or none.
+    pub(crate) async fn tell_of_refusal(
+        &self,
+        id: RemediationId,
+        state: &State,
+    ) -> Result<(), LedgerError> {
+        if state.status != Status::Refused || self.ports.notifiers.is_empty() {
+            return Ok(());
+        }
+        let events = self.ports.ledger.events(id).await?;
+        let mut since = Vec::new();
+        for (event, _) in events.iter().rev() {
+            match event {
+                Event::Notified { channel, .. } => since.push(channel.as_str()),
+                Event::Rejected { .. } => break,
+                _ => return Ok(()),
+            }
+        }
+        let mut own = self.ports.notifiers.iter();
+        match own.any(|notifier| since.contains(&notifier.channel())) {
+            true => Ok(()),
+            false => self.tell(id, state).await,
+        }
+    }
+
     /// Tells the channels that follow changes that one begins. They say so again at its end, so what
     /// fails here delays nothing.
     pub(crate) async fn tell_begun(&self, id: RemediationId) -> Result<Vec<Event>, LedgerError> {

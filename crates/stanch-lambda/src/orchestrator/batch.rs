@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 use stanch_hub::{Source, Worked, execution};
-use stanch_ledger::{RemediationId, State, Status};
+use stanch_ledger::{LedgerError, RemediationId, State, Status};
 use stanch_types::chain;
 
 use super::{Run, order, order::Order};
@@ -26,6 +26,8 @@ struct Came {
     failed: BTreeSet<usize>,
     /// Which message each remediation belongs to.
     of: BTreeMap<RemediationId, usize>,
+    /// How those stood that somebody else may have worked on before.
+    stood: BTreeMap<RemediationId, Status>,
     /// A sweep found the rest.
     swept: bool,
 }
@@ -73,7 +75,10 @@ impl Run<'_> {
             let of = came.of.get(&id).copied();
             match worked {
                 Worked::Stands(state) => {
-                    self.account_for(id, &state).await;
+                    self.account_for(id, &state, came.stood.get(&id).copied())
+                        .await;
+                    // A message and a sweep may bring the same.
+                    came.stood.insert(id, state.status);
                     // An execution in Systems Manager tells of its end by itself.
                     if needs_workflow(state.status) && execution(&state).is_none() {
                         left.entry(of).or_default().push(id);
@@ -86,6 +91,7 @@ impl Run<'_> {
                     }
                 }
                 Worked::Failed(error) => {
+                    self.tell_of_break(id, &error).await;
                     let failed = of.is_some_and(|number| came.failed.insert(number));
                     let (id, error) = (id.to_string(), chain(&error));
                     tracing::error!(
@@ -127,7 +133,9 @@ impl Run<'_> {
             }
             Some(Order::Continue(id)) => {
                 came.of.insert(id, number);
-                return Ok(self.hub.go_on(id).await?);
+                let stood = self.go_on_with(id).await?;
+                came.stood.insert(id, stood);
+                return Ok(());
             }
             None => {}
         }
@@ -142,7 +150,8 @@ impl Run<'_> {
             // Whoever had the message was stopped in the middle of it.
             for id in taken.duplicates {
                 came.of.insert(id, number);
-                self.hub.go_on(id).await?;
+                let stood = self.go_on_with(id).await?;
+                came.stood.insert(id, stood);
             }
         }
         for skipped in taken.skipped {
@@ -155,13 +164,31 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// What is to be done once a remediation stands somewhere.
-    pub(super) async fn account_for(&self, id: RemediationId, state: &State) {
+    /// Puts a remediation to work; how it stood. Where its record was changed by somebody else, people are
+    /// told: nothing may be done by it.
+    pub(super) async fn go_on_with(&self, id: RemediationId) -> Result<Status, LedgerError> {
+        let stood = self.hub.go_on(id).await;
+        if let Err(error) = &stood {
+            self.tell_of_break(id, error).await;
+        }
+        stood
+    }
+
+    /// What is to be done once a remediation stands somewhere. What it was before counts no metric again.
+    pub(super) async fn account_for(
+        &self,
+        id: RemediationId,
+        state: &State,
+        stood: Option<Status>,
+    ) {
         let now = self.world.clock.now();
-        if let Some(line) = metrics::remediation(self.namespace(), id, state, now) {
+        if stood != Some(state.status)
+            && let Some(line) = metrics::remediation(self.namespace(), id, state, now)
+        {
             self.measure(&line);
         }
-        let was_asked = state.approval.is_some() || !state.approved.is_empty();
+        // What people were asked about may have ended without their answer.
+        let was_asked = stood.is_some() || state.approval.is_some() || !state.approved.is_empty();
         if was_asked && state.status != Status::AwaitingApproval {
             self.answer(id).await;
         }

@@ -13,6 +13,7 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use serde_json::{Value, json};
 use stanch_hub::{Hub, Message};
+use stanch_ledger::{LedgerError, RemediationId};
 use stanch_notify::Topic;
 use stanch_types::chain;
 use tokio::sync::Mutex;
@@ -100,30 +101,51 @@ impl Run<'_> {
         }
         let now = self.world.clock.now();
         self.measure(&metrics::dead_letters(self.namespace(), buried.len(), now));
-        let Ok(topic) = self.variables().text("SNS_TOPIC_ARN") else {
-            return;
-        };
-        let topic = Topic::new(Arc::clone(&self.setup.own), topic);
         for letter in buried {
-            let message = Message {
+            self.publish(&Message {
                 remediation_id: letter.id.to_string(),
                 status: "DeadLetter".to_owned(),
                 action: letter.hint.clone(),
                 executed_at: now.to_string(),
                 error: Some(letter.reason.clone()),
                 ..Message::default()
-            };
-            let told = match topic.publish(&message) {
-                Ok(call) => self.setup.own.call(&call).await.map(drop),
-                Err(error) => {
-                    tracing::error!(%error, "a message has no JSON form");
-                    continue;
-                }
-            };
-            if let Err(error) = told {
-                let (letter, error) = (letter.id.to_string(), chain(&error));
-                tracing::error!(letter, error, "nobody could be told of a dead letter");
+            })
+            .await;
+        }
+    }
+
+    /// Says that a remediation's record is not what was written. It cannot be written there any more.
+    async fn tell_of_break(&self, id: RemediationId, error: &LedgerError) {
+        if let LedgerError::Broken(_) = error {
+            let action = error.hint().unwrap_or_default();
+            self.publish(&Message {
+                remediation_id: id.to_string(),
+                status: "LedgerBroken".to_owned(),
+                action: action.to_owned(),
+                executed_at: self.world.clock.now().to_string(),
+                error: Some(chain(error)),
+                urgent: true,
+                ..Message::default()
+            })
+            .await;
+        }
+    }
+
+    async fn publish(&self, message: &Message) {
+        let Ok(topic) = self.variables().text("SNS_TOPIC_ARN") else {
+            return;
+        };
+        let topic = Topic::new(Arc::clone(&self.setup.own), topic);
+        let told = match topic.publish(message) {
+            Ok(call) => self.setup.own.call(&call).await.map(drop),
+            Err(error) => {
+                tracing::error!(%error, "a message has no JSON form");
+                return;
             }
+        };
+        if let Err(error) = told {
+            let (id, status, error) = (&message.remediation_id, &message.status, chain(&error));
+            tracing::error!(id, status, error, "nobody could be told");
         }
     }
 }

@@ -92,11 +92,11 @@ impl Run<'_> {
 
     /// Goes on with one remediation, and says what comes next.
     async fn go_on(&self, id: RemediationId) -> Result<Value, Failure> {
-        self.hub.go_on(id).await?;
+        let stood = self.go_on_with(id).await?;
         for (_, worked) in self.hub.drain().await {
             match worked {
                 stanch_hub::Worked::Stands(state) => {
-                    self.account_for(id, &state).await;
+                    self.account_for(id, &state, Some(stood)).await;
                     return Ok(self.next(&state));
                 }
                 stanch_hub::Worked::Failed(error) => return Err(error.into()),

@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     Break, Digest, Event, LedgerError, Received, Record, RemediationId, State, Status,
+    canonical::Canonical,
     chain::{Header, to_millisecond},
 };
 
@@ -105,11 +106,18 @@ impl Chain {
         state.ok_or(LedgerError::NotFound(id))
     }
 
+    /// Each is what its hash, which the chain covers, says: whoever may write the table could put
+    /// another plan in the place of the one that people approve.
+    ///
     /// # Errors
-    /// [`LedgerError::Expired`]; or one of them cannot be read.
+    /// [`LedgerError::Expired`]; or one of them cannot be read, or was changed.
     pub(super) fn events(&self) -> Result<Vec<Event>, LedgerError> {
+        let mut canonical = Canonical::default();
         let event = |(place, header): (usize, &Header)| {
             let text = self.text(place).ok_or(LedgerError::Expired(self.id))?;
+            if canonical.digest(text).ok() != Some(header.body) {
+                return Err(header.broken("was changed").into());
+            }
             serde_json::from_str(text).map_err(|_| header.broken("cannot be read").into())
         };
         self.headers.iter().enumerate().map(event).collect()

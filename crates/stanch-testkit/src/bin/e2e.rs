@@ -99,7 +99,10 @@ async fn e2e() -> Outcome<bool> {
         let took = begin.elapsed();
         match &seen {
             Ok(seen) => say(&format!("ok      {}: {seen}", scenario.name)),
-            Err(error) => say(&format!("FAILED  {}: {error}", scenario.name)),
+            Err(error) => {
+                say(&format!("FAILED  {}: {error}", scenario.name));
+                deployed.forget().await?;
+            }
         }
         if options.dev {
             leave_traces(&deployed)?;
@@ -246,7 +249,7 @@ fn report(
     text.push_str("\nWhat is mended in it:\n\n");
     for (maker, mend) in mends() {
         if maker == Maker::MiniStack
-            && ["stack", "event bus", "organization"]
+            && ["stack", "event bus", "organization", "Step Functions"]
                 .iter()
                 .any(|word| mend.contains(word))
         {

@@ -106,6 +106,22 @@ impl Account {
         if let (Some(id), Some(params)) = (external_id, params.as_object_mut()) {
             params.insert("ExternalId".to_owned(), json!(id));
         }
+        self.open(params).await
+    }
+
+    /// A session as `params` of AssumeRole ask for it, which has to be given.
+    ///
+    /// # Errors
+    /// It was not.
+    pub async fn session(&self, params: Value) -> Outcome<Self> {
+        let session = self.open(params).await;
+        session.map_err(|source| Trouble::Call {
+            account: self.id.clone(),
+            source: Box::new(source),
+        })
+    }
+
+    async fn open(&self, params: Value) -> Result<Self, CallError> {
         let answer = self.try_call("sts", "AssumeRole", params).await?;
         let part = |name: &str| text(&answer, &format!("/Credentials/{name}"));
         let (key, secret, token) = (

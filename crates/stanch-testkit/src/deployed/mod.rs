@@ -10,20 +10,25 @@ pub mod scenarios;
 mod seen;
 mod templates;
 
-use std::{collections::BTreeSet, io, time::Duration};
+use std::{
+    collections::BTreeSet,
+    fmt, io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use stanch_types::{AccountId, CallError, ControlRef, InvalidId, Region};
-use tokio::io::AsyncWriteExt as _;
+use tokio::{io::AsyncWriteExt as _, sync::Mutex};
 
 use crate::{Emulator, EmulatorError, Maker, Misconfiguration};
 
 pub use account::Account;
 pub use seen::{Line, Mark, Spent, write_units};
-pub use templates::{LACKING, archives, template};
+pub use templates::{LACKING, archives, committed, template};
 
 /// The administrator account.
 pub const ADMINISTRATOR: &str = "111111111111";
@@ -158,6 +163,8 @@ pub struct Deployed {
     pub lacking: BTreeSet<&'static str>,
     /// How long the stacks took.
     pub took: Duration,
+    /// What the topic told so far.
+    heard: Mutex<Vec<Value>>,
 }
 
 impl Deployed {
@@ -197,6 +204,7 @@ impl Deployed {
             regions,
             lacking: BTreeSet::new(),
             took: Duration::ZERO,
+            heard: Mutex::default(),
         };
         let begin = std::time::Instant::now();
         deployed.deploy_administrator(layout).await?;
@@ -518,27 +526,65 @@ impl Deployed {
         let role = format!("arn:aws:iam::{ADMINISTRATOR}:role/{ORCHESTRATOR_ROLE}");
         let assume = json!({"RoleArn": role, "RoleSessionName": "operator"});
         let session = self.administrator.call("sts", "AssumeRole", assume).await?;
-        let folder = tempfile::tempdir()?;
-        let config = folder.path().join("stanch.toml");
-        // What the functions seal the ledger's secrets with: `docs/guides/deploy.md`.
+        let part = |name: &str| text(&session, &format!("/Credentials/{name}"));
+        let credentials = [
+            ("AWS_ACCESS_KEY_ID", part("AccessKeyId")),
+            ("AWS_SECRET_ACCESS_KEY", part("SecretAccessKey")),
+            ("AWS_SESSION_TOKEN", part("SessionToken")),
+        ];
+        let said = self.run(arguments, input, &credentials).await?;
+        ensure(said.exit == Some(0), || said.to_string())?;
+        Ok(said.stdout)
+    }
+
+    /// Runs the command as an administrator of the account, who may do everything there and become
+    /// nobody in member accounts.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub async fn operate(&self, arguments: &[&str]) -> Outcome<Said> {
+        let credentials = [
+            ("AWS_ACCESS_KEY_ID", ADMINISTRATOR.to_owned()),
+            ("AWS_SECRET_ACCESS_KEY", "any".to_owned()),
+        ];
+        self.run(arguments, "", &credentials).await
+    }
+
+    /// The settings of whoever operates it, and the key that the functions seal the ledger's secrets
+    /// with, in a folder: `docs/guides/deploy.md`.
+    async fn configuration(&self, folder: &Path) -> Outcome<PathBuf> {
         let asked = json!({"SecretId": VAULT_SECRET});
         let vault = self
             .administrator
             .call("secretsmanager", "GetSecretValue", asked)
             .await?;
         let vault = Sha256::digest(text(&vault, "/SecretString"));
-        std::fs::write(folder.path().join("vault"), STANDARD.encode(vault))?;
-        let mut text_of = format!(
+        std::fs::write(folder.join("vault"), STANDARD.encode(vault))?;
+        let mut settings = format!(
             "ledger = \"dynamodb:{AUDIT_TABLE}\"\naudit.vault = \"vault\"\n\
-             [aws]\nmember_role = \"{MEMBER_ROLE}\"\n"
+             [aws]\nmember_role = \"{MEMBER_ROLE}\"\n\
+             [deployment]\nregion = \"{}\"\n",
+            self.administrator.region
         );
         let regions = json!(self.regions);
         for Account { id, .. } in &self.members {
-            text_of.push_str(&format!(
+            settings.push_str(&format!(
                 "[accounts.{id}]\nexternal_id = \"{EXTERNAL_ID_PREFIX}-{id}\"\nregions = {regions}\n"
             ));
         }
-        std::fs::write(&config, text_of)?;
+        let file = folder.join("stanch.toml");
+        std::fs::write(&file, settings)?;
+        Ok(file)
+    }
+
+    async fn run(
+        &self,
+        arguments: &[&str],
+        input: &str,
+        credentials: &[(&str, String)],
+    ) -> Outcome<Said> {
+        let folder = tempfile::tempdir()?;
+        let settings = self.configuration(folder.path()).await?;
         let here = std::env::current_exe()?;
         let program = [
             here.with_file_name("stanch"),
@@ -546,17 +592,14 @@ impl Deployed {
         ];
         let program = program.iter().find(|path| path.exists());
         let program = program.ok_or(Trouble::NotPlayed("there is no `stanch` beside this"))?;
-        let part = |name: &str| text(&session, &format!("/Credentials/{name}"));
         let mut child = tokio::process::Command::new(program)
             .args(arguments)
             .env_clear()
             .env("HOME", folder.path())
-            .env("STANCH_CONFIG", &config)
+            .env("STANCH_CONFIG", &settings)
             .env("AWS_ENDPOINT_URL", self.emulator.endpoint())
             .env("AWS_REGION", self.administrator.region.as_str())
-            .env("AWS_ACCESS_KEY_ID", part("AccessKeyId"))
-            .env("AWS_SECRET_ACCESS_KEY", part("SecretAccessKey"))
-            .env("AWS_SESSION_TOKEN", part("SessionToken"))
+            .envs(credentials.iter().map(|(name, value)| (name, value)))
             .current_dir(folder.path())
             .stdin(std::process::Stdio::piped())
             .stdout(std::process::Stdio::piped())
@@ -567,16 +610,12 @@ impl Deployed {
             stdin.write_all(input.as_bytes()).await?;
         }
         let output = child.wait_with_output().await?;
-        let said = String::from_utf8_lossy(&output.stdout).into_owned();
-        ensure(output.status.success(), || {
-            let why = String::from_utf8_lossy(&output.stderr);
-            format!(
-                "`stanch {}`: {}: {why}{said}",
-                arguments.join(" "),
-                output.status
-            )
-        })?;
-        Ok(said)
+        Ok(Said {
+            command: format!("stanch {}", arguments.join(" ")),
+            exit: output.status.code(),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        })
     }
 
     /// Calls a function and waits for its answer.
@@ -595,6 +634,30 @@ impl Deployed {
             format!("`{function}` failed: {payload}")
         })?;
         Ok(payload)
+    }
+}
+
+/// What the command said.
+#[derive(Debug, Clone)]
+pub struct Said {
+    command: String,
+    /// How it ended; none if a signal ended it.
+    pub exit: Option<i32>,
+    /// What it printed.
+    pub stdout: String,
+    /// What it said about that.
+    pub stderr: String,
+}
+
+impl fmt::Display for Said {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            command,
+            exit,
+            stdout,
+            stderr,
+        } = self;
+        write!(f, "`{command}` ended with {exit:?}: {stderr}{stdout}")
     }
 }
 

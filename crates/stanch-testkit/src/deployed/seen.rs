@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 use stanch_ledger::{
     Consent, DynamoLedger, Event, Ledger as _, Query, Record, RemediationId, Scope, Tables,
@@ -21,11 +22,18 @@ const HEARD: &str = "e2e-heard";
 pub struct Line(pub String);
 
 impl Line {
+    /// What CloudWatch takes metrics from, if it is such a line.
+    #[must_use]
+    pub fn measures(&self) -> Option<Value> {
+        let line: Value = serde_json::from_str(&self.0).ok()?;
+        line.get("_aws").is_some().then_some(line)
+    }
+
     /// The metrics in it, if it is one of the embedded metric format: name and value,
     /// <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>.
     #[must_use]
     pub fn metrics(&self) -> Vec<(String, f64)> {
-        let Ok(line) = serde_json::from_str::<Value>(&self.0) else {
+        let Some(line) = self.measures() else {
             return Vec::new();
         };
         let directives = list(&line, "/_aws/CloudWatchMetrics");
@@ -115,7 +123,7 @@ impl Deployed {
         format!("arn:aws:sns:{region}:{ADMINISTRATOR}:SecurityRemediationNotifications")
     }
 
-    /// The messages of the topic since this was asked last.
+    /// All messages of the topic so far.
     ///
     /// # Errors
     /// SQS does not answer.
@@ -125,13 +133,13 @@ impl Deployed {
             .call("sqs", "GetQueueUrl", json!({"QueueName": HEARD}))
             .await?;
         let queue = text(&queue, "/QueueUrl");
-        let mut messages = Vec::new();
+        let mut messages = self.heard.lock().await;
         loop {
             let asked = json!({"QueueUrl": queue, "MaxNumberOfMessages": 10});
             let answer = here.call("sqs", "ReceiveMessage", asked).await?;
             let received = list(&answer, "/Messages");
             if received.is_empty() {
-                return Ok(messages);
+                return Ok(messages.clone());
             }
             for message in received {
                 let handle = text(message, "/ReceiptHandle");
@@ -175,9 +183,22 @@ impl Deployed {
         let events = self.ledger().events(id).await?;
         let names = events.iter().map(|(event, _)| {
             let json = serde_json::to_value(event).unwrap_or_default();
-            text(&json, "/type")
+            text(&json, "/event")
         });
         Ok(names.collect())
+    }
+
+    /// The channels that could not be told of a remediation, with the reasons that the ledger has.
+    ///
+    /// # Errors
+    /// The ledger cannot be read.
+    pub async fn untold(&self, id: RemediationId) -> Outcome<Vec<(String, String)>> {
+        let events = self.ledger().events(id).await?.into_iter();
+        let untold = events.filter_map(|(event, _)| match event {
+            Event::Notified { channel, error, .. } => Some((channel, error?)),
+            _ => None,
+        });
+        Ok(untold.collect())
     }
 
     /// A person approves what a remediation waits with, and says so to the orchestrator.
@@ -236,20 +257,26 @@ impl Deployed {
         }
     }
 
-    /// The keys of the log objects in an account, with their bodies.
+    /// The document with this key in an account's bucket for logs, if it is there.
     ///
     /// # Errors
-    /// S3 does not answer.
-    pub async fn log_objects(&self, account: &Account) -> Outcome<Vec<String>> {
+    /// S3 does not answer, or it is no JSON.
+    pub async fn log_object(&self, account: &Account, key: &str) -> Outcome<Option<Value>> {
         let bucket = format!(
             "security-remediation-logs-{}-{}",
             account.id, account.region
         );
-        let answer = account
-            .call("s3", "ListObjectsV2", json!({"Bucket": bucket}))
-            .await?;
-        let keys = list(&answer, "/Contents").iter();
-        Ok(keys.map(|object| text(object, "/Key")).collect())
+        let asked = json!({"Bucket": bucket, "Key": key});
+        let answer = match account.try_call("s3", "GetObject", asked).await {
+            Ok(answer) => answer,
+            Err(error) if error.code == "NoSuchKey" => return Ok(None),
+            Err(error) => return Err(Trouble::said(error.to_string())),
+        };
+        let body = STANDARD
+            .decode(text(&answer, "/Body"))
+            .map_err(|error| Trouble::said(error.to_string()))?;
+        let document = serde_json::from_slice(&body);
+        document.map_err(|error| Trouble::said(format!("`{key}` is no JSON: {error}")))
     }
 
     /// What a function has logged so far.
@@ -374,6 +401,17 @@ impl Deployed {
             self.administrator.region
         );
         Ok(self.emulator().reveal(&queue)?)
+    }
+
+    /// Forgets what a scenario that failed has left behind: accidents, and messages of the queue.
+    ///
+    /// # Errors
+    /// The emulator does not answer.
+    pub async fn forget(&self) -> Outcome {
+        self.emulator().befall(&[])?;
+        let queue = json!({"QueueUrl": self.queue("Events").await?});
+        let purged = self.administrator.call("sqs", "PurgeQueue", queue);
+        purged.await.map(drop)
     }
 
     /// How many messages lie in a queue of the administrator's.

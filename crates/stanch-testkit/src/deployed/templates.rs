@@ -15,11 +15,11 @@ pub const LACKING: [&str; 3] = [
     "`Ref: AWS::Region` in a condition, which it takes for a text: the region put in",
 ];
 
-/// A template of `generated/cloudformation/`, and which of [`LACKING`] it needed.
+/// A template of `generated/cloudformation/` as it is committed.
 ///
 /// # Errors
 /// It cannot be read.
-pub fn template(name: &str, region: &Region) -> Outcome<(Value, BTreeSet<&'static str>)> {
+pub fn committed(name: &str) -> Outcome<Value> {
     let path = crate::repository()
         .join("generated/cloudformation")
         .join(name);
@@ -28,9 +28,16 @@ pub fn template(name: &str, region: &Region) -> Outcome<(Value, BTreeSet<&'stati
         ..Limits::default()
     };
     let read = stanch_syntax::read(&fs::read_to_string(path)?, limits);
-    let mut template = read
-        .map_err(|error| Trouble::said(format!("`{name}`: {error:?}")))?
-        .to_json();
+    let read = read.map_err(|error| Trouble::said(format!("`{name}`: {error:?}")))?;
+    Ok(read.to_json())
+}
+
+/// The same as MiniStack can deploy it, and which of [`LACKING`] it needed.
+///
+/// # Errors
+/// It cannot be read.
+pub fn template(name: &str, region: &Region) -> Outcome<(Value, BTreeSet<&'static str>)> {
+    let mut template = committed(name)?;
     let mut used = BTreeSet::new();
     let [metric_math, saved_queries, pseudo_parameter] = LACKING;
     if let Some(resources) = template

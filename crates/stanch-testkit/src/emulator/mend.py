@@ -448,6 +448,26 @@ def ministack_organization():
     iam_evaluator._principal_org_id = lambda account: None if account in foreign else "o-stanchtests"
 
 
+def ministack_paths_of_states():
+    """Step Functions takes a task's TimeoutSecondsPath and a map's MaxConcurrencyPath and
+    ToleratedFailurePercentagePath from the input
+    (https://docs.aws.amazon.com/step-functions/latest/dg/state-map-distributed.html); MiniStack reads the
+    numbers only. A timeout passes as fast as a wait does."""
+    states = service("stepfunctions")
+    names = ("TimeoutSeconds", "MaxConcurrency", "ToleratedFailurePercentage")
+
+    def executed(original, state, raw, execution, ctx):
+        given = {name: state[f"{name}Path"] for name in names if f"{name}Path" in state}
+        effective = states._apply_input_path(state, raw, ctx) if given else None
+        found = {name: states._resolve_path(path, effective) for name, path in given.items()}
+        if "TimeoutSeconds" in found:
+            found["TimeoutSeconds"] *= states._SFN_WAIT_SCALE
+        return original(state | found, raw, execution, ctx)
+
+    wrap(states, "_execute_task", executed)
+    wrap(states, "_execute_map", executed)
+
+
 def ministack_launch_template_versions():
     """DeleteLaunchTemplateVersions deletes versions that are not the default one
     (https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DeleteLaunchTemplateVersions.html); MiniStack

@@ -381,6 +381,9 @@ pub struct Accident {
     pub region: Option<&'static str>,
     /// What its method, path, query, target and body, in this order, contain.
     pub contains: &'static str,
+    /// It begins with the first request after one that contains this.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after: Option<&'static str>,
     /// How many requests it befalls.
     pub times: u32,
     /// How long they are held.
@@ -388,6 +391,22 @@ pub struct Accident {
     /// What they are answered with after that; they go their way if there is nothing.
     #[serde(flatten)]
     pub refusal: Option<Refusal>,
+}
+
+impl Accident {
+    /// What befalls the next request that contains this.
+    #[must_use]
+    pub const fn to(contains: &'static str) -> Self {
+        Self {
+            service: None,
+            region: None,
+            contains,
+            after: None,
+            times: 1,
+            seconds: 0.0,
+            refusal: None,
+        }
+    }
 }
 
 /// An answer in place of the emulator's.

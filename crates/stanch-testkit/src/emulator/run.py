@@ -5,6 +5,7 @@ The pipe closes when the process at its other end lets go of it or dies, however
 whole group ends, with the Lambda functions that the emulator started.
 """
 
+import dataclasses
 import json
 import os
 import re
@@ -41,13 +42,18 @@ def ministack():
 
     # Where MiniStack does not know which resource a call is about, it judges a call on `*`, and would
     # refuse every statement that names a resource; and of some services it judges many calls on a
-    # resource of another kind. The suite's own judge decides about the resource there.
-    matches = iam_evaluator._resource_matches
+    # resource of another kind. What allows is taken to allow there, and the suite's own judge decides
+    # about the resource; what denies a resource denies no call on another one.
+    first_match = iam_evaluator._first_match
 
-    def matches_or_unknown(arn, *said):
-        return arn == "*" or arn.split(":")[2] in MISTAKEN or matches(arn, *said)
+    def first_match_or_unknown(context, statements, effect):
+        arn = context.resource_arn
+        if effect == "Allow" and (arn == "*" or arn.split(":")[2] in MISTAKEN):
+            anywhere = {"resources": ["*"], "not_resources": []}
+            statements = [dataclasses.replace(one, **anywhere) for one in statements]
+        return first_match(context, statements, effect)
 
-    iam_evaluator._resource_matches = matches_or_unknown
+    iam_evaluator._first_match = first_match_or_unknown
     mend("ministack")
 
     # AWS is spoken to by TLS, which the loopback connection stands for: a bucket that denies plain HTTP

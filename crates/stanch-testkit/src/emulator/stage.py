@@ -82,7 +82,11 @@ async def befallen(line, send):
     if line["key"].isdigit():
         return False
     text = "{method} {path}?{query} {target} {body}".format(**line)
+    begun = [accident for accident in ACCIDENTS if "after" not in accident]
     for accident in ACCIDENTS:
+        if accident.get("after", "\0") in text:
+            del accident["after"]
+    for accident in begun:
         fits = accident["times"] > 0 and all(
             accident.get(name) in (None, line[name]) for name in ("service", "region")
         )
