@@ -60,6 +60,8 @@ impl Deadline {
 pub enum Worked {
     /// It stands there: it is final, waits, or the time was over in the middle of it.
     Stands(Box<State>),
+    /// It stood there already: somebody else has dealt with it, or nothing is due.
+    Stood(Box<State>),
     /// The time was over before it was taken up.
     Left,
     /// The ledger failed: it stands where the ledger says.

@@ -189,7 +189,7 @@ impl Hub {
                             continue;
                         }
                         match hub.attempt(id).await {
-                            Ok(Some(state)) => say(&told, id, Worked::Stands(Box::new(state))),
+                            Ok(Some(worked)) => say(&told, id, worked),
                             // Its account's slot is for others until the resource is free.
                             Ok(None) => {
                                 let (parked, hub) = (turn.park(), Arc::clone(&hub));
@@ -263,28 +263,28 @@ impl Hub {
     /// The ledger failed; the remediation stays where it stands, and recovery picks it up.
     pub async fn handle(&self, id: RemediationId) -> Result<State, LedgerError> {
         loop {
-            if let Some(state) = self.attempt(id).await? {
-                return Ok(state);
+            if let Some(Worked::Stands(state) | Worked::Stood(state)) = self.attempt(id).await? {
+                return Ok(*state);
             }
             self.ports.clock.sleep(BUSY).await;
         }
     }
 
     /// The same, but nothing while somebody else holds the resource.
-    async fn attempt(&self, id: RemediationId) -> Result<Option<State>, LedgerError> {
+    async fn attempt(&self, id: RemediationId) -> Result<Option<Worked>, LedgerError> {
         // Every line that is logged meanwhile says what it is about.
         let span = tracing::info_span!("remediation", remediation_id = %id);
         self.advance(id).instrument(span).await
     }
 
-    async fn advance(&self, id: RemediationId) -> Result<Option<State>, LedgerError> {
+    async fn advance(&self, id: RemediationId) -> Result<Option<Worked>, LedgerError> {
         let (deadline, clock) = (&self.deadline, &*self.ports.clock);
         loop {
             let mut work = Work::open(self, id).await?;
             let before = work.state().await;
             if before.status.is_final() {
                 self.tell_of_refusal(id, &before).await?;
-                return Ok(Some(before));
+                return Ok(Some(Worked::Stood(Box::new(before))));
             }
             let prepared = deadline.race(clock, work.prepare()).await.transpose();
             let advanced = match prepared {
@@ -311,11 +311,11 @@ impl Hub {
                 Err(LedgerError::Conflict { .. }) => {}
                 Err(error) => return Err(error),
                 // It stands where it stood, and people know.
-                Ok(state) if state == before => return Ok(Some(state)),
+                Ok(state) if state == before => return Ok(Some(Worked::Stood(Box::new(state)))),
                 Ok(state) => {
                     self.ports.guard.ended(id, &state, self.ports.clock.now());
                     self.tell(id, &state).await?;
-                    return Ok(Some(state));
+                    return Ok(Some(Worked::Stands(Box::new(state))));
                 }
             }
         }

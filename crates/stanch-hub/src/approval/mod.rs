@@ -327,12 +327,12 @@ impl Hub {
     ///
     /// # Errors
     /// The ledger cannot be read.
-    pub async fn go_on(&self, id: RemediationId) -> Result<Status, LedgerError> {
+    pub async fn go_on(&self, id: RemediationId) -> Result<(), LedgerError> {
         let (state, _) = self.ports.ledger.state(id).await?;
         self.scheduler
             .submit(crate::intake::job(id, &state.received))
             .await;
-        Ok(state.status)
+        Ok(())
     }
 }
 

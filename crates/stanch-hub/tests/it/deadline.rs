@@ -23,7 +23,7 @@ async fn work_for(
     let mut worked = hub.drain().await;
     assert_eq!(worked.len(), 1);
     match worked.remove(0) {
-        (other, Worked::Stands(state)) => {
+        (other, Worked::Stands(state) | Worked::Stood(state)) => {
             assert_eq!(other, id);
             (id, Some(state.status))
         }

@@ -26,8 +26,8 @@ struct Came {
     failed: BTreeSet<usize>,
     /// Which message each remediation belongs to.
     of: BTreeMap<RemediationId, usize>,
-    /// How those stood that somebody else may have worked on before.
-    stood: BTreeMap<RemediationId, Status>,
+    /// Those that somebody has answered, or that somebody else may have worked on before.
+    known: BTreeSet<RemediationId>,
     /// A sweep found the rest.
     swept: bool,
 }
@@ -75,11 +75,15 @@ impl Run<'_> {
             let of = came.of.get(&id).copied();
             match worked {
                 Worked::Stands(state) => {
-                    self.account_for(id, &state, came.stood.get(&id).copied())
-                        .await;
-                    // A message and a sweep may bring the same.
-                    came.stood.insert(id, state.status);
+                    self.measure_end(id, &state);
+                    self.answer_for(id, &state, came.known.contains(&id)).await;
                     // An execution in Systems Manager tells of its end by itself.
+                    if needs_workflow(state.status) && execution(&state).is_none() {
+                        left.entry(of).or_default().push(id);
+                    }
+                }
+                Worked::Stood(state) => {
+                    self.answer_for(id, &state, came.known.contains(&id)).await;
                     if needs_workflow(state.status) && execution(&state).is_none() {
                         left.entry(of).or_default().push(id);
                     }
@@ -133,8 +137,8 @@ impl Run<'_> {
             }
             Some(Order::Continue(id)) => {
                 came.of.insert(id, number);
-                let stood = self.go_on_with(id).await?;
-                came.stood.insert(id, stood);
+                self.go_on_with(id).await?;
+                came.known.insert(id);
                 return Ok(());
             }
             None => {}
@@ -150,8 +154,8 @@ impl Run<'_> {
             // Whoever had the message was stopped in the middle of it.
             for id in taken.duplicates {
                 came.of.insert(id, number);
-                let stood = self.go_on_with(id).await?;
-                came.stood.insert(id, stood);
+                self.go_on_with(id).await?;
+                came.known.insert(id);
             }
         }
         for skipped in taken.skipped {
@@ -164,31 +168,28 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Puts a remediation to work; how it stood. Where its record was changed by somebody else, people are
-    /// told: nothing may be done by it.
-    pub(super) async fn go_on_with(&self, id: RemediationId) -> Result<Status, LedgerError> {
-        let stood = self.hub.go_on(id).await;
-        if let Err(error) = &stood {
+    /// Puts a remediation to work. Where its record was changed by somebody else, people are told:
+    /// nothing may be done by it.
+    pub(super) async fn go_on_with(&self, id: RemediationId) -> Result<(), LedgerError> {
+        let gone_on = self.hub.go_on(id).await;
+        if let Err(error) = &gone_on {
             self.tell_of_break(id, error).await;
         }
-        stood
+        gone_on
     }
 
-    /// What is to be done once a remediation stands somewhere. What it was before counts no metric again.
-    pub(super) async fn account_for(
-        &self,
-        id: RemediationId,
-        state: &State,
-        stood: Option<Status>,
-    ) {
+    /// Counts what this very run has brought to its end.
+    pub(super) fn measure_end(&self, id: RemediationId, state: &State) {
         let now = self.world.clock.now();
-        if stood != Some(state.status)
-            && let Some(line) = metrics::remediation(self.namespace(), id, state, now)
-        {
+        if let Some(line) = metrics::remediation(self.namespace(), id, state, now) {
             self.measure(&line);
         }
-        // What people were asked about may have ended without their answer.
-        let was_asked = stood.is_some() || state.approval.is_some() || !state.approved.is_empty();
+    }
+
+    /// Answers the state machine if it may wait for people's word on this. What they were asked about may
+    /// have ended without it.
+    pub(super) async fn answer_for(&self, id: RemediationId, state: &State, known: bool) {
+        let was_asked = known || state.approval.is_some() || !state.approved.is_empty();
         if was_asked && state.status != Status::AwaitingApproval {
             self.answer(id).await;
         }

@@ -3,6 +3,7 @@
 
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
+use stanch_hub::Worked;
 use stanch_ledger::{RemediationId, State, Status};
 use stanch_types::{Call, CallError, chain};
 
@@ -92,15 +93,20 @@ impl Run<'_> {
 
     /// Goes on with one remediation, and says what comes next.
     async fn go_on(&self, id: RemediationId) -> Result<Value, Failure> {
-        let stood = self.go_on_with(id).await?;
+        self.go_on_with(id).await?;
         for (_, worked) in self.hub.drain().await {
             match worked {
-                stanch_hub::Worked::Stands(state) => {
-                    self.account_for(id, &state, Some(stood)).await;
+                Worked::Stands(state) => {
+                    self.measure_end(id, &state);
+                    self.answer_for(id, &state, true).await;
                     return Ok(self.next(&state));
                 }
-                stanch_hub::Worked::Failed(error) => return Err(error.into()),
-                stanch_hub::Worked::Left => {}
+                Worked::Stood(state) => {
+                    self.answer_for(id, &state, true).await;
+                    return Ok(self.next(&state));
+                }
+                Worked::Failed(error) => return Err(error.into()),
+                Worked::Left => {}
             }
         }
         let (state, _) = self.hub.ledger().state(id).await?;

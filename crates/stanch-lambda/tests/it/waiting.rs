@@ -14,7 +14,7 @@ use crate::world::{MACHINE, World, batch, services};
 
 /// A command line somewhere else, on the same ledger: it records people's answers and reaches no
 /// account.
-async fn approve(world: &World, id: RemediationId, person: &str) {
+fn elsewhere(world: &World) -> Hub {
     let ports = Ports {
         sessions: Arc::new(stanch_testkit::FakeAws::new(&[])),
         ledger: Arc::clone(&world.ledger),
@@ -29,11 +29,15 @@ async fn approve(world: &World, id: RemediationId, person: &str) {
         ..Settings::default()
     };
     let (catalog, models) = (Arc::new(Catalog::embedded()), stanch_testkit::models());
-    let hub = Hub::new(ports, settings, catalog, models);
+    Hub::new(ports, settings, catalog, models)
+}
+
+async fn approve(world: &World, id: RemediationId, person: &str) {
     let approver = Approver {
         how: Means::Cli,
         ..Approver::from(person)
     };
+    let hub = elsewhere(world);
     hub.consent(id, &approver).await.unwrap();
 }
 
@@ -104,6 +108,29 @@ async fn an_approval_is_waited_for_by_the_state_machine() {
         1,
         "the token is used up"
     );
+    assert_eq!(world.metrics().len(), 1, "it is counted once");
+}
+
+/// The command records a no, and reaches no topic.
+#[tokio::test(start_paused = true)]
+async fn a_refusal_that_was_recorded_elsewhere_is_told_once() {
+    let mut world = World::new();
+    let id = asked(&mut world).await;
+    let hub = elsewhere(&world);
+    let reason = "not today";
+    hub.refuse(id, "alice", reason, Means::Cli).await.unwrap();
+    let order =
+        json!({"source": "stanch", "detail-type": "Continue", "detail": {"remediationId": id}});
+    for _ in 0..2 {
+        assert_eq!(world.deliver(&[order.to_string()]).await.unwrap(), [""; 0]);
+    }
+    let told: Vec<Value> = world
+        .told()
+        .iter()
+        .map(|told| told["Status"].clone())
+        .collect();
+    assert_eq!(told, ["AwaitingApproval", "Refused"]);
+    assert!(world.metrics().is_empty() && world.tap.writes().is_empty());
 }
 
 /// What a person chose together is waited for together: one execution, however often it is delivered.

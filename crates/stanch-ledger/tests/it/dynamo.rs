@@ -383,6 +383,43 @@ async fn what_was_changed_is_found() {
     }
 }
 
+/// Whoever may write the audit table puts another remediation's events in the place of one's: the chain of
+/// hashes is whole, and yet nobody goes on with them.
+#[tokio::test(flavor = "multi_thread")]
+async fn events_of_another_remediation_are_not_its_own() {
+    let tables = Tables::new();
+    let ledger = ledger(&tables);
+    for n in [1, 2] {
+        ledger.admit(key(n), received(n), NOON).await.unwrap();
+        let id = key(n).remediation_id();
+        for (number, event) in (1..).zip(success()) {
+            ledger.append(id, number, vec![event], NOON).await.unwrap();
+        }
+    }
+    let [one, two] = [1, 2].map(|n| key(n).remediation_id());
+    let is_first = |item: &crate::tables::Item, id: RemediationId| {
+        item["RemediationId"]["S"] == json!(id) && item["Sequence"]["N"] == "0"
+    };
+    let mut other = None;
+    tables.tamper("Audit", |item| {
+        if is_first(item, two) {
+            other = Some(item["Events"].clone());
+        }
+        Some(item.clone())
+    });
+    tables.tamper("Audit", |item| {
+        let mut item = item.clone();
+        if is_first(&item, one) {
+            item.insert("Events".to_owned(), other.clone().unwrap());
+        }
+        Some(item)
+    });
+    let ledger = self::ledger(&tables);
+    let broken = ledger.state(one).await.unwrap_err();
+    assert!(broken.to_string().contains("was changed"), "{broken}");
+    assert!(ledger.state(two).await.is_ok());
+}
+
 /// All that a hub writes for one fix, in its own portions, with what was really written.
 #[tokio::test]
 async fn one_fix_costs_little() {
