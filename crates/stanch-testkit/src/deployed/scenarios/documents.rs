@@ -8,9 +8,11 @@ use stanch_catalog::{Catalog, Naming, Stage};
 use stanch_ledger::{Record, Status};
 
 use super::{
-    super::{Account, Deployed, ORCHESTRATOR, Outcome, Trouble, ensure, text, wait_for},
+    super::{
+        ARCHITECTURE, Account, Deployed, ORCHESTRATOR, Outcome, Trouble, ensure, text, wait_for,
+    },
     Seen,
-    expect::{PATIENCE, accounted, ended, failed, figures, is, is_blocked, no_write, spent},
+    expect::{PATIENCE, accounted, ended, failed, figures, is_blocked, no_write, spent},
 };
 use crate::{
     Misconfiguration,
@@ -48,6 +50,14 @@ impl<'d> Managed<'d> {
             .deploy(&administrator, &catalog, &naming, REMEDIATION)
             .await;
         made.map_err(|refused| Trouble::said(refused.message))?;
+        // MiniStack's CloudFormation does not read an archive out of another account's bucket.
+        let here = deployed.administrator.in_region(&member.region);
+        let kept = json!({"Bucket": format!("stanch-artifacts-{}", member.region),
+            "Key": format!("stanch/stanch-{ARCHITECTURE}.zip")});
+        let archive = here.call("s3", "GetObject", kept).await?;
+        let code =
+            json!({"FunctionName": Naming::default().function(), "ZipFile": archive.get("Body")});
+        member.call("lambda", "UpdateFunctionCode", code).await?;
         let endpoint = server.endpoint();
         let variables = [
             ("AWS_ENDPOINT_URL_SSM", &*endpoint),
@@ -111,10 +121,12 @@ async fn by_document(managed: &Managed<'_>) -> Seen {
     // EventBridge of the member account, whose rule forwards it to the administrator's bus.
     deployed.emulator().happen(&end)?;
     let record = ended(deployed, &found).await?;
-    is(&record, Status::Success)?;
-    is_blocked(deployed, member, bucket, true).await?;
     let asked = json!({"AutomationExecutionId": execution});
     let answer = managed.ask("GetAutomationExecution", asked).await?;
+    ensure(record.status == Status::Success, || {
+        format!("{:?}: {answer}", record.error_message)
+    })?;
+    is_blocked(deployed, member, bucket, true).await?;
     let by = text(&answer, "/AutomationExecution/ExecutedBy");
     let session = format!("/stanch-{}", record.remediation_id);
     ensure(by.ends_with(&session), || format!("executed by `{by}`"))?;
