@@ -410,6 +410,8 @@ pub struct Serve {
     pub listen: SocketAddr,
     /// A file with the secret that each request carries as `Authorization: Bearer …`.
     pub secret_file: Option<PathBuf>,
+    /// TLS, and who must show a certificate.
+    pub tls: Tls,
     /// A folder whose `*.json` files are taken in.
     pub inbox: Option<PathBuf>,
     /// A queue to receive from.
@@ -423,6 +425,18 @@ pub struct Serve {
     /// the next.
     #[serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")]
     pub inbox_every: Duration,
+}
+
+/// TLS at the address of `stanch serve`. Without a certificate it speaks plain HTTP.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// The certificate that is shown, as PEM, then those between it and its authority.
+    pub certificate: Option<PathBuf>,
+    /// Its private key, as PEM.
+    pub key: Option<PathBuf>,
+    /// The authorities, as PEM, by one of which whoever delivers must have a certificate.
+    pub client_ca: Option<PathBuf>,
 }
 
 /// The log of `stanch serve`.
@@ -552,6 +566,7 @@ fn defaults() -> Value {
         "serve": {
             "listen": "127.0.0.1:8787",
             "secret_file": null,
+            "tls": { "certificate": null, "key": null, "client_ca": null },
             "inbox": null,
             "sqs_queue_url": null,
             "security_hub_regions": [],
@@ -733,7 +748,7 @@ fn variable(key: &str) -> String {
 }
 
 /// Values that name a file or folder: those of the configuration file are relative to it.
-const PATHS: [&str; 13] = [
+const PATHS: [&str; 16] = [
     "ledger",
     "logs",
     "audit.key",
@@ -746,6 +761,9 @@ const PATHS: [&str; 13] = [
     "aws.service_models",
     "approval.link_key_file",
     "serve.secret_file",
+    "serve.tls.certificate",
+    "serve.tls.key",
+    "serve.tls.client_ca",
     "serve.inbox",
 ];
 

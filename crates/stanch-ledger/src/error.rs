@@ -99,6 +99,9 @@ pub enum StoreFault {
     /// No space left.
     #[error("is out of space")]
     Full,
+    /// The disk does not do what it is asked: a quota, a limit on the size of files, or damage.
+    #[error("is on a disk that fails")]
+    Disk,
     /// It can be read but not written.
     #[error("is read-only")]
     ReadOnly,
@@ -168,6 +171,9 @@ impl StoreFault {
                 Some("keep the file as evidence and restore a backup, or name another file")
             }
             Self::Full => Some("free some space; nothing that was acknowledged is lost"),
+            Self::Disk => Some(
+                "look at the disk: its space, quotas, limits on the size of files; nothing that was acknowledged is lost",
+            ),
             Self::ReadOnly => Some("give this user the right to write the file and its folder"),
             Self::CannotOpen => Some("check that the folder exists and that this user may use it"),
             Self::Newer => Some("use the newer version of stanch that wrote it"),

@@ -22,6 +22,7 @@ mod ledger;
 mod memory;
 pub mod merkle;
 mod note;
+mod own_file;
 mod parquet;
 mod proof;
 mod record;

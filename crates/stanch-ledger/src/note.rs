@@ -11,7 +11,7 @@ use ring::{
 };
 use sha2::{Digest as _, Sha256};
 
-use crate::Digest;
+use crate::{Digest, own_file};
 
 /// The signature type of Ed25519 in a signed note.
 const TYPE_ED25519: u8 = 1;
@@ -191,12 +191,7 @@ impl KeyFile {
     /// # Errors
     /// It is there already or cannot be written.
     pub fn create(path: &Path) -> io::Result<()> {
-        let mut options = std::fs::OpenOptions::new();
-        options.write(true).create_new(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let text = Self::generate()?;
-        io::Write::write_all(&mut options.open(path)?, text.as_bytes())
+        own_file::create(path, &Self::generate()?)
     }
 }
 

@@ -27,7 +27,7 @@ use stanch_types::AccountId;
 use crate::{
     Admission, ApprovalRequest, Attempts, Change, Checkpoint, DeadLetter, Digest, Entry, Event,
     Head, IdempotencyKey, Lease, Ledger, LedgerError, Letter, Lock, Page, Query, Received, Record,
-    RemediationId, Slice, Status, TreeHead,
+    RemediationId, Slice, Status, TreeHead, own_file,
 };
 
 /// What begins a sealed value.
@@ -72,12 +72,7 @@ impl Vault {
         SystemRandom::new()
             .fill(&mut key)
             .map_err(|_| io::Error::other("the system gives no random numbers"))?;
-        let mut options = std::fs::OpenOptions::new();
-        options.write(true).create_new(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let text = BASE64.encode(key) + "\n";
-        io::Write::write_all(&mut options.open(path)?, text.as_bytes())
+        own_file::create(path, &(BASE64.encode(key) + "\n"))
     }
 
     /// The key of these 32 bytes.

@@ -254,7 +254,7 @@ impl Wire {
         }
         let path = self.key_file()?;
         if self.resolved.config.audit.key.is_none() && !path.exists() {
-            KeyFile::create(&path).map_err(|error| no_key(&path, &error))?;
+            KeyFile::create(&path).map_err(|error| not_made(&path, &error))?;
             say(format_args!(
                 "made `{}`, the key that signs the ledger: keep a copy elsewhere",
                 path.display()
@@ -330,7 +330,7 @@ impl Wire {
                 .hint("`audit.vault` names a file with 32 random bytes: `openssl rand -base64 32`")
         };
         if configured.is_none() && !path.exists() {
-            Vault::create(&path).map_err(no_vault)?;
+            Vault::create(&path).map_err(|error| not_made(&path, &error))?;
             say(format_args!(
                 "made `{}`, the key that seals secrets in the ledger: keep a copy elsewhere",
                 path.display()
@@ -513,6 +513,9 @@ impl Wire {
                         .hint("write `https://…`, as people reach `stanch serve`"),
                 );
             }
+            None if config.serve.tls.certificate.is_some() => {
+                format!("https://{}", config.serve.listen)
+            }
             None => format!("http://{}", config.serve.listen),
         };
         Ok(Some(Links::new(key, &base)))
@@ -617,6 +620,11 @@ fn no_key(path: &Path, error: &std::io::Error) -> Failure {
     Failure::usage(format!("cannot use the key `{}`: {error}", path.display())).hint(
         "`audit.key` names an Ed25519 key: `openssl genpkey -algorithm ed25519 -out ledger.key`",
     )
+}
+
+fn not_made(path: &Path, error: &std::io::Error) -> Failure {
+    Failure::failed(format!("cannot make the key `{}`: {error}", path.display()))
+        .hint("make room beside the ledger, and let this user write there")
 }
 
 /// The witness's copy in `folder`.

@@ -162,9 +162,12 @@ fn fault(error: &rusqlite::Error) -> StoreFault {
         SqliteFailure(failure, _) => match failure.code {
             ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => StoreFault::Busy,
             ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => StoreFault::Corrupt,
-            ErrorCode::SystemIoFailure if failure.extended_code == ffi::SQLITE_IOERR_SHORT_READ => {
-                StoreFault::Corrupt
-            }
+            ErrorCode::SystemIoFailure => match failure.extended_code {
+                ffi::SQLITE_IOERR_SHORT_READ => StoreFault::Corrupt,
+                // The index of the log is mapped into memory, and has no room to grow.
+                ffi::SQLITE_IOERR_SHMSIZE => StoreFault::Full,
+                _ => StoreFault::Disk,
+            },
             ErrorCode::DiskFull => StoreFault::Full,
             ErrorCode::ReadOnly => StoreFault::ReadOnly,
             ErrorCode::CannotOpen | ErrorCode::PermissionDenied => StoreFault::CannotOpen,

@@ -62,7 +62,7 @@ fn check(wire: &Wire) -> Result<Exit, Failure> {
     }
     problems.extend(wire.parameter_problems(&catalog));
     if let Err(failure) = wire.guard(&catalog) {
-        problems.push(failure.message);
+        problems.push(told(failure));
     }
     for (id, member) in &config.accounts {
         if member.external_id.is_none() {
@@ -71,8 +71,8 @@ fn check(wire: &Wire) -> Result<Exit, Failure> {
             ));
         }
     }
-    if let Err(failure) = crate::serve::secret(config) {
-        problems.push(failure.message);
+    if let Err(failure) = crate::serve::access(config) {
+        problems.push(told(failure));
     }
     let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
     for name in unknown_variables(names) {
@@ -94,4 +94,12 @@ fn check(wire: &Wire) -> Result<Exit, Failure> {
     } else {
         Exit::Failed
     })
+}
+
+/// What is wrong and what to do about it, in one line.
+fn told(Failure { message, hint, .. }: Failure) -> String {
+    match hint {
+        Some(hint) => format!("{message}; hint: {hint}"),
+        None => message,
+    }
 }

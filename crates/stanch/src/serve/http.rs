@@ -5,31 +5,39 @@ use std::{fmt::Write as _, sync::Arc};
 use axum::{
     Json, Router,
     body::Bytes,
-    extract::{DefaultBodyLimit, Request, State},
+    extract::{ConnectInfo, DefaultBodyLimit, Request, State},
     http::{HeaderMap, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
+use rustls::ServerConfig;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use stanch_hub::Source;
 use stanch_ledger::{Query, Status};
-use stanch_types::Secret;
 use tokio::net::TcpListener;
 
-use super::{Intake, approvals};
+use super::{
+    Access, Intake, approvals,
+    tls::{Peer, TlsListener},
+};
 
 /// A little more than the longest event, so that its reader can say what is wrong with one.
 const LONGEST: usize = 10 << 20;
 
 /// Serves until the end.
-pub async fn run(intake: Intake, listener: TcpListener, secret: Option<Secret<String>>) {
-    let stop = intake.stop.clone();
+pub async fn run(
+    intake: Intake,
+    listener: TcpListener,
+    access: Access,
+    tls: Option<Arc<ServerConfig>>,
+) {
+    let (stop, clock) = (intake.stop.clone(), Arc::clone(&intake.clock));
     let app = Router::new()
         .route("/events", post(events))
         .route("/metrics", get(metrics))
-        .layer(middleware::from_fn_with_state(Arc::new(secret), authorize))
+        .layer(middleware::from_fn_with_state(Arc::new(access), authorize))
         .route("/health", get(health))
         // A link is its own authority.
         .route(
@@ -38,9 +46,17 @@ pub async fn run(intake: Intake, listener: TcpListener, secret: Option<Secret<St
         )
         .layer(DefaultBodyLimit::max(LONGEST))
         .with_state(intake);
-    let server =
-        axum::serve(listener, app).with_graceful_shutdown(async move { stop.wait().await });
-    if let Err(error) = server.await {
+    let end = async move { stop.wait().await };
+    let served = match tls {
+        None => axum::serve(listener, app).with_graceful_shutdown(end).await,
+        Some(tls) => {
+            let app = app.into_make_service_with_connect_info::<Peer>();
+            axum::serve(TlsListener::new(listener, tls, clock), app)
+                .with_graceful_shutdown(end)
+                .await
+        }
+    };
+    if let Err(error) = served {
         tracing::error!(%error, "HTTP ended");
     }
 }
@@ -49,19 +65,24 @@ fn refuse(status: StatusCode, error: &str, hint: &str) -> Response {
     (status, Json(json!({ "error": error, "hint": hint }))).into_response()
 }
 
-async fn authorize(
-    State(secret): State<Arc<Option<Secret<String>>>>,
-    request: Request,
-    next: Next,
-) -> Response {
+async fn authorize(State(access): State<Arc<Access>>, request: Request, next: Next) -> Response {
     let headers = request.headers();
-    match &*secret {
+    let peer = request.extensions().get::<ConnectInfo<Peer>>();
+    if access.certificate && !peer.is_some_and(|ConnectInfo(peer)| peer.certified) {
+        return refuse(
+            StatusCode::UNAUTHORIZED,
+            "there is no client certificate",
+            "show one by an authority of `serve.tls.client_ca`",
+        );
+    }
+    match &access.secret {
         Some(secret) if !carries(headers, secret.reveal()) => refuse(
             StatusCode::UNAUTHORIZED,
             "the secret is missing or wrong",
             "send `Authorization: Bearer` with the secret of `serve.secret_file`",
         ),
-        // Without a secret, a page in a browser on this machine must not get through.
+        // Without a secret, a page in a browser on this machine must not get through. A browser would
+        // show its user's certificate for it, too.
         None if headers.contains_key(header::ORIGIN) || headers.contains_key("sec-fetch-site") => {
             refuse(
                 StatusCode::FORBIDDEN,

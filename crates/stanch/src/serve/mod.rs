@@ -8,9 +8,11 @@ mod folder;
 mod http;
 mod poll;
 mod queue;
+mod tls;
 
 use std::{fs, path::Path, sync::Arc, time::Duration};
 
+use rustls::ServerConfig;
 use stanch_hub::Hub;
 use stanch_types::{Clock, Secret};
 use tokio::{sync::watch, task::JoinSet};
@@ -68,22 +70,46 @@ pub fn overrides(options: &cli::Serve) -> Vec<Override> {
         .collect()
 }
 
-/// The secret that requests must carry, if one is configured.
-pub fn secret(config: &Config) -> Result<Option<Secret<String>>, Failure> {
-    let Some(path) = &config.serve.secret_file else {
-        if config.serve.listen.ip().is_loopback() {
-            return Ok(None);
+/// What those must have who deliver events or ask for figures over HTTP.
+pub struct Access {
+    /// The secret that each request carries.
+    pub secret: Option<Secret<String>>,
+    /// A certificate by an authority of `serve.tls.client_ca`.
+    pub certificate: bool,
+}
+
+/// How `serve.listen` is reached, and by whom: what must be carried, and TLS.
+///
+/// # Errors
+/// Others could reach it and need not show anything, or a file is not what it should be.
+pub fn access(config: &Config) -> Result<(Access, Option<Arc<ServerConfig>>), Failure> {
+    let tls = tls::config(&config.serve.tls)?;
+    let certificate = config.serve.tls.client_ca.is_some();
+    let secret = match &config.serve.secret_file {
+        Some(path) => {
+            let text = fs::read_to_string(path).map_err(|error| {
+                Failure::usage(format!("cannot read `{}`: {error}", path.display()))
+            })?;
+            Some(long_enough(&text, path, 16)?)
         }
+        None => None,
+    };
+    if secret.is_none() && !certificate && !config.serve.listen.ip().is_loopback() {
         let message = format!(
-            "`serve.listen` is {}, which others can reach, and there is no secret",
+            "`serve.listen` is {}, which others can reach, and there is no secret and no authority of \
+             client certificates",
             config.serve.listen
         );
-        return Err(Failure::usage(message)
-            .hint("name a file with a secret as `serve.secret_file`, or listen on 127.0.0.1"));
+        return Err(Failure::usage(message).hint(
+            "name a file with a secret as `serve.secret_file`, or the authority as \
+             `serve.tls.client_ca`, or listen on 127.0.0.1",
+        ));
+    }
+    let access = Access {
+        secret,
+        certificate,
     };
-    let text = fs::read_to_string(path)
-        .map_err(|error| Failure::usage(format!("cannot read `{}`: {error}", path.display())))?;
-    long_enough(&text, path, 16).map(Some)
+    Ok((access, tls))
 }
 
 /// A secret that is not too short to be guessed.
@@ -132,7 +158,7 @@ pub struct Intake {
 /// Serves until SIGTERM or SIGINT.
 pub async fn serve(wire: &Wire) -> Result<Exit, Failure> {
     let config = &wire.resolved.config;
-    let secret = secret(config)?;
+    let (access, tls) = access(config)?;
     // From here on a signal ends it in order.
     let mut signals = Signals::catch()?;
     log::start(config.log.format, config.log.level);
@@ -159,8 +185,12 @@ pub async fn serve(wire: &Wire) -> Result<Exit, Failure> {
         tokio::spawn(async move { hub.run().await })
     };
     let mut sources = JoinSet::new();
-    tracing::info!(address = %listener.local_addr()?, "taking events over HTTP");
-    sources.spawn(http::run(intake.clone(), listener, secret));
+    tracing::info!(
+        address = %listener.local_addr()?,
+        tls = tls.is_some(),
+        "taking events over HTTP"
+    );
+    sources.spawn(http::run(intake.clone(), listener, access, tls));
     sources.spawn(recover(intake.clone()));
     if let Some(inbox) = &config.serve.inbox {
         tracing::info!(folder = %inbox.display(), "taking events from a folder");

@@ -4,7 +4,7 @@ use std::{
     fmt, fs,
     io::Write as _,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Command, Output, Stdio},
 };
 
 use serde_json::Value;
@@ -76,15 +76,19 @@ impl Workplace {
         let writer = std::thread::spawn(move || drop(stdin.write_all(&input)));
         let output = child.wait_with_output().unwrap();
         writer.join().unwrap();
-        Said {
+        Said::of(output)
+    }
+}
+
+impl Said {
+    pub fn of(output: Output) -> Self {
+        Self {
             exit: output.status.code().unwrap_or(-1),
             stdout: String::from_utf8(output.stdout).unwrap(),
             stderr: String::from_utf8(output.stderr).unwrap(),
         }
     }
-}
 
-impl Said {
     /// The exit code that is expected, or all that was said.
     #[track_caller]
     pub fn exits(self, code: i32) -> Self {

@@ -19,7 +19,7 @@ pub struct World {
     member: Arc<dyn Api>,
     admin: Arc<dyn Api>,
     runtime: tokio::runtime::Runtime,
-    _emulator: Emulator,
+    emulator: Emulator,
 }
 
 pub const BUCKET: &str = "corporate";
@@ -57,7 +57,7 @@ impl World {
             member,
             admin,
             runtime,
-            _emulator: emulator,
+            emulator,
         };
         world.call("CreateBucket", json!({"Bucket": BUCKET}));
         world.call("DeletePublicAccessBlock", json!({"Bucket": BUCKET}));
@@ -101,6 +101,15 @@ impl World {
                 None
             }
         }
+    }
+
+    /// How many requests to block public access have reached AWS.
+    pub fn sent(&self) -> usize {
+        let requests = self.emulator.requests().unwrap();
+        let blocks = requests.iter().filter(|request| {
+            request.method == "PUT" && request.query.starts_with("publicAccessBlock")
+        });
+        blocks.count()
     }
 
     pub fn event(&self, seen: &str) -> Value {

@@ -18,3 +18,4 @@ mod linked;
 mod offline;
 mod operated;
 mod served;
+mod tls;

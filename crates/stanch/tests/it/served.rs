@@ -25,8 +25,12 @@ pub struct Service {
 const PATIENCE: Duration = Duration::from_secs(60);
 
 impl Service {
+    /// On an address of this machine, unless the arguments name another.
     pub fn start(here: &Workplace, arguments: &[&str]) -> Self {
-        let mut command = here.command(&["serve", "--listen", "127.0.0.1:0", "--log", "json"]);
+        let mut command = here.command(&["serve", "--log", "json"]);
+        if !arguments.contains(&"--listen") {
+            command.args(["--listen", "127.0.0.1:0"]);
+        }
         let mut child = command
             .args(arguments)
             .stderr(Stdio::piped())
@@ -50,6 +54,11 @@ impl Service {
         let line = service.wait_for("taking events over HTTP");
         service.address = line["address"].as_str().unwrap().parse().unwrap();
         service
+    }
+
+    /// Where it listens; an address that stands for all is reached here, too.
+    pub const fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// The next line of the log with this message.
