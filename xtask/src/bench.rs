@@ -12,7 +12,7 @@ use clap::Args;
 use serde_json::Value;
 
 use crate::{
-    run::{Failure, Outcome, cargo, root, run, section, target},
+    run::{Failure, Outcome, build, root, run, section, target},
     setup,
 };
 
@@ -34,12 +34,8 @@ pub struct Options {
 pub fn bench(options: &Options) -> Outcome {
     setup::setup()?;
     section("building");
-    // One build over the workspace: packages built one by one would each have dependencies of their own.
-    let mut build = cargo();
-    build.args(["build", "--release", "--locked", "--workspace"]);
-    for program in ["stanch", "bootstrap", "one-finding", "beside-custodian"] {
-        build.args(["--bin", program]);
-    }
+    let mut build = build(&["stanch", "bootstrap", "one-finding", "beside-custodian"]);
+    build.arg("--release");
     for measurement in [
         "pipeline-bench",
         "ledger-bench",

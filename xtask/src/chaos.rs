@@ -10,7 +10,7 @@ use std::{
 use clap::Args;
 use serde_json::Value;
 
-use crate::run::{Failure, Outcome, cargo, root, run, section, target};
+use crate::run::{Failure, Outcome, build, built, root, run, section};
 
 /// Which histories.
 #[derive(Args)]
@@ -34,19 +34,18 @@ pub struct FuzzOptions {
     seed: u64,
 }
 
-/// A program of the test kit, built like the tests, so that the dependencies are there already, but with
-/// our own crates optimized.
+/// A program of the test kit with our own crates optimized.
 fn program(name: &str) -> Outcome<Command> {
-    let mut build = cargo();
-    build.args(["build", "--quiet", "--locked", "--workspace"]);
+    let mut build = build(&[name]);
+    build.arg("--quiet");
     for own in [
         "types", "syntax", "models", "aws", "runbook", "catalog", "ledger", "hub", "testkit",
     ] {
         build.arg("--config");
         build.arg(format!("profile.dev.package.stanch-{own}.opt-level=2"));
     }
-    run(build.args(["--bin", name]))?;
-    Ok(Command::new(target().join("debug").join(name)))
+    run(&mut build)?;
+    Ok(built(name))
 }
 
 /// Lives through histories; a whole round writes `bench/CHAOS.md`.

@@ -4,7 +4,7 @@ use clap::Args;
 
 use crate::{
     package::{Architecture, packed},
-    run::{Outcome, beside_the_product, cargo, run, section},
+    run::{Outcome, beside_the_product, build, run, section},
     setup,
 };
 
@@ -27,14 +27,7 @@ pub fn e2e(options: &Options) -> Outcome {
     let mut program = beside_the_product("e2e")?;
     if options.dev {
         section("building the functions");
-        run(cargo().args([
-            "build",
-            "--locked",
-            "-p",
-            "stanch-lambda",
-            "--bin",
-            "bootstrap",
-        ]))?;
+        run(&mut build(&["bootstrap"]))?;
         program.arg("--dev");
     } else {
         let packed = packed(Architecture::X86_64)?;

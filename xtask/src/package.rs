@@ -7,7 +7,7 @@ use std::{
 
 use clap::{Args, ValueEnum};
 
-use crate::run::{self, Failure, Outcome, answer, cargo, run, section};
+use crate::run::{self, Failure, Outcome, answer, build, cargo, run, section};
 
 /// The C library of Amazon Linux 2023, which `provided.al2023` is made of.
 /// <https://docs.aws.amazon.com/linux/al2023/ug/core-glibc.html>
@@ -72,22 +72,17 @@ pub fn packed(architecture: Architecture) -> Outcome<Packed> {
     let own = verbose
         .lines()
         .any(|line| line == format!("host: {target}"));
-    let program = [
-        "--release",
-        "--locked",
-        "-p",
-        "stanch-lambda",
-        "--bin",
-        "bootstrap",
-    ];
     let folder = run::target();
     let built = if own {
-        run(cargo().arg("build").args(program))?;
+        run(build(&["bootstrap"]).arg("--release"))?;
         folder.join("release/bootstrap")
     } else {
         let (major, minor) = GLIBC;
         let wanted = format!("{target}.{major}.{minor}");
-        run(cargo().arg("zigbuild").args(program).args(["--target", &wanted])).map_err(|failure| {
+        let mut build = cargo();
+        build.args(["zigbuild", "--release", "--locked", "--workspace"]);
+        build.args(["--bin", "bootstrap", "--target", &wanted]);
+        run(&mut build).map_err(|failure| {
             failure.hint(format!(
                 "once: `rustup target add {target}`, `cargo install --locked cargo-zigbuild`, `pip install ziglang`"
             ))
@@ -97,9 +92,8 @@ pub fn packed(architecture: Architecture) -> Outcome<Packed> {
     runs_in_lambda(&built)?;
     let name = format!("stanch-{}.zip", architecture.name());
     let archive = folder.join("lambda").join(name);
-    let mut pack = cargo();
-    pack.args(["run", "--quiet", "--locked", "-p", "stanch", "--"]);
-    run(pack
+    run(&mut build(&["stanch"]))?;
+    run(run::built("stanch")
         .args(["deploy", "package"])
         .arg(&built)
         .arg("--out")

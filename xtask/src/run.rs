@@ -83,23 +83,30 @@ pub fn run(command: &mut Command) -> Outcome {
     }
 }
 
-/// Builds the product beside the programs of the test kit, where they find it, and gives the command
-/// that runs the program `name` of the test kit.
+/// A build of programs with the features that the whole workspace asks of its dependencies, as the tests
+/// are built: a build of single packages would compile dependencies of its own.
+pub fn build(programs: &[&str]) -> Command {
+    let mut build = cargo();
+    build.args(["build", "--locked", "--workspace"]);
+    for program in programs {
+        build.args(["--bin", program]);
+    }
+    build
+}
+
+/// A program that [`build`] has built, to be run in the repository.
+pub fn built(name: &str) -> Command {
+    let mut program = Command::new(target().join("debug").join(name));
+    program.current_dir(root());
+    program
+}
+
+/// Builds the product beside the program `name` of the test kit, where that finds it, and gives the
+/// command that runs it.
 pub fn beside_the_product(name: &str) -> Outcome<Command> {
     section("building");
-    let programs = ["-p", "stanch", "-p", "stanch-testkit", "--bins"];
-    run(cargo().args(["build", "--locked"]).args(programs))?;
-    let mut program = cargo();
-    program.args([
-        "run",
-        "--quiet",
-        "--locked",
-        "-p",
-        "stanch-testkit",
-        "--bin",
-    ]);
-    program.args([name, "--"]);
-    Ok(program)
+    run(&mut build(&["stanch", name]))?;
+    Ok(built(name))
 }
 
 /// What a command prints; nothing if it cannot be run or fails.

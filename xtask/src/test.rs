@@ -1,10 +1,10 @@
 //! Everything that must hold before a change lands.
 
-use std::{path::Path, process::Command};
+use std::path::Path;
 
 use crate::{
     new,
-    run::{Failure, Outcome, answer, cargo, run, section, target},
+    run::{Failure, Outcome, answer, built, cargo, run, section},
     setup,
 };
 
@@ -56,6 +56,5 @@ fn scaffold(file: &Path) -> Outcome {
     proof.args(["test", "--quiet", "--locked", "--workspace", "--test", "it"]);
     proof.args(["--", "proof::every_remediation"]);
     run(proof.env("STANCH_PROVE", "S3ScaffoldOfCi"))?;
-    let mut stanch = Command::new(target().join("debug/stanch"));
-    run(stanch.args(["catalog", "check"]).arg(file))
+    run(built("stanch").args(["catalog", "check"]).arg(file))
 }

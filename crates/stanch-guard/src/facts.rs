@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cedar_policy::{Entities, Request, RestrictedExpression as Expression};
+use cedar_policy::{Entities, EntityUid, Request, RestrictedExpression as Expression};
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use serde_json::Value;
 use stanch_catalog::{Class, FactType};
@@ -11,7 +11,7 @@ use crate::{
     calendar::Calendar,
     guard::Placement,
     history::{By, Counts},
-    policies::{Run, Types, context, entity, record, uid},
+    policies::{Policies, Ruling, Run, Types, context, entity, record, uid},
 };
 
 /// Who set it off.
@@ -64,12 +64,8 @@ impl Facts {
         }
     }
 
-    /// The question to Cedar.
-    pub(crate) fn request(
-        &self,
-        run: Run,
-        calendars: &[Calendar],
-    ) -> Result<(Request, Entities), String> {
+    /// The case in Cedar's terms, of which all questions are made.
+    pub(crate) fn terms(&self) -> Result<Terms<'_>, String> {
         let types = Types::get();
         let none = BTreeMap::new();
         let mut entities = Vec::new();
@@ -108,10 +104,13 @@ impl Facts {
         ];
         entities.push(entity(resource.clone(), attributes, [account], &self.tags)?);
 
-        let entities = Entities::from_entities(entities, None).map_err(|e| e.to_string())?;
-        let context = context(self.context(run, calendars)?)?;
-        let request = Request::new(principal, action, resource, context, None);
-        Ok((request.map_err(|error| error.to_string())?, entities))
+        Ok(Terms {
+            facts: self,
+            principal,
+            action,
+            resource,
+            entities: Entities::from_entities(entities, None).map_err(|e| e.to_string())?,
+        })
     }
 
     fn context(
@@ -169,6 +168,32 @@ impl Facts {
             .into_iter()
             .map(|(name, value)| (name.to_owned(), value));
         Ok(named.collect())
+    }
+}
+
+/// What the questions about a case have in common.
+pub(crate) struct Terms<'f> {
+    facts: &'f Facts,
+    principal: EntityUid,
+    action: EntityUid,
+    resource: EntityUid,
+    pub(crate) entities: Entities,
+}
+
+impl Terms<'_> {
+    /// What the policies say to a question.
+    pub(crate) fn ask(&self, policies: &Policies, run: Run, calendars: &[Calendar]) -> Ruling {
+        match self.request(run, calendars) {
+            Ok(request) => policies.ask(&request, &self.entities),
+            Err(error) => Ruling::unasked(error),
+        }
+    }
+
+    pub(crate) fn request(&self, run: Run, calendars: &[Calendar]) -> Result<Request, String> {
+        let context = context(self.facts.context(run, calendars)?)?;
+        let (principal, action) = (self.principal.clone(), self.action.clone());
+        let request = Request::new(principal, action, self.resource.clone(), context, None);
+        request.map_err(|error| error.to_string())
     }
 }
 

@@ -514,6 +514,16 @@ impl Guard {
         // What is lost by it is lost with somebody's approval, or not at all.
         let is_lost = facts.class == Class::Destructive && !facts.undo;
         let may_run = top == Rank::Run && !is_lost;
+        let terms = match facts.terms() {
+            Ok(terms) => terms,
+            Err(error) => {
+                return Judged {
+                    rank: Rank::Refuse,
+                    run: Run::AfterApproval,
+                    ruling: Ruling::unasked(error),
+                };
+            }
+        };
         let mut last = None;
         for run in Run::ALL.into_iter().rev() {
             let is_asked = match run {
@@ -524,7 +534,7 @@ impl Guard {
             if !is_asked {
                 continue;
             }
-            let ruling = self.ask_by(policies, facts, run);
+            let ruling = terms.ask(policies, run, &self.calendars);
             if ruling.permitted {
                 let rank = match run {
                     Run::AfterApproval => Rank::Approval,
@@ -547,16 +557,9 @@ impl Guard {
     }
 
     pub(crate) fn ask(&self, facts: &Facts, run: Run) -> Ruling {
-        self.ask_by(&self.policies, facts, run)
-    }
-
-    fn ask_by(&self, policies: &Policies, facts: &Facts, run: Run) -> Ruling {
-        match facts.request(run, &self.calendars) {
-            Ok((request, entities)) => policies.ask(&request, &entities),
-            Err(error) => Ruling {
-                errors: vec![error],
-                ..Ruling::default()
-            },
+        match facts.terms() {
+            Ok(terms) => terms.ask(&self.policies, run, &self.calendars),
+            Err(error) => Ruling::unasked(error),
         }
     }
 

@@ -7,8 +7,9 @@ use std::{
 };
 
 use cedar_policy::{
-    Authorizer, Context, Decision, Effect, Entities, Entity, EntityId, EntityTypeName, EntityUid,
-    PolicyId, PolicySet, Request, RestrictedExpression, Schema, ValidationMode, Validator,
+    ActionConstraint, Authorizer, Context, Decision, Effect, Entities, Entity, EntityId,
+    EntityTypeName, EntityUid, PolicyId, PolicySet, PolicySetError, Request, RestrictedExpression,
+    Schema, ValidationMode, Validator,
 };
 use miette::Diagnostic;
 use stanch_catalog::{Action, Catalog, Class, FactType, Remediation, Undo};
@@ -195,8 +196,16 @@ pub(crate) const fn class(class: Class) -> &'static str {
 }
 
 /// A set of policies that was checked.
+///
+/// Cedar evaluates each policy that it is given. A policy whose scope does not have the action comes to
+/// nothing, and cannot fail before that is known, so that only those are asked whose scope may have it.
 pub(crate) struct Policies {
+    /// All of them.
     set: PolicySet,
+    /// Those whose scope has every action.
+    of_every_action: PolicySet,
+    /// The others, by the actions and groups of actions that their scopes name.
+    of_action: HashMap<EntityUid, PolicySet>,
     authorizer: Authorizer,
 }
 
@@ -208,6 +217,16 @@ pub(crate) struct Ruling {
     pub(crate) policies: Vec<String>,
     /// Policies that could not be evaluated.
     pub(crate) errors: Vec<String>,
+}
+
+impl Ruling {
+    /// The answer where the question itself cannot be put.
+    pub(crate) fn unasked(error: String) -> Self {
+        Self {
+            errors: vec![error],
+            ..Self::default()
+        }
+    }
 }
 
 impl Policies {
@@ -257,26 +276,83 @@ impl Policies {
             problems.extend(validate(&set, schema, &origin));
         }
         if problems.is_empty() {
-            Ok(Self {
-                set,
-                authorizer: Authorizer::new(),
+            Self::of(set).map_err(|error| {
+                Problems(vec![Problem::at(
+                    "policies",
+                    "",
+                    0,
+                    stanch_types::chain(&*error),
+                )])
             })
         } else {
             Err(Problems(problems))
         }
     }
 
+    fn of(set: PolicySet) -> Result<Self, Box<PolicySetError>> {
+        let mut of_every_action = PolicySet::new();
+        let mut of_action: HashMap<EntityUid, PolicySet> = HashMap::new();
+        for policy in set.policies() {
+            let named: BTreeSet<EntityUid> = match policy.action_constraint() {
+                ActionConstraint::Any => {
+                    of_every_action.add(policy.clone())?;
+                    continue;
+                }
+                ActionConstraint::Eq(action) => [action].into(),
+                ActionConstraint::In(actions) => actions.into_iter().collect(),
+            };
+            for action in named {
+                of_action.entry(action).or_default().add(policy.clone())?;
+            }
+        }
+        Ok(Self {
+            set,
+            of_every_action,
+            of_action,
+            authorizer: Authorizer::new(),
+        })
+    }
+
+    /// What the policies say to a question.
     pub(crate) fn ask(&self, request: &Request, entities: &Entities) -> Ruling {
-        let answer = self.authorizer.is_authorized(request, &self.set, entities);
-        let diagnostics = answer.diagnostics();
-        let mut policies: Vec<String> = diagnostics.reason().map(ToString::to_string).collect();
-        policies.sort_unstable();
-        let errors: Vec<String> = diagnostics.errors().map(ToString::to_string).collect();
+        let action = request.action();
+        let groups = action.and_then(|action| entities.ancestors(action));
+        let named = action.into_iter().chain(groups.into_iter().flatten());
+        let sets = named.filter_map(|action| self.of_action.get(action));
+        self.ask_all(
+            std::iter::once(&self.of_every_action).chain(sets),
+            request,
+            entities,
+        )
+    }
+
+    /// What those of `sets` say together; a policy may be in several.
+    fn ask_all<'p>(
+        &self,
+        sets: impl Iterator<Item = &'p PolicySet>,
+        request: &Request,
+        entities: &Entities,
+    ) -> Ruling {
+        let [mut permits, mut forbids, mut errors] = [const { BTreeSet::new() }; 3];
+        for set in sets {
+            let answer = self.authorizer.is_authorized(request, set, entities);
+            let diagnostics = answer.diagnostics();
+            // Cedar tells the `forbid`s that apply, or else the `permit`s.
+            let decided = match answer.decision() {
+                Decision::Allow => &mut permits,
+                Decision::Deny => &mut forbids,
+            };
+            decided.extend(diagnostics.reason().map(ToString::to_string));
+            errors.extend(diagnostics.errors().map(ToString::to_string));
+        }
         Ruling {
             // Cedar leaves a policy that fails out, be it a `forbid`. Here that is a no.
-            permitted: answer.decision() == Decision::Allow && errors.is_empty(),
-            policies,
-            errors,
+            permitted: forbids.is_empty() && !permits.is_empty() && errors.is_empty(),
+            policies: match forbids.is_empty() {
+                true => permits.into_iter().collect(),
+                false => forbids.into_iter().collect(),
+            },
+            errors: errors.into_iter().collect(),
         }
     }
 
@@ -284,10 +360,7 @@ impl Policies {
     pub(crate) fn without(&self, name: &str) -> Option<Self> {
         let mut set = self.set.clone();
         set.remove_static(PolicyId::new(name)).ok()?;
-        Some(Self {
-            set,
-            authorizer: Authorizer::new(),
-        })
+        Self::of(set).ok()
     }
 
     pub(crate) fn is_forbid(&self, name: &str) -> bool {
@@ -407,4 +480,146 @@ pub(crate) fn context(
     members: impl IntoIterator<Item = (String, RestrictedExpression)>,
 ) -> Result<Context, String> {
     Context::from_pairs(members).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use proptest::{collection::vec, prelude::*, sample::select};
+
+    use super::*;
+    use crate::{
+        facts::{Facts, Principal},
+        guard::Placement,
+    };
+
+    const PRINCIPALS: [&str; 5] = [
+        "principal",
+        "principal is Person",
+        "principal == Person::\"alice\"",
+        "principal in Role::\"security\"",
+        "principal is Source in Role::\"security\"",
+    ];
+    const ACTIONS: [&str; 7] = [
+        "action",
+        "action == Action::\"S3BlockPublicAccess\"",
+        "action == Action::\"s3\"",
+        "action in Action::\"safe\"",
+        "action in Action::\"S3BlockPublicAccess\"",
+        "action in [Action::\"guarded\", Action::\"s3\"]",
+        "action in []",
+    ];
+    const RESOURCES: [&str; 3] = [
+        "resource",
+        "resource is Resource in OrganizationalUnit::\"root\"",
+        "resource == Resource::\"other\"",
+    ];
+    /// Some fail: for all, for some principals, or unless the question says something.
+    const CONDITIONS: [&str; 8] = [
+        "",
+        "when { context.run == Run::\"automatically\" }",
+        "unless { context.undo }",
+        "when { principal.mfa }",
+        "when { context.nothing }",
+        "when { resource.getTag(\"team\") == \"web\" }",
+        "when { context.run == Run::\"onRequest\" && context.severity > 0 }",
+        "when { resource.hasTag(\"team\") } unless { context.hour + 1 }",
+    ];
+
+    fn policies() -> impl Strategy<Value = String> {
+        let one = (
+            select(vec!["permit", "forbid"]),
+            select(PRINCIPALS.as_slice()),
+            select(ACTIONS.as_slice()),
+            select(RESOURCES.as_slice()),
+            select(CONDITIONS.as_slice()),
+        );
+        vec(one, 0..8).prop_map(|all| {
+            all.into_iter()
+                .map(|(effect, principal, action, resource, condition)| {
+                    format!("{effect} ({principal}, {action}, {resource}) {condition};\n")
+                })
+                .collect()
+        })
+    }
+
+    fn facts() -> impl Strategy<Value = Facts> {
+        let person = (any::<bool>(), any::<bool>()).prop_map(|(mfa, of_role)| Principal::Person {
+            name: "alice".to_owned(),
+            mfa,
+            roles: of_role.then(|| "security".to_owned()).into_iter().collect(),
+        });
+        let principal = prop_oneof![person, Just(Principal::Source("sqs".to_owned()))];
+        let action = select(vec!["S3BlockPublicAccess", "KmsRotateKey"]);
+        let groups = vec(select(vec!["safe", "guarded", "s3", "undoable"]), 0..4);
+        let told = (any::<bool>(), any::<bool>(), any::<bool>());
+        (principal, action, groups, told).prop_map(|(principal, action, groups, told)| {
+            let (is_tagged, is_placed, is_weighed) = told;
+            Facts {
+                principal,
+                action: action.to_owned(),
+                groups: groups.into_iter().map(str::to_owned).collect(),
+                class: Class::Guarded,
+                resource: "arn:aws:s3:::logs".to_owned(),
+                resource_type: "AwsS3Bucket".to_owned(),
+                region: "eu-central-1".to_owned(),
+                tags: is_tagged
+                    .then(|| ("team".to_owned(), "web".to_owned()))
+                    .into_iter()
+                    .collect(),
+                account: "111111111111".to_owned(),
+                placement: Placement {
+                    ou: is_placed.then(|| "root/prod".to_owned()),
+                    tags: BTreeMap::new(),
+                },
+                control: "S3.8".to_owned(),
+                severity: is_weighed.then_some(70),
+                age: None,
+                now: Timestamp::UNIX_EPOCH,
+                undo: false,
+                open: Vec::new(),
+                counts: Default::default(),
+                impact: Vec::new(),
+                threats: BTreeSet::new(),
+            }
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+        #[test]
+        fn those_that_are_asked_say_what_all_would(text in policies(), facts in facts()) {
+            let file = File { path: "p.cedar".to_owned(), text };
+            let policies = Policies::load(&[file], None).unwrap();
+            let terms = facts.terms().unwrap();
+            for run in Run::ALL {
+                let (request, entities) = (terms.request(run, &[]).unwrap(), &terms.entities);
+                let all = policies.ask_all(std::iter::once(&policies.set), &request, entities);
+                prop_assert_eq!(policies.ask(&request, entities), all);
+            }
+        }
+    }
+
+    /// What the property above is about does happen.
+    #[test]
+    fn a_policy_of_another_action_is_not_asked() {
+        let text = "permit (principal, action, resource);\n\
+            @id(\"broken\") forbid (principal, action == Action::\"A\", resource) when { context.nothing };";
+        let file = File {
+            path: "p.cedar".to_owned(),
+            text: text.to_owned(),
+        };
+        let policies = Policies::load(&[file], None).unwrap();
+        assert_eq!(policies.len(), 2);
+        assert_eq!(policies.of_every_action.num_of_policies(), 1);
+        let of_a = policies
+            .of_action
+            .get(&uid(&Types::get().action, "A"))
+            .unwrap();
+        assert_eq!(of_a.num_of_policies(), 1);
+        assert!(policies.is_forbid("broken"));
+        let without = policies.without("broken").unwrap();
+        assert_eq!((without.len(), without.of_action.len()), (1, 0));
+    }
 }

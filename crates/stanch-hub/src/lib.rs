@@ -167,8 +167,13 @@ impl Hub {
     /// Works on all that was admitted until each has ended, waits, or the time is over; and gives what
     /// became of each. The hub takes up nothing afterwards.
     pub async fn drain(self: &Arc<Self>) -> Vec<(RemediationId, Worked)> {
-        let (sender, mut receiver) = mpsc::unbounded_channel();
         self.finish();
+        self.until_finished().await
+    }
+
+    /// Works as [`Hub::run`] does, and gives what became of each.
+    pub async fn until_finished(self: &Arc<Self>) -> Vec<(RemediationId, Worked)> {
+        let (sender, mut receiver) = mpsc::unbounded_channel();
         self.work(Some(sender)).await;
         let mut worked = Vec::new();
         while let Some(one) = receiver.recv().await {

@@ -8,7 +8,7 @@ use std::{
 
 use serde_json::{Value, json};
 use stanch_catalog::{FactType, Plan, PlannedAction};
-use stanch_hub::{Approver, Buried, Hub, Previewed, Skipped, Source, Taken, line};
+use stanch_hub::{Approver, Buried, Hub, Previewed, Skipped, Source, Taken, Worked, line};
 use stanch_ledger::{
     Approval, Means, MemoryLedger, Received, RemediationId, State, Status, Verdict,
 };
@@ -237,11 +237,11 @@ pub async fn deliver(wire: &Wire, source: &Source, bytes: &[u8]) -> Result<(Exit
         wire.terminal(),
     )?;
     let work = Arc::clone(&hub);
-    let workers = tokio::spawn(async move { work.run().await });
+    let workers = tokio::spawn(async move { work.until_finished().await });
     let taken = hub.take(source, bytes).await;
     hub.finish();
     let taken = taken?;
-    progress(&hub, &taken.admitted, workers).await?;
+    let worked = progress(&hub, &taken.admitted, workers).await?;
     // What an earlier run left unfinished is finished now.
     for id in &taken.duplicates {
         hub.handle(*id).await?;
@@ -267,7 +267,7 @@ pub async fn deliver(wire: &Wire, source: &Source, bytes: &[u8]) -> Result<(Exit
         let skipped = &taken.skipped;
         let buried = &taken.buried;
         print_json(&json!({ "remediations": remediations, "skipped": skipped, "buried": buried }))?;
-        return Ok((exit, taken));
+        return unfinished(worked).map_or(Ok((exit, taken)), Err);
     }
     let mut parts: Vec<String> = done
         .iter()
@@ -287,7 +287,23 @@ pub async fn deliver(wire: &Wire, source: &Source, bytes: &[u8]) -> Result<(Exit
             buried.id
         ));
     }
-    Ok((exit, taken))
+    unfinished(worked).map_or(Ok((exit, taken)), Err)
+}
+
+/// That the ledger failed in the middle of a remediation: it stands there, and is gone on with.
+fn unfinished(worked: Vec<(RemediationId, Worked)>) -> Option<Failure> {
+    worked.into_iter().find_map(|(id, worked)| match worked {
+        Worked::Failed(error) => {
+            let failure = Failure::from(error);
+            let message = format!("remediation {id} is unfinished: {}", failure.message);
+            let why = failure
+                .hint
+                .map(|hint| format!("{hint}; "))
+                .unwrap_or_default();
+            Some(Failure::failed(message).hint(format!("{why}the same command goes on with it")))
+        }
+        _ => None,
+    })
 }
 
 /// Waits for the workers. At a terminal it says how far they are; Ctrl-C lets them finish what they
@@ -295,8 +311,8 @@ pub async fn deliver(wire: &Wire, source: &Source, bytes: &[u8]) -> Result<(Exit
 async fn progress(
     hub: &Arc<Hub>,
     ids: &[RemediationId],
-    workers: tokio::task::JoinHandle<()>,
-) -> Result<(), Failure> {
+    workers: tokio::task::JoinHandle<Vec<(RemediationId, Worked)>>,
+) -> Result<Vec<(RemediationId, Worked)>, Failure> {
     let terminal = io::stderr().is_terminal() && ids.len() > 1;
     let mut workers = std::pin::pin!(workers);
     let mut tick = tokio::time::interval(Duration::from_millis(250));

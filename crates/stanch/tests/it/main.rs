@@ -11,6 +11,7 @@ mod bad_input;
 mod command;
 mod configured;
 mod emulated;
+mod full_disk;
 mod game_day;
 mod kill;
 mod ledger;
