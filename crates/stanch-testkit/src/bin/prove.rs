@@ -10,7 +10,16 @@ type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 fn main() -> Outcome<ExitCode> {
     let mut files = Vec::new();
     for argument in std::env::args().skip(1) {
+        let before = files.len();
         collect(Path::new(&argument), &mut files)?;
+        // Or else a slip would prove the whole catalog, which takes minutes.
+        if files.len() == before {
+            eprintln!("error: no remediation in `{argument}`");
+            eprintln!(
+                "hint: name files or folders of them; without any, the built-in catalog is proved"
+            );
+            return Ok(ExitCode::FAILURE);
+        }
     }
     let catalog = if files.is_empty() {
         Catalog::embedded()
