@@ -1,7 +1,7 @@
 //! A file for this user only, whole or not at all.
 
 use std::{
-    fs::{self, OpenOptions},
+    fs::{self, File, OpenOptions},
     io::{self, Write as _},
     path::{Path, PathBuf},
 };
@@ -23,12 +23,20 @@ pub fn create(path: &Path, text: &str) -> io::Result<()> {
     made
 }
 
-fn write(draft: &Path, text: &str) -> io::Result<()> {
+/// Makes an empty file, and opens it.
+///
+/// # Errors
+/// It is there already or cannot be made.
+pub fn empty(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(draft)?;
+    options.open(path)
+}
+
+fn write(draft: &Path, text: &str) -> io::Result<()> {
+    let mut file = empty(draft)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()
 }

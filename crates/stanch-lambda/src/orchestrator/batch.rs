@@ -73,17 +73,11 @@ impl Run<'_> {
         let mut left: BTreeMap<Option<usize>, Vec<RemediationId>> = BTreeMap::new();
         for (id, worked) in self.hub.drain().await {
             let of = came.of.get(&id).copied();
+            self.measure_end(id, &worked);
             match worked {
-                Worked::Stands(state) => {
-                    self.measure_end(id, &state);
+                Worked::Stands(state) | Worked::Stood(state) => {
                     self.answer_for(id, &state, came.known.contains(&id)).await;
                     // An execution in Systems Manager tells of its end by itself.
-                    if needs_workflow(state.status) && execution(&state).is_none() {
-                        left.entry(of).or_default().push(id);
-                    }
-                }
-                Worked::Stood(state) => {
-                    self.answer_for(id, &state, came.known.contains(&id)).await;
                     if needs_workflow(state.status) && execution(&state).is_none() {
                         left.entry(of).or_default().push(id);
                     }
@@ -179,7 +173,10 @@ impl Run<'_> {
     }
 
     /// Counts what this very run has brought to its end.
-    pub(super) fn measure_end(&self, id: RemediationId, state: &State) {
+    pub(super) fn measure_end(&self, id: RemediationId, worked: &Worked) {
+        let Worked::Stands(state) = worked else {
+            return;
+        };
         let now = self.world.clock.now();
         if let Some(line) = metrics::remediation(self.namespace(), id, state, now) {
             self.measure(&line);

@@ -95,13 +95,9 @@ impl Run<'_> {
     async fn go_on(&self, id: RemediationId) -> Result<Value, Failure> {
         self.go_on_with(id).await?;
         for (_, worked) in self.hub.drain().await {
+            self.measure_end(id, &worked);
             match worked {
-                Worked::Stands(state) => {
-                    self.measure_end(id, &state);
-                    self.answer_for(id, &state, true).await;
-                    return Ok(self.next(&state));
-                }
-                Worked::Stood(state) => {
+                Worked::Stands(state) | Worked::Stood(state) => {
                     self.answer_for(id, &state, true).await;
                     return Ok(self.next(&state));
                 }

@@ -8,6 +8,7 @@ use super::row;
 use crate::{
     LedgerError, StoreFault,
     merkle::{Tree, leaf_hash},
+    own_file,
 };
 
 /// Marks the file as a ledger of ours: "StLg".
@@ -37,11 +38,7 @@ pub(super) enum Mode {
 /// Creates the file, if it is not there, for this user only. SQLite gives its companions (`-wal`,
 /// `-shm`) the same permissions.
 pub(super) fn create(path: &Path) -> Result<(), LedgerError> {
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    match options.open(path) {
+    match own_file::empty(path) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
             let fault = match error.kind() {
                 io::ErrorKind::ReadOnlyFilesystem => StoreFault::ReadOnly,

@@ -267,7 +267,8 @@ pub async fn deliver(wire: &Wire, source: &Source, bytes: &[u8]) -> Result<(Exit
         let skipped = &taken.skipped;
         let buried = &taken.buried;
         print_json(&json!({ "remediations": remediations, "skipped": skipped, "buried": buried }))?;
-        return unfinished(worked).map_or(Ok((exit, taken)), Err);
+        all_finished(worked)?;
+        return Ok((exit, taken));
     }
     let mut parts: Vec<String> = done
         .iter()
@@ -287,23 +288,26 @@ pub async fn deliver(wire: &Wire, source: &Source, bytes: &[u8]) -> Result<(Exit
             buried.id
         ));
     }
-    unfinished(worked).map_or(Ok((exit, taken)), Err)
+    all_finished(worked)?;
+    Ok((exit, taken))
 }
 
-/// That the ledger failed in the middle of a remediation: it stands there, and is gone on with.
-fn unfinished(worked: Vec<(RemediationId, Worked)>) -> Option<Failure> {
-    worked.into_iter().find_map(|(id, worked)| match worked {
-        Worked::Failed(error) => {
+/// Fails where the ledger failed in the middle of a remediation: it stands there, and is gone on with.
+fn all_finished(worked: Vec<(RemediationId, Worked)>) -> Result<(), Failure> {
+    for (id, worked) in worked {
+        if let Worked::Failed(error) = worked {
             let failure = Failure::from(error);
             let message = format!("remediation {id} is unfinished: {}", failure.message);
             let why = failure
                 .hint
                 .map(|hint| format!("{hint}; "))
                 .unwrap_or_default();
-            Some(Failure::failed(message).hint(format!("{why}the same command goes on with it")))
+            return Err(
+                Failure::failed(message).hint(format!("{why}the same command goes on with it"))
+            );
         }
-        _ => None,
-    })
+    }
+    Ok(())
 }
 
 /// Waits for the workers. At a terminal it says how far they are; Ctrl-C lets them finish what they

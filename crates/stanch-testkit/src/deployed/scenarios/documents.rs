@@ -151,11 +151,6 @@ async fn by_another_document(managed: &Managed<'_>) -> Seen {
     let genuine = managed.ask("GetDocument", asked).await?;
     let genuine = text(&genuine, "/Content");
     let tampered = genuine.replace("BlockPublicAcls: true", "BlockPublicAcls: false");
-    let tampered = match tampered == genuine {
-        // Whatever it says: a word of its description counts.
-        true => genuine.replacen("description:", "description: Tampered.", 1),
-        false => tampered,
-    };
     ensure(tampered != genuine, || {
         format!("nothing to change in {genuine}")
     })?;

@@ -241,6 +241,21 @@ pub(super) async fn is_blocked(
     })
 }
 
+/// The bucket's finding ends fixed, and all is left that has to be; what was used for it.
+pub(super) async fn fixed(
+    deployed: &Deployed,
+    found: &Misconfiguration,
+    bucket: &str,
+    mark: Mark,
+) -> Outcome<Spent> {
+    let record = ended(deployed, found).await?;
+    is(&record, Status::Success)?;
+    is_blocked(deployed, deployed.member()?, bucket, true).await?;
+    let spent = spent(deployed, mark).await?;
+    accounted(deployed, mark, &record).await?;
+    Ok(spent)
+}
+
 /// The requests that change a bucket.
 pub(super) fn changes<'a>(spent: &'a Spent, bucket: &str) -> Vec<&'a Request> {
     let path = format!("/{bucket}");

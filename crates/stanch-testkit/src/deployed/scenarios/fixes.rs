@@ -9,8 +9,8 @@ use super::{
     super::{Account, Deployed, ensure, text, wait_for},
     Seen,
     expect::{
-        PATIENCE, accounted, ended, failed, figures, is, is_blocked, no_write, spent, stands,
-        writes,
+        PATIENCE, accounted, ended, failed, figures, fixed, is, is_blocked, no_write, spent,
+        stands, writes,
     },
 };
 use crate::{Accident, Refusal};
@@ -22,15 +22,11 @@ pub(super) async fn manual_fix(deployed: &Deployed) -> Seen {
     let found = deployed.public_bucket(member, bucket).await?;
     let mark = deployed.mark().await?;
     deployed.choose_action(&found)?;
-    let record = ended(deployed, &found).await?;
-    is(&record, Status::Success)?;
-    is_blocked(deployed, member, bucket, true).await?;
-    let spent = spent(deployed, mark).await?;
+    let spent = fixed(deployed, &found, bucket, mark).await?;
     ensure(spent.runs == 1, || format!("{} runs of Lambda", spent.runs))?;
     ensure(spent.executions == 0, || {
         format!("{} executions", spent.executions)
     })?;
-    accounted(deployed, mark, &record).await?;
     Ok(figures(&spent))
 }
 

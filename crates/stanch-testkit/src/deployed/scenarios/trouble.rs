@@ -7,13 +7,13 @@ use stanch_ledger::Status;
 
 use super::{
     super::{
-        Account, Deployed, ORCHESTRATOR, ORCHESTRATOR_ROLE, Outcome, Trouble, committed, ensure,
-        list, text, wait_for,
+        Account, Deployed, Mark, ORCHESTRATOR, ORCHESTRATOR_ROLE, Outcome, Trouble, committed,
+        ensure, list, text, wait_for,
     },
     Seen,
     expect::{
-        Deny, PATIENCE, a_run_ended, accounted, ended, figures, is, is_blocked, no_write, spent,
-        sweep, writes,
+        Deny, PATIENCE, a_run_ended, ended, figures, fixed, is, is_blocked, no_write, spent, sweep,
+        writes,
     },
 };
 use crate::{Accident, Refusal};
@@ -29,17 +29,12 @@ pub(super) async fn kill_switch(deployed: &Deployed) -> Seen {
     deployed.choose_action(&found)?;
     a_run_ended(deployed, mark).await?;
     Account::pause(Duration::from_secs(2)).await;
-    is_blocked(deployed, member, bucket, false).await?;
-    no_write(&deployed.since(mark).await?, bucket)?;
+    untouched(deployed, bucket, mark).await?;
     deployed
         .set_variables(ORCHESTRATOR, &[("STANCH_PAUSE", "")])
         .await?;
     sweep(deployed).await?;
-    let row = ended(deployed, &found).await?;
-    is(&row, Status::Success)?;
-    is_blocked(deployed, member, bucket, true).await?;
-    let spent = spent(deployed, mark).await?;
-    accounted(deployed, mark, &row).await?;
+    let spent = fixed(deployed, &found, bucket, mark).await?;
     Ok(figures(&spent))
 }
 
@@ -70,26 +65,15 @@ pub(super) async fn table_throttled(deployed: &Deployed) -> Seen {
     let bucket = "table-throttled";
     let found = deployed.public_bucket(member, bucket).await?;
     let mark = deployed.mark().await?;
-    deployed.emulator().befall(&[Accident {
-        service: Some("dynamodb"),
-        // More than the client tries again.
-        times: 4,
-        refusal: Some(Refusal {
-            status: 400,
-            body: r#"{"__type": "com.amazonaws.dynamodb.v20120810#ProvisionedThroughputExceededException", "message": "too fast"}"#,
-        }),
-        ..Accident::to("DynamoDB_20120810.")
-    }])?;
+    // More than the client tries again.
+    let body = r#"{"__type": "com.amazonaws.dynamodb.v20120810#ProvisionedThroughputExceededException", "message": "too fast"}"#;
+    tables_answer(deployed, 4, body)?;
     deployed.choose_action(&found)?;
     a_run_ended(deployed, mark).await?;
     deployed.emulator().befall(&[])?;
     deployed.redeliver().await?;
-    let row = ended(deployed, &found).await?;
-    is(&row, Status::Success)?;
-    is_blocked(deployed, member, bucket, true).await?;
-    let spent = spent(deployed, mark).await?;
+    let spent = fixed(deployed, &found, bucket, mark).await?;
     writes(&spent, bucket, 1)?;
-    accounted(deployed, mark, &row).await?;
     Ok(figures(&spent))
 }
 
@@ -107,16 +91,11 @@ pub(super) async fn table_read_only(deployed: &Deployed) -> Seen {
     deployed.choose_action(&found)?;
     a_run_ended(deployed, mark).await?;
     deny.lift().await?;
-    is_blocked(deployed, member, bucket, false).await?;
-    no_write(&deployed.since(mark).await?, bucket)?;
-    let kept = deployed.kept_messages().await?;
-    ensure(kept > 0, || "the message is gone".to_owned())?;
+    untouched(deployed, bucket, mark).await?;
+    is_kept(deployed).await?;
     // It is delivered again once its visibility timeout is over; here it is made so at once.
     deployed.redeliver().await?;
-    let row = ended(deployed, &found).await?;
-    is(&row, Status::Success)?;
-    let spent = spent(deployed, mark).await?;
-    accounted(deployed, mark, &row).await?;
+    let spent = fixed(deployed, &found, bucket, mark).await?;
     Ok(figures(&spent))
 }
 
@@ -145,11 +124,7 @@ pub(super) async fn killed_at_timeout(deployed: &Deployed) -> Seen {
     deployed.emulator().befall(&[])?;
     deployed.redeliver().await?;
     sweep(deployed).await?;
-    let row = ended(deployed, &found).await?;
-    is(&row, Status::Success)?;
-    is_blocked(deployed, member, bucket, true).await?;
-    let spent = spent(deployed, mark).await?;
-    accounted(deployed, mark, &row).await?;
+    let spent = fixed(deployed, &found, bucket, mark).await?;
     Ok(figures(&spent))
 }
 
@@ -159,29 +134,16 @@ pub(super) async fn table_absent(deployed: &Deployed) -> Seen {
     let bucket = "table-absent";
     let found = deployed.public_bucket(member, bucket).await?;
     let mark = deployed.mark().await?;
-    deployed.emulator().befall(&[Accident {
-        service: Some("dynamodb"),
-        times: 1_000,
-        refusal: Some(Refusal {
-            status: 400,
-            body: r#"{"__type": "com.amazonaws.dynamodb.v20120810#ResourceNotFoundException", "message": "Requested resource not found"}"#,
-        }),
-        ..Accident::to("DynamoDB_20120810.")
-    }])?;
+    let body = r#"{"__type": "com.amazonaws.dynamodb.v20120810#ResourceNotFoundException", "message": "Requested resource not found"}"#;
+    tables_answer(deployed, 1_000, body)?;
     deployed.choose_action(&found)?;
     a_run_ended(deployed, mark).await?;
     deployed.emulator().befall(&[])?;
-    is_blocked(deployed, member, bucket, false).await?;
-    no_write(&deployed.since(mark).await?, bucket)?;
-    let kept = deployed.kept_messages().await?;
-    ensure(kept > 0, || "the message is gone".to_owned())?;
+    untouched(deployed, bucket, mark).await?;
+    is_kept(deployed).await?;
     deployed.redeliver().await?;
-    let row = ended(deployed, &found).await?;
-    is(&row, Status::Success)?;
-    is_blocked(deployed, member, bucket, true).await?;
-    let spent = spent(deployed, mark).await?;
+    let spent = fixed(deployed, &found, bucket, mark).await?;
     writes(&spent, bucket, 1)?;
-    accounted(deployed, mark, &row).await?;
     Ok(figures(&spent))
 }
 
@@ -223,8 +185,7 @@ pub(super) async fn dead_letter_queue(deployed: &Deployed) -> Seen {
         Ok((now == before + 1).then_some(()))
     })
     .await?;
-    is_blocked(deployed, member, bucket, false).await?;
-    no_write(&deployed.since(mark).await?, bucket)?;
+    untouched(deployed, bucket, mark).await?;
     is_watched("SecurityRemediationDeadLetters")?;
     let doctor = deployed.operate(&["doctor", "--json"]).await?;
     let seen: Value =
@@ -245,12 +206,32 @@ pub(super) async fn dead_letter_queue(deployed: &Deployed) -> Seen {
     let letters = deployed.queue("DeadLetters").await?;
     let body = resend(deployed, &letters).await?;
     ensure(body.contains(bucket), || format!("the letter is {body}"))?;
-    let row = ended(deployed, &found).await?;
-    is(&row, Status::Success)?;
-    let spent = spent(deployed, mark).await?;
+    let spent = fixed(deployed, &found, bucket, mark).await?;
     writes(&spent, bucket, 1)?;
-    accounted(deployed, mark, &row).await?;
     Ok(format!("after {most} deliveries; {}", figures(&spent)))
+}
+
+/// Nothing was done to the bucket.
+async fn untouched(deployed: &Deployed, bucket: &str, mark: Mark) -> Outcome {
+    is_blocked(deployed, deployed.member()?, bucket, false).await?;
+    no_write(&deployed.since(mark).await?, bucket)
+}
+
+/// The message comes again once its visibility timeout is over.
+async fn is_kept(deployed: &Deployed) -> Outcome {
+    let kept = deployed.kept_messages().await?;
+    ensure(kept > 0, || "the message is gone".to_owned())
+}
+
+/// DynamoDB refuses so many requests.
+fn tables_answer(deployed: &Deployed, times: u32, body: &'static str) -> Outcome {
+    deployed.emulator().befall(&[Accident {
+        service: Some("dynamodb"),
+        times,
+        refusal: Some(Refusal { status: 400, body }),
+        ..Accident::to("DynamoDB_20120810.")
+    }])?;
+    Ok(())
 }
 
 /// An alarm of the committed template looks at how many messages wait in the queue of this name.

@@ -9,8 +9,8 @@ use super::{
     },
     Seen,
     expect::{
-        PATIENCE, accounted, ended, figures, is, is_blocked, no_write, spent, stands, sweep, told,
-        writes,
+        PATIENCE, accounted, ended, figures, fixed, is, is_blocked, no_write, spent, stands, sweep,
+        told, writes,
     },
 };
 use crate::{Accident, Misconfiguration};
@@ -67,13 +67,9 @@ pub(super) async fn approval(deployed: &Deployed) -> Seen {
     let id = record.remediation_id;
     execution(deployed, &id.to_string(), "RUNNING").await?;
     deployed.approve(id).await?;
-    let record = ended(deployed, &found).await?;
-    is(&record, Status::Success)?;
-    is_blocked(deployed, member, bucket, true).await?;
+    let spent = fixed(deployed, &found, bucket, mark).await?;
     execution(deployed, &id.to_string(), "SUCCEEDED").await?;
-    let spent = spent(deployed, mark).await?;
     writes(&spent, bucket, 1)?;
-    accounted(deployed, mark, &record).await?;
     Ok(figures(&spent))
 }
 
