@@ -75,6 +75,7 @@ pub fn bench(options: &Options) -> Outcome {
     )?;
 
     let guard = figures(&mut Command::new(release.join("examples/guard-bench")))?;
+    let catalog = figures(&mut Command::new(release.join("examples/catalog-bench")))?;
 
     let mut text = String::from("<!-- Written by `cargo xtask bench`. -->\n# Figures\n\n");
     let machine = machine();
@@ -167,6 +168,17 @@ pub fn bench(options: &Options) -> Outcome {
                     .unwrap_or(f64::NAN)
             ),
             "≤ 200 µs",
+        ),
+        (
+            "The catalog, read and checked, cold",
+            format!(
+                "{:.1} ms",
+                of(&of(&catalog, "check"), "cold")
+                    .as_f64()
+                    .unwrap_or(f64::NAN)
+                    / 1000.0
+            ),
+            "≤ 30 ms",
         ),
         (
             "Release binary, all services inside",

@@ -1,4 +1,4 @@
-//! Measures the catalog: `catalog-bench [rounds]`. The last line is JSON, in microseconds of CPU: of the
+//! Measures the catalog: `catalog-bench [rounds]`. The last line is JSON, in microseconds: of the
 //! first round, as a command meets it, and the median of all. `index` is what every command does, `find`
 //! what one finding adds, `load` all files read and checked, `check` that and who claims what, `calls`
 //! every file held against the API models, as `stanch catalog check` does.
@@ -8,7 +8,7 @@
     reason = "a measurement that cannot be made ends here"
 )]
 
-use std::{fs, hint::black_box};
+use std::{hint::black_box, time::Instant};
 
 use serde_json::json;
 use stanch_catalog::{Catalog, check};
@@ -63,15 +63,8 @@ fn main() {
 }
 
 fn timed<T>(times: &mut Vec<u128>, work: impl FnOnce() -> T) -> T {
-    let begin = cpu();
+    let begin = Instant::now();
     let result = black_box(work());
-    times.push((cpu() - begin) / 1000);
+    times.push(begin.elapsed().as_micros());
     result
-}
-
-/// What this process's only thread has used so far, in nanoseconds:
-/// <https://docs.kernel.org/scheduler/sched-stats.html>.
-fn cpu() -> u128 {
-    let text = fs::read_to_string("/proc/self/schedstat").unwrap();
-    text.split(' ').next().unwrap().parse().unwrap()
 }

@@ -4,8 +4,11 @@ use std::{
     borrow::Cow,
     collections::HashMap,
     fmt,
+    num::NonZero,
     ops::Range,
+    panic,
     sync::{Arc, OnceLock},
+    thread,
 };
 
 use stanch_syntax::{Diagnostic, Position, Severity, unpack};
@@ -132,7 +135,7 @@ impl Catalog {
         &mut self,
         path: &str,
         text: &str,
-        (remediation, mut diagnostics): (Option<Remediation>, Vec<Diagnostic>),
+        (remediation, mut diagnostics): Reading,
         found: &mut Vec<FileDiagnostic>,
     ) {
         if let Some(remediation) = remediation {
@@ -152,8 +155,8 @@ impl Catalog {
     pub fn check(&self) -> Vec<FileDiagnostic> {
         let mut loaded = Self::empty();
         let mut found = Vec::new();
-        for entry in &self.entries {
-            loaded.take(&entry.path, &entry.text, entry.read(), &mut found);
+        for (entry, read) in self.entries.iter().zip(read_all(&self.entries)) {
+            loaded.take(&entry.path, &entry.text, read, &mut found);
         }
         found
     }
@@ -293,6 +296,29 @@ impl Catalog {
     }
 }
 
+/// A file's remediation, if it can be understood, and what is wrong with it.
+type Reading = (Option<Remediation>, Vec<Diagnostic>);
+
+/// Reads every file, each processor its share.
+fn read_all(entries: &[Entry]) -> Vec<Reading> {
+    let processors = thread::available_parallelism().map_or(1, NonZero::get);
+    let share = entries.len().div_ceil(processors).max(1);
+    thread::scope(|scope| {
+        let readers: Vec<_> = entries
+            .chunks(share)
+            .map(|share| scope.spawn(|| share.iter().map(Entry::read).collect::<Vec<_>>()))
+            .collect();
+        readers
+            .into_iter()
+            .flat_map(|reader| {
+                reader
+                    .join()
+                    .unwrap_or_else(|why| panic::resume_unwind(why))
+            })
+            .collect()
+    })
+}
+
 impl Entry {
     fn of(path: String, text: String, remediation: Remediation) -> Self {
         Self {
@@ -317,7 +343,7 @@ impl Entry {
             .clone()
     }
 
-    fn read(&self) -> (Option<Remediation>, Vec<Diagnostic>) {
+    fn read(&self) -> Reading {
         match unpack(&self.text, self.tree) {
             Some(root) => parse_tree(&root, &self.text),
             None => parse(&self.text),
