@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use stanch_deploy::{BOOTSTRAP, Entry, archive};
+use stanch_deploy::{BOOTSTRAP, Entry, Prices, archive, usage};
 use stanch_testkit::{
     Maker, Request,
     deployed::{Deployed, Layout, load, scenarios},
@@ -127,7 +127,7 @@ async fn e2e() -> Outcome<bool> {
         let large = large.map(|seen| seen.map_err(|error| error.to_string()));
         let start = options.program.as_deref().map(start).transpose()?;
         let archive = options.archive.is_some().then_some(packed.len());
-        let text = report(&rows, large.as_ref(), archive, start);
+        let text = report(&rows, large.as_ref(), archive, start)?;
         fs::write(repository().join("bench/E2E.md"), text)?;
     }
     Ok(whole)
@@ -191,7 +191,7 @@ fn report(
     large: Option<&Result<load::Load, String>>,
     archive: Option<usize>,
     start: Option<(f64, f64)>,
-) -> String {
+) -> Outcome<String> {
     let run = match archive {
         Some(bytes) => format!("archive ({:.1} MiB)", bytes as f64 / 1_048_576.0),
         None => "debug build, which an archive starts where it is,".to_owned(),
@@ -228,7 +228,7 @@ fn report(
     }
     match large {
         Some(Ok(seen)) => {
-            let _ = writeln!(text, "\n## Many\n\n{seen}");
+            let _ = writeln!(text, "\n## Many\n\n{seen}\n\n{}", bill(seen)?);
         }
         Some(Err(error)) => {
             let _ = writeln!(text, "\n## Many\n\n**Failed**: {error}");
@@ -260,7 +260,34 @@ fn report(
         "\nMiniStack does not enforce the rights of the state machine's own role, `lambda:AddPermission` and\n\
          service control policies; a judge of IAM does, in `stanch-deploy`'s tests.\n",
     );
-    text
+    Ok(text)
+}
+
+/// What one of the findings costs: what was counted, and by design what cannot be seen here.
+fn bill(load: &load::Load) -> Outcome<String> {
+    let (prices, counted) = (Prices::embedded()?, load.usage());
+    let mut text = String::from(
+        "What each of them costs by `stanch-deploy/data/prices.tsv` (list prices, no free tiers; wanted ≤ $0.0001):\n\n\
+         | item | quantity | seen | US dollars |\n|---|--:|---|--:|\n",
+    );
+    let mut sum = 0.0;
+    for (item, designed) in usage()? {
+        let (quantity, seen) = match counted.get(&*item) {
+            Some(quantity) => (*quantity, "counted"),
+            None => (designed, "by design"),
+        };
+        let cost = prices.of(&item, quantity)?;
+        sum += cost.monthly;
+        // Writing to a string does not fail.
+        let _ = writeln!(
+            text,
+            "| {item} | {} | {seen} | {:.9} |",
+            (quantity * 1e7).round() / 1e7,
+            cost.monthly
+        );
+    }
+    let _ = writeln!(text, "| together | | | {sum:.7} |");
+    Ok(text)
 }
 
 fn say(text: &str) {

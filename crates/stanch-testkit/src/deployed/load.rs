@@ -8,7 +8,7 @@ use std::{
 
 use serde_json::Value;
 
-use super::{Deployed, Layout, Outcome, ensure, text};
+use super::{Deployed, Layout, Outcome, Spent, ensure, text};
 
 /// Accounts, and the regions of each.
 const ACCOUNTS: usize = 10;
@@ -24,12 +24,19 @@ pub struct Load {
     pub findings: usize,
     /// From the first event to the last fix.
     pub wall: Duration,
-    /// Runs of the orchestrator.
-    pub runs: usize,
-    /// Requests of the functions and of their sessions.
-    pub requests: usize,
-    /// DynamoDB's write units.
-    pub write_units: u64,
+    /// What was used.
+    pub spent: Spent,
+}
+
+impl Load {
+    /// What one finding used of what AWS charges for, as far as it can be counted from outside: by item
+    /// of the price table.
+    #[must_use]
+    pub fn usage(&self) -> BTreeMap<&'static str, f64> {
+        let all = self.spent.usage().into_iter();
+        all.map(|(item, quantity)| (item, quantity / self.findings as f64))
+            .collect()
+    }
 }
 
 impl fmt::Display for Load {
@@ -37,10 +44,9 @@ impl fmt::Display for Load {
         let Self {
             findings,
             wall,
-            runs,
-            requests,
-            write_units,
+            spent,
         } = self;
+        let (runs, requests) = (spent.runs, spent.requests.len());
         let each = |number: f64| number / *findings as f64;
         write!(
             f,
@@ -50,8 +56,8 @@ impl fmt::Display for Load {
             REGIONS.len(),
             wall.as_secs_f64(),
             *findings as f64 / wall.as_secs_f64(),
-            each(*requests as f64),
-            each(*write_units as f64),
+            each(requests as f64),
+            each(spent.write_units() as f64),
         )
     }
 }
@@ -133,8 +139,6 @@ pub async fn play(archive: &[u8], findings: usize) -> Outcome<Load> {
     Ok(Load {
         findings,
         wall,
-        runs: spent.runs,
-        requests: spent.requests.len(),
-        write_units: spent.write_units(),
+        spent,
     })
 }

@@ -22,7 +22,10 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use stanch_types::{AccountId, CallError, ControlRef, InvalidId, Region};
-use tokio::{io::AsyncWriteExt as _, sync::Mutex};
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _},
+    sync::Mutex,
+};
 
 use crate::{Emulator, EmulatorError, Maker, Misconfiguration};
 
@@ -584,27 +587,13 @@ impl Deployed {
         credentials: &[(&str, String)],
     ) -> Outcome<Said> {
         let folder = tempfile::tempdir()?;
-        let settings = self.configuration(folder.path()).await?;
-        let here = std::env::current_exe()?;
-        let program = [
-            here.with_file_name("stanch"),
-            here.with_file_name("../stanch"),
-        ];
-        let program = program.iter().find(|path| path.exists());
-        let program = program.ok_or(Trouble::NotPlayed("there is no `stanch` beside this"))?;
-        let mut child = tokio::process::Command::new(program)
+        let mut child = self
+            .command(folder.path(), credentials)
+            .await?
             .args(arguments)
-            .env_clear()
-            .env("HOME", folder.path())
-            .env("STANCH_CONFIG", &settings)
-            .env("AWS_ENDPOINT_URL", self.emulator.endpoint())
-            .env("AWS_REGION", self.administrator.region.as_str())
-            .envs(credentials.iter().map(|(name, value)| (name, value)))
-            .current_dir(folder.path())
             .stdin(std::process::Stdio::piped())
             .stdout(std::process::Stdio::piped())
             .stderr(std::process::Stdio::piped())
-            .kill_on_drop(true)
             .spawn()?;
         if let Some(mut stdin) = child.stdin.take() {
             stdin.write_all(input.as_bytes()).await?;
@@ -616,6 +605,71 @@ impl Deployed {
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
             stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
         })
+    }
+
+    /// The command, as somebody with these credentials runs it in a folder of their own.
+    async fn command(
+        &self,
+        folder: &Path,
+        credentials: &[(&str, String)],
+    ) -> Outcome<tokio::process::Command> {
+        let settings = self.configuration(folder).await?;
+        let here = std::env::current_exe()?;
+        let program = [
+            here.with_file_name("stanch"),
+            here.with_file_name("../stanch"),
+        ];
+        let program = program.iter().find(|path| path.exists());
+        let program = program.ok_or(Trouble::NotPlayed("there is no `stanch` beside this"))?;
+        let mut command = tokio::process::Command::new(program);
+        command
+            .env_clear()
+            .env("HOME", folder)
+            .env("STANCH_CONFIG", &settings)
+            .env("AWS_ENDPOINT_URL", self.emulator.endpoint())
+            .env("AWS_REGION", self.administrator.region.as_str())
+            .envs(credentials.iter().map(|(name, value)| (name, value)))
+            .current_dir(folder)
+            .kill_on_drop(true);
+        Ok(command)
+    }
+
+    /// Serves the page for approvals as an administrator of the account does, with this key under its
+    /// links, until what is returned is dropped.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub async fn serve(&self, key: &str) -> Outcome<Served> {
+        let folder = tempfile::tempdir()?;
+        let credentials = [
+            ("AWS_ACCESS_KEY_ID", ADMINISTRATOR.to_owned()),
+            ("AWS_SECRET_ACCESS_KEY", "any".to_owned()),
+        ];
+        let mut command = self.command(folder.path(), &credentials).await?;
+        std::fs::write(folder.path().join("link.key"), key)?;
+        let mut child = command
+            .args(["serve", "--listen", "127.0.0.1:0", "--log", "json"])
+            .args(["--set", "approval.link_key_file=link.key"])
+            .stderr(std::process::Stdio::piped())
+            .spawn()?;
+        let said = child.stderr.take().ok_or(Trouble::NotPlayed("no pipe"))?;
+        let mut lines = tokio::io::BufReader::new(said).lines();
+        let mut said = String::new();
+        while let Some(line) = lines.next_line().await? {
+            let told: Value = serde_json::from_str(&line).unwrap_or_default();
+            let address = ["/address", "/fields/address"].map(|at| text(&told, at));
+            if let Some(address) = address.into_iter().find(|address| !address.is_empty()) {
+                // What it says later is read, so that it can go on.
+                tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+                return Ok(Served {
+                    address,
+                    _process: child,
+                    _folder: folder,
+                });
+            }
+            said.push_str(&line);
+        }
+        Err(Trouble::said(said))
     }
 
     /// Calls a function and waits for its answer.
@@ -634,6 +688,35 @@ impl Deployed {
             format!("`{function}` failed: {payload}")
         })?;
         Ok(payload)
+    }
+}
+
+/// `stanch serve`, until it is dropped.
+#[derive(Debug)]
+pub struct Served {
+    address: String,
+    _process: tokio::process::Child,
+    _folder: tempfile::TempDir,
+}
+
+impl Served {
+    /// The status and the text of what is asked for, `GET /health`, with this form.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub async fn ask(&self, what: &str, form: &str) -> Outcome<(String, String)> {
+        let Self { address, .. } = self;
+        let mut stream = tokio::net::TcpStream::connect(address).await?;
+        let request = format!(
+            "{what} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\
+             Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{form}",
+            form.len()
+        );
+        stream.write_all(request.as_bytes()).await?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await?;
+        let status = answer.split(' ').nth(1).unwrap_or_default().to_owned();
+        Ok((status, answer))
     }
 }
 

@@ -91,6 +91,30 @@ impl Spent {
         self.requests.iter().map(write_units).sum()
     }
 
+    /// What of it AWS charges for, as far as it can be counted from outside, by item of the price table.
+    #[must_use]
+    pub fn usage(&self) -> BTreeMap<&'static str, f64> {
+        let of = |service: &str, method: &str| {
+            let all = self.requests.iter();
+            all.filter(|request| request.service == service && request.method == method)
+                .count() as f64
+        };
+        let told = of("sns", "POST");
+        let logged: usize = self.lines.iter().map(|line| line.0.len()).sum();
+        BTreeMap::from([
+            // The notifier runs for each message.
+            ("lambda-request", self.runs as f64 + told),
+            ("dynamodb-write", self.write_units() as f64),
+            (
+                "dynamodb-read",
+                self.requests.iter().map(read_units).sum::<f64>(),
+            ),
+            ("sns-publish", told),
+            ("s3-put", of("s3", "PUT")),
+            ("logs-gigabyte", logged as f64 / 1e9),
+        ])
+    }
+
     /// The requests as words, `dynamodb UpdateItem`, with how many there were of each.
     #[must_use]
     pub fn operations(&self) -> BTreeMap<String, usize> {
@@ -493,6 +517,32 @@ pub fn write_units(request: &Request) -> u64 {
             writes.sum()
         }
         _ => 0,
+    }
+}
+
+/// Read units of a request to DynamoDB: one for each item that is asked for, half of that if it need not be
+/// the newest, twice in a transaction, and one for a query; none of them reads more than 4 KB,
+/// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/read-write-operations.html>.
+fn read_units(request: &Request) -> f64 {
+    if request.service != "dynamodb" {
+        return 0.0;
+    }
+    let body: Value = serde_json::from_str(&request.body).unwrap_or_default();
+    let strength = |read: &Value| match read.get("ConsistentRead") {
+        Some(Value::Bool(true)) => 1.0,
+        _ => 0.5,
+    };
+    match request.target.rsplit('.').next().unwrap_or_default() {
+        "GetItem" | "Query" => strength(&body),
+        "BatchGetItem" => {
+            let tables = body.get("RequestItems").and_then(Value::as_object);
+            let tables = tables.into_iter().flat_map(serde_json::Map::values);
+            tables
+                .map(|read| strength(read) * list(read, "/Keys").len() as f64)
+                .sum()
+        }
+        "TransactGetItems" => 2.0 * list(&body, "/TransactItems").len() as f64,
+        _ => 0.0,
     }
 }
 

@@ -17,7 +17,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use stanch_catalog::PlannedAction;
 use stanch_hub::{Approver, Claim, Links, Sheet, means, shown};
-use stanch_ledger::{Change, LedgerError, Status, same_person};
+use stanch_ledger::{Change, LedgerError, RemediationId, Status, same_person};
 
 use super::Intake;
 
@@ -121,17 +121,27 @@ pub async fn answer(
         return message(StatusCode::CONFLICT, "Nothing was recorded", &error);
     }
     tracing::info!(id = %claim.id, person = claim.person, decision = answer.decision, "answered by link");
-    let (hub, id) = (std::sync::Arc::clone(hub), claim.id);
     // The answer is in the ledger; carrying it out is not waited for.
+    go_on(&intake, claim.id);
+    // Relative, so that it holds behind a proxy too.
+    let location = HeaderValue::from_str(&link);
+    let location = location.unwrap_or_else(|_| HeaderValue::from_static("."));
+    (StatusCode::SEE_OTHER, [(header::LOCATION, location)]).into_response()
+}
+
+fn go_on(intake: &Intake, id: RemediationId) {
+    if let Some(answered) = &intake.answered {
+        if answered.try_send(id).is_err() {
+            tracing::error!(%id, "the functions are not called; their next sweep goes on with it");
+        }
+        return;
+    }
+    let hub = std::sync::Arc::clone(&intake.hub);
     tokio::spawn(async move {
         if let Err(error) = hub.go_on(id).await {
             tracing::error!(%id, error = stanch_types::chain(&error), "recovery goes on with it");
         }
     });
-    // Relative, so that it holds behind a proxy too.
-    let location = HeaderValue::from_str(&link);
-    let location = location.unwrap_or_else(|_| HeaderValue::from_static("."));
-    (StatusCode::SEE_OTHER, [(header::LOCATION, location)]).into_response()
 }
 
 /// A browser says where a form was; other programs say nothing.

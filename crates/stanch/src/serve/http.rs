@@ -112,6 +112,13 @@ fn carries(headers: &HeaderMap, secret: &str) -> bool {
 
 /// Answers once the ledger has it.
 async fn events(State(intake): State<Intake>, body: Bytes) -> Response {
+    if intake.answered.is_some() {
+        return refuse(
+            StatusCode::CONFLICT,
+            "functions in AWS take the events of this ledger",
+            "put it on the event bus that the administrator stack made",
+        );
+    }
     match intake.hub.take(&Source::automatic("http"), &body).await {
         Ok(taken) => (StatusCode::ACCEPTED, Json(taken)).into_response(),
         Err(error) => {

@@ -2,6 +2,9 @@
 //!
 //! Every source keeps an event until the ledger has it. On a signal they stop, the workers finish
 //! what they have in hand, and what is left stands in the ledger for the next start.
+//!
+//! Where functions in AWS do the work, it is the page for approvals and nothing else: they alone may enter
+//! accounts, and are called when somebody has answered.
 
 mod approvals;
 mod folder;
@@ -14,8 +17,12 @@ use std::{fs, path::Path, sync::Arc, time::Duration};
 
 use rustls::ServerConfig;
 use stanch_hub::Hub;
+use stanch_ledger::RemediationId;
 use stanch_types::{Clock, Secret};
-use tokio::{sync::watch, task::JoinSet};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinSet,
+};
 
 use crate::{
     cli,
@@ -153,11 +160,30 @@ pub struct Intake {
     pub clock: Arc<dyn Clock>,
     /// The end.
     pub stop: Stop,
+    /// Takes what people have answered, where functions in AWS go on with it.
+    pub answered: Option<mpsc::Sender<RemediationId>>,
 }
+
+/// How many answers may wait until the functions are called: people are slower than that.
+const ANSWERS: usize = 64;
 
 /// Serves until SIGTERM or SIGINT.
 pub async fn serve(wire: &Wire) -> Result<Exit, Failure> {
     let config = &wire.resolved.config;
+    let sources = &config.serve;
+    if wire.works_elsewhere()
+        && (sources.inbox.is_some()
+            || sources.sqs_queue_url.is_some()
+            || !sources.security_hub_regions.is_empty())
+    {
+        return Err(Failure::usage(
+            "functions in AWS take the events of this ledger; here is only the page for approvals",
+        )
+        .hint(
+            "leave out `serve.inbox`, `serve.sqs_queue_url` and `serve.security_hub_regions`, or name a \
+             ledger of this machine",
+        ));
+    }
     let (access, tls) = access(config)?;
     // From here on a signal ends it in order.
     let mut signals = Signals::catch()?;
@@ -174,23 +200,40 @@ pub async fn serve(wire: &Wire) -> Result<Exit, Failure> {
         vec![Arc::new(LogLine::new(wire.reaches_nobody_else()))],
     )?;
     let (sender, receiver) = watch::channel(false);
+    let (answered, mut answers) = mpsc::channel(ANSWERS);
     let intake = Intake {
         hub: Arc::clone(&hub),
         clock: Arc::clone(&wire.clock),
         stop: Stop(receiver),
+        answered: wire.works_elsewhere().then_some(answered),
     };
-
+    let mut sources = JoinSet::new();
+    let tls_speaks = tls.is_some();
+    let address = listener.local_addr()?;
+    sources.spawn(http::run(intake.clone(), listener, access, tls));
+    if intake.answered.is_some() {
+        tracing::info!(%address, tls = tls_speaks, "showing approvals; functions in AWS do the work");
+        tokio::select! {
+            () = signals.next() => {}
+            () = async {
+                while let Some(id) = answers.recv().await {
+                    wire.call_for(id).await;
+                }
+            } => {}
+        }
+        let _ = sender.send(true);
+        ended(wire, sources).await;
+        while let Ok(id) = answers.try_recv() {
+            wire.call_for(id).await;
+        }
+        tracing::info!("stopped");
+        return Ok(Exit::Done);
+    }
+    tracing::info!(%address, tls = tls_speaks, "taking events over HTTP");
     let workers = {
         let hub = Arc::clone(&hub);
         tokio::spawn(async move { hub.run().await })
     };
-    let mut sources = JoinSet::new();
-    tracing::info!(
-        address = %listener.local_addr()?,
-        tls = tls.is_some(),
-        "taking events over HTTP"
-    );
-    sources.spawn(http::run(intake.clone(), listener, access, tls));
     sources.spawn(recover(intake.clone()));
     if let Some(inbox) = &config.serve.inbox {
         tracing::info!(folder = %inbox.display(), "taking events from a folder");
@@ -227,14 +270,19 @@ pub async fn serve(wire: &Wire) -> Result<Exit, Failure> {
     // Sources first: an event that is being taken is still acknowledged.
     let _ = sender.send(true);
     hub.stop();
-    tokio::select! {
-        () = async { while sources.join_next().await.is_some() {} } => {}
-        () = wire.clock.sleep(GRACE) => sources.abort_all(),
-    }
+    ended(wire, sources).await;
     workers.await.map_err(|error| Failure::of(&error))?;
     wire.sign().await?;
     tracing::info!("stopped");
     Ok(Exit::Done)
+}
+
+/// Waits for the sources to stop, but not for ever.
+async fn ended(wire: &Wire, mut sources: JoinSet<()>) {
+    tokio::select! {
+        () = async { while sources.join_next().await.is_some() {} } => {}
+        () = wire.clock.sleep(GRACE) => sources.abort_all(),
+    }
 }
 
 /// SIGTERM and SIGINT, which are caught from when this is made.

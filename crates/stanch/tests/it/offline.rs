@@ -386,6 +386,14 @@ fn wrong_words_are_told() {
 }
 
 #[test]
+fn beside_the_functions_serve_takes_no_events() {
+    Workplace::new()
+        .run(&["serve", "--ledger", "dynamodb:AuditLog", "--inbox", "in"])
+        .exits(2)
+        .says("functions in AWS take the events of this ledger");
+}
+
+#[test]
 fn gameday_plays_in_test_accounts_only() {
     let here = Workplace::new();
     here.put(

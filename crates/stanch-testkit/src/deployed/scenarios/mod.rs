@@ -69,6 +69,7 @@ scenarios! {
     fixes::failed_verification: "Somebody changes the resource before the verifying read: what was changed is put back by itself, and told.",
     fixes::backup: "Approved, a snapshot is made and waited for in the state machine; approved again, the volume is replaced and seen to be encrypted.",
     waiting::approval: "What may run only after an approval waits in the state machine for a person's answer; the answer ends it.",
+    waiting::approval_by_page: "A person says yes on the page that `stanch serve` shows on the audit table; the functions go on at once.",
     waiting::approval_refused: "A person says no with the command: nothing is changed, the reason is recorded and told, the execution ends.",
     waiting::approval_expired: "Nobody answers in time: nothing is changed, it is recorded and told; a late yes counts for nothing.",
     waiting::several_regions: "Findings of one event in two regions: one execution goes on with both, and one that fails stops no other.",

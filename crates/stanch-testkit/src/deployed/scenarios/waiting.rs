@@ -1,7 +1,10 @@
 //! What is waited for.
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
+use stanch_hub::{Claim, Links};
 use stanch_ledger::{Record, RemediationId, Status};
+use stanch_types::Secret;
 
 use super::{
     super::{
@@ -67,6 +70,45 @@ pub(super) async fn approval(deployed: &Deployed) -> Seen {
     let id = record.remediation_id;
     execution(deployed, &id.to_string(), "RUNNING").await?;
     deployed.approve(id).await?;
+    let spent = fixed(deployed, &found, bucket, mark).await?;
+    execution(deployed, &id.to_string(), "SUCCEEDED").await?;
+    writes(&spent, bucket, 1)?;
+    Ok(figures(&spent))
+}
+
+/// By a link to the page that `stanch serve` shows, where nothing but the page is served.
+pub(super) async fn approval_by_page(deployed: &Deployed) -> Seen {
+    let member = deployed.member()?;
+    let bucket = "approval-by-page";
+    let found = deployed.public_bucket(member, bucket).await?;
+    let mark = deployed.mark().await?;
+    let id = asked(deployed, &found).await?.remediation_id;
+    execution(deployed, &id.to_string(), "RUNNING").await?;
+    let key = "0123456789abcdef0123456789abcdef";
+    let page = deployed.serve(key).await?;
+    let (status, said) = page.ask("POST /events", "{}").await?;
+    ensure(status == "409", || {
+        format!("it took an event: {status} {said}")
+    })?;
+    let shown = deployed
+        .operate(&["approvals", "show", &id.to_string(), "--json"])
+        .await?;
+    let sheet: Value = serde_json::from_str(&shown.stdout).map_err(std::io::Error::from)?;
+    let part = |name: &str| text(&sheet, &format!("/{name}"));
+    let links = Links::new(Secret::new(key.to_owned()), "");
+    let token = links.token(&Claim {
+        id,
+        plan: part("PlanHash"),
+        nonce: part("Nonce"),
+        person: APPROVER.to_owned(),
+        expires: Timestamp::MAX,
+    });
+    let (status, _) = page.ask(&format!("GET /approvals/{token}"), "").await?;
+    ensure(status == "200", || format!("no page: {status}; {shown}"))?;
+    is_blocked(deployed, member, bucket, false).await?;
+    let yes = format!("decision=approve&form={}", links.form(&token));
+    let (status, said) = page.ask(&format!("POST /approvals/{token}"), &yes).await?;
+    ensure(status == "303", || format!("no answer: {status} {said}"))?;
     let spent = fixed(deployed, &found, bucket, mark).await?;
     execution(deployed, &id.to_string(), "SUCCEEDED").await?;
     writes(&spent, bucket, 1)?;
