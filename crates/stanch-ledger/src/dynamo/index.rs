@@ -3,7 +3,10 @@
 //!
 //! What is found is read again as it is now: an index only says where to look.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    time::Duration,
+};
 
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use jiff::Timestamp;
@@ -11,7 +14,7 @@ use serde_json::Value;
 use stanch_types::AccountId;
 
 use super::{
-    AT_ONCE, DynamoLedger, OPEN, SHARDS,
+    AT_ONCE, DynamoLedger, OPEN, SETTLES,
     chain::{Chain, MOST_EVENTS},
     item::{Item, n, s},
     store::{Ask, values},
@@ -186,13 +189,8 @@ impl DynamoLedger {
 
     /// All that are open.
     pub(super) async fn open(&self) -> Result<Vec<Open>, LedgerError> {
-        let shards = (0..SHARDS).map(|shard| async move {
-            let key = format!("{OPEN}#{shard}");
-            self.store.under(&key, "0", "g").await
-        });
-        let shards: Vec<Vec<Item>> = futures_util::future::try_join_all(shards).await?;
         let mut open = Vec::new();
-        for item in shards.into_iter().flatten() {
+        for item in self.store.under(OPEN, "0", "g").await? {
             let read = || Some((item.text("Item")?.parse().ok()?, item.number("Admitted")?));
             let (id, at) =
                 read().ok_or_else(|| self.store.damaged("an open item cannot be read"))?;
@@ -412,6 +410,44 @@ impl DynamoLedger {
         let here = "attribute_exists(#Key)";
         self.store.delete(&key, here, values([])).await?;
         Ok(())
+    }
+
+    /// What was begun since then: of those that are open as they are now, of the others what may stay of
+    /// a row. Something stays open for a while after its last event, so that who has looked lately finds
+    /// among the open ones all that there is.
+    pub(super) async fn begun_since(
+        &self,
+        since: Timestamp,
+        now: Timestamp,
+        known: &HashSet<RemediationId>,
+    ) -> Result<Vec<Record>, LedgerError> {
+        let open = self.open().await?;
+        let mut seen: HashSet<RemediationId> = open.iter().map(|open| open.id).collect();
+        let unknown = open.into_iter().map(|open| open.id);
+        let unknown: Vec<_> = unknown.filter(|id| !known.contains(id)).collect();
+        let rows = unknown.into_iter().map(|id| self.row(id, None));
+        let rows: Vec<Option<Record>> = futures_util::stream::iter(rows)
+            .buffer_unordered(AT_ONCE)
+            .try_collect()
+            .await?;
+        let mut records: Vec<Record> = rows.into_iter().flatten().collect();
+        // The clocks of two processes may differ.
+        let lately = now.saturating_sub(SETTLES * 2 / 3).unwrap_or(now);
+        let mut next = (since < lately).then_some(since);
+        while let Some(at) = next.filter(|at| day(*at) <= day(now)) {
+            let key = day_key(&day(at));
+            let from = format!("{:013}", since.as_millisecond());
+            for item in self.store.under(&key, &from, END).await? {
+                let (_, id) = parse_time_key(&item)
+                    .ok_or_else(|| self.store.damaged("a row cannot be read"))?;
+                if seen.insert(id) && !known.contains(&id) {
+                    records.extend(self.left(&item));
+                }
+            }
+            next = at.checked_add(Duration::from_hours(24)).ok();
+        }
+        records.retain(|record| record.started_at.is_some());
+        Ok(records)
     }
 
     /// What the attempt budget counts, by the rows of those that have come to rest.

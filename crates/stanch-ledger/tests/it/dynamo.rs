@@ -14,7 +14,7 @@ use base64::{Engine as _, prelude::BASE64_STANDARD as BASE64};
 use ring::signature::{Ed25519KeyPair, KeyPair as _};
 use serde_json::{Value, json};
 use stanch_ledger::{
-    Admission, BucketShelf, DynamoLedger, Event, KmsSigner, Ledger, LedgerError, Lock, Query,
+    Admission, BucketShelf, DynamoLedger, Event, KmsSigner, Ledger, LedgerError, Left, Lock, Query,
     Received, RemediationId, Signer, Status, StoreFault, Trust, Witness,
     dynamo::stream,
     export,
@@ -58,9 +58,13 @@ async fn what_is_sent_twice_happens_once() {
     let again = ledger.admit(key(1), received(1), noon_and(9)).await;
     assert_eq!(again.unwrap(), Admission::Duplicate(id));
     ledger.append(id, 1, success(), noon_and(1)).await.unwrap();
-    let lock = ledger.lock("r", "me", Duration::from_secs(9), NOON).await;
+    let lock = ledger
+        .lock("r", "me", id, Duration::from_secs(9), NOON)
+        .await;
     assert!(matches!(lock.unwrap(), Lock::Taken(_)));
-    let lock = ledger.lock("r", "me", Duration::from_secs(9), NOON).await;
+    let lock = ledger
+        .lock("r", "me", id, Duration::from_secs(9), NOON)
+        .await;
     assert!(matches!(lock.unwrap(), Lock::Busy { .. }));
     holds(&tables, &[id], 8).await;
 }
@@ -105,7 +109,7 @@ async fn work(ledger: &DynamoLedger) -> Result<(), LedgerError> {
     let (_, done) = ledger.state(id).await?;
     let key = format!("resource {done}");
     let lock = ledger
-        .lock(&key, "hub", Duration::from_secs(9), NOON)
+        .lock(&key, "hub", id, Duration::from_secs(9), NOON)
         .await?;
     for (number, event) in (1..).zip(all).skip(done as usize - 1) {
         ledger
@@ -116,7 +120,8 @@ async fn work(ledger: &DynamoLedger) -> Result<(), LedgerError> {
         }
     }
     if let Lock::Taken(lease) = lock {
-        ledger.unlock(&lease).await?;
+        let left = Left::Settled;
+        ledger.unlock(&lease, left, noon_and(3_600_000)).await?;
     }
     ledger.sweep(noon_and(3_600_000)).await?;
     ledger.checkpoint(&signer()).await?;
@@ -457,7 +462,7 @@ async fn one_fix_costs_little() {
         let id = key(1).remediation_id();
         ledger.admit(key(1), received, NOON).await.unwrap();
         let lock = ledger
-            .lock("resource", "hub", Duration::from_secs(60), NOON)
+            .lock("resource", "hub", id, Duration::from_secs(60), NOON)
             .await
             .unwrap();
         let mut number = 1;
@@ -470,7 +475,10 @@ async fn one_fix_costs_little() {
         let Lock::Taken(lease) = lock else {
             panic!("it is free")
         };
-        ledger.unlock(&lease).await.unwrap();
+        ledger
+            .unlock(&lease, Left::Settled, noon_and(900))
+            .await
+            .unwrap();
         let calls = tables.calls();
         // One of them reads, and the row that people see is in two indexes.
         assert_eq!(calls.len() + 1, expected);
