@@ -75,7 +75,8 @@ pub trait Ledger: Send + Sync {
     ) -> Result<Attempts, LedgerError>;
 
     /// What was begun since then, by anybody: what limits count. The rows may lack what they say of people
-    /// and resources. Those of `known` may be left out: the caller has seen them end.
+    /// and resources, and one that is taken back may be told as it ended before. Those of `known` may be
+    /// left out: the caller has seen them end.
     async fn begun(
         &self,
         since: Timestamp,

@@ -7,7 +7,11 @@
     reason = "a test suite fails by panicking"
 )]
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use serde_json::json;
@@ -217,6 +221,7 @@ pub async fn conformance<L: Ledger + 'static>(open: impl AsyncFn() -> L) {
     pages_through_equal_times(&open().await).await;
     knows_what_is_unfinished(&open().await).await;
     counts_attempts(&open().await).await;
+    knows_what_was_begun(&open().await).await;
     locks_with_a_lease(&open().await).await;
     knows_how_a_resource_was_left(&open().await).await;
     one_of_many_takes_a_lock(Arc::new(open().await)).await;
@@ -539,6 +544,42 @@ async fn counts_attempts(ledger: &dyn Ledger) {
         .await
         .unwrap();
     assert_eq!(elsewhere.count, 0);
+}
+
+async fn knows_what_was_begun(ledger: &dyn Ledger) {
+    // Of each pair one has ended, and one only begun; the last was not begun at all.
+    let lengths = [7, 3, 7, 3, 2];
+    let mut ids = Vec::new();
+    for (n, length) in (0_u64..).zip(lengths) {
+        // All are in one account.
+        let (at, n) = (noon_and(n * 1_000), n * 10);
+        ledger.admit(key(n), received(n), at).await.unwrap();
+        let id = key(n).remediation_id();
+        let events: Vec<Event> = success().into_iter().take(length).collect();
+        ledger.append(id, 1, events, at).await.unwrap();
+        ids.push(id);
+    }
+    let begun = async |known: &[RemediationId]| {
+        let known = known.iter().copied().collect();
+        let begun = ledger.begun(NOON, noon_and(10_000), &known).await.unwrap();
+        let told = begun.iter().map(|one| (one.remediation_id, one.status));
+        let told: Vec<_> = told.collect();
+        let once: BTreeSet<RemediationId> = told.iter().map(|(id, _)| *id).collect();
+        assert_eq!(told.len(), once.len());
+        assert!(begun.iter().all(|one| one.started_at.is_some()));
+        told.into_iter().collect::<BTreeMap<_, _>>()
+    };
+    let all: BTreeMap<RemediationId, Status> = (ids.iter().copied())
+        .zip([Status::Success, Status::Running].into_iter().cycle())
+        .take(4)
+        .collect();
+    assert_eq!(begun(&[]).await, all);
+    let others = begun(&ids[..1]).await;
+    assert!(ids[1..4].iter().all(|id| others.contains_key(id)));
+    let turned = vec![undo_planned(), Event::UndoStarted(started(1))];
+    let turned = ledger.append(ids[0], 8, turned, noon_and(9_000));
+    turned.await.unwrap();
+    assert!(begun(&[]).await.keys().eq(all.keys()));
 }
 
 async fn locks_with_a_lease(ledger: &dyn Ledger) {

@@ -15,7 +15,7 @@ use stanch_types::AccountId;
 
 use super::{
     AT_ONCE, DynamoLedger, OPEN, SETTLES,
-    chain::{Chain, MOST_EVENTS},
+    chain::{Chain, MOST_EVENTS, described},
     item::{Item, n, s},
     store::{Ask, values},
 };
@@ -421,16 +421,18 @@ impl DynamoLedger {
         now: Timestamp,
         known: &HashSet<RemediationId>,
     ) -> Result<Vec<Record>, LedgerError> {
-        let open = self.open().await?;
+        let mut open = self.open().await?;
         let mut seen: HashSet<RemediationId> = open.iter().map(|open| open.id).collect();
-        let unknown = open.into_iter().map(|open| open.id);
-        let unknown: Vec<_> = unknown.filter(|id| !known.contains(id)).collect();
-        let rows = unknown.into_iter().map(|id| self.row(id, None));
+        open.retain(|open| !known.contains(&open.id));
+        let mut ended = self.ended(&open, now).await?;
+        open.retain(|open| !ended.contains_key(&open.id));
+        let rows = open.into_iter().map(|open| self.row(open.id, None));
         let rows: Vec<Option<Record>> = futures_util::stream::iter(rows)
             .buffer_unordered(AT_ONCE)
             .try_collect()
             .await?;
         let mut records: Vec<Record> = rows.into_iter().flatten().collect();
+        records.extend(ended.drain().map(|(_, record)| record));
         // The clocks of two processes may differ.
         let lately = now.saturating_sub(SETTLES * 2 / 3).unwrap_or(now);
         let mut next = (since < lately).then_some(since);
@@ -448,6 +450,49 @@ impl DynamoLedger {
         }
         records.retain(|record| record.started_at.is_some());
         Ok(records)
+    }
+
+    /// The rows of those that have ended a while ago, by one look in the index of each account that has
+    /// several of them; who is not among them has to be read.
+    async fn ended(
+        &self,
+        open: &[Open],
+        now: Timestamp,
+    ) -> Result<HashMap<RemediationId, Record>, LedgerError> {
+        // What was admitted long before is behind too many others.
+        let oldest = now.saturating_sub(SETTLES * 4).unwrap_or(now);
+        let recent = |open: &&Open| open.at >= oldest.as_millisecond();
+        let mut accounts: HashMap<String, Vec<i64>> = HashMap::new();
+        for open in open.iter().filter(recent) {
+            if let Some(account) = open.item.text("AccountId") {
+                let times = accounts.entry(account.to_owned()).or_default();
+                times.push(open.at);
+            }
+        }
+        accounts.retain(|_, times| times.len() > 1);
+        let looks = accounts.into_iter().map(|(account, times)| async move {
+            let from = times.into_iter().min().unwrap_or_default();
+            let ask = Ask {
+                table: &self.store.tables.audit,
+                index: Some("AccountId-Timestamp-index"),
+                condition: "#AccountId = :account AND #Timestamp >= :from",
+                values: values([(":account", s(account)), (":from", n(from))]),
+                forward: true,
+                limit: None,
+            };
+            self.store.all(&ask).await
+        });
+        let found: Vec<Vec<Item>> = futures_util::stream::iter(looks)
+            .buffer_unordered(AT_ONCE)
+            .try_collect()
+            .await?;
+        let rows = found.iter().flatten().filter_map(described);
+        // The last one of each counts: it may have been taken up again.
+        let mut rows: HashMap<RemediationId, Record> =
+            rows.map(|record| (record.remediation_id, record)).collect();
+        let open: HashSet<RemediationId> = open.iter().map(|open| open.id).collect();
+        rows.retain(|id, record| open.contains(id) && record.status.is_final());
+        Ok(rows)
     }
 
     /// What the attempt budget counts, by the rows of those that have come to rest.

@@ -6,7 +6,6 @@ use serde_json::{Value, json};
 use stanch_catalog::{Example, Remediation};
 use stanch_guard::{Automatic, Guard};
 
-
 use crate::{
     cli,
     output::{Color, Exit, Failure, Table, print, print_json, say},
