@@ -16,8 +16,10 @@ pub struct Journal {
     state: State,
     /// What is stored, with the times.
     events: Vec<(Event, Timestamp)>,
-    /// What is stored with the next events, and the state without it.
-    begun: Option<(Event, State)>,
+    /// What is stored with the next events.
+    begun: Vec<Event>,
+    /// The state without that.
+    stored: State,
 }
 
 impl Journal {
@@ -35,9 +37,10 @@ impl Journal {
             ledger,
             clock,
             id,
+            stored: state.clone(),
             state,
             events,
-            begun: None,
+            begun: Vec::new(),
         })
     }
 
@@ -54,9 +57,10 @@ impl Journal {
             ledger,
             clock,
             id,
+            stored: state.clone(),
             state,
             events,
-            begun: None,
+            begun: Vec::new(),
         }
     }
 
@@ -77,12 +81,8 @@ impl Journal {
 
     /// The remediation's row, by what is stored.
     pub fn record(&self) -> Record {
-        let state = match &self.begun {
-            Some((_, before)) => before,
-            None => &self.state,
-        };
-        let updated_at = self.events.last().map_or(state.at, |(_, at)| *at);
-        Record::project(self.id, state, self.events.len() as u64, updated_at)
+        let updated_at = self.events.last().map_or(self.stored.at, |(_, at)| *at);
+        Record::project(self.id, &self.stored, self.events.len() as u64, updated_at)
     }
 
     /// What it has come to.
@@ -90,28 +90,38 @@ impl Journal {
         &self.state
     }
 
-    /// Notes that an executor takes it up. Nothing has happened with that yet: it is stored with what
-    /// happens next, which is the first request or the reason that there is none, and a process that
-    /// dies before has begun nothing.
+    /// Notes what was decided, or that an executor takes it up. Nothing has happened with that yet: it is
+    /// stored with what happens next, which is the first request or the reason that there is none, and a
+    /// process that dies before has begun nothing.
     ///
     /// # Errors
     /// It cannot follow.
-    pub fn begin(&mut self, event: Event) -> Result<(), LedgerError> {
-        let before = self.state.clone();
-        let state = before.clone().apply(&event, self.clock.now());
-        self.state = state.map_err(|source| LedgerError::Illegal {
-            id: self.id,
-            source,
-        })?;
-        self.begun = Some((event, before));
+    pub fn begin(&mut self, events: impl IntoIterator<Item = Event>) -> Result<(), LedgerError> {
+        let now = self.clock.now();
+        for event in events {
+            self.state = self.after(&self.state, &event, now)?;
+            self.begun.push(event);
+        }
         Ok(())
     }
 
-    /// Takes back what [`Self::begin`] noted, unless it is stored: it is not taken up after all.
-    pub fn give_up(&mut self) {
-        if let Some((_, before)) = self.begun.take() {
-            self.state = before;
-        }
+    /// Takes back that an executor takes it up, unless that is stored.
+    ///
+    /// # Errors
+    /// What is left cannot follow.
+    pub fn give_up(&mut self) -> Result<(), LedgerError> {
+        let mut begun = std::mem::take(&mut self.begun);
+        begun.retain(|event| !matches!(event, Event::Started(_)));
+        self.state = self.stored.clone();
+        self.begin(begun)
+    }
+
+    fn after(&self, state: &State, event: &Event, at: Timestamp) -> Result<State, LedgerError> {
+        let after = state.clone().apply(event, at);
+        after.map_err(|source| LedgerError::Illegal {
+            id: self.id,
+            source,
+        })
     }
 
     /// Stores events, all or none, before it returns.
@@ -124,19 +134,13 @@ impl Journal {
         events: impl IntoIterator<Item = Event>,
     ) -> Result<(), LedgerError> {
         let at = self.clock.now();
-        let (begun, before) = match &self.begun {
-            Some((event, before)) => (Some(event.clone()), before),
-            None => (None, &self.state),
-        };
-        let mut state = before.clone();
-        let events: Vec<Event> = begun.into_iter().chain(events).collect();
+        let mut state = self.stored.clone();
+        let events: Vec<Event> = self.begun.iter().cloned().chain(events).collect();
+        if events.is_empty() {
+            return Ok(());
+        }
         for event in &events {
-            state = state
-                .apply(event, at)
-                .map_err(|source| LedgerError::Illegal {
-                    id: self.id,
-                    source,
-                })?;
+            state = self.after(&state, event, at)?;
         }
         let known = self.events.len() as u64;
         self.ledger
@@ -145,8 +149,9 @@ impl Journal {
         let at = Timestamp::from_millisecond(at.as_millisecond()).unwrap_or(at);
         self.events
             .extend(events.into_iter().map(|event| (event, at)));
+        self.stored.clone_from(&state);
         self.state = state;
-        self.begun = None;
+        self.begun.clear();
         Ok(())
     }
 }

@@ -286,7 +286,12 @@ impl Hub {
             let advanced = match prepared {
                 Ok(Some(state)) if pipeline::changes(state.status) => {
                     let Some(lease) = self.lock(id, &state.received).await? else {
-                        return Ok(None);
+                        // What was decided stands while it waits.
+                        return match work.keep().await {
+                            Ok(_) => Ok(None),
+                            Err(LedgerError::Conflict { .. }) => continue,
+                            Err(error) => Err(error),
+                        };
                     };
                     work.quiet_since = lease.quiet_since;
                     let (advanced, lease) = self
@@ -300,10 +305,9 @@ impl Hub {
                 }
                 prepared => prepared,
             };
-            // The time was over: what the journal has is where it stands.
             let advanced = match advanced {
-                Ok(None) => Ok(work.state().await),
-                Ok(Some(state)) => Ok(state),
+                // Also where the time was over: what the journal has is where it stands.
+                Ok(_) => work.keep().await,
                 Err(error) => Err(error),
             };
             match advanced {

@@ -153,10 +153,18 @@ impl<'h> Work<'h> {
         }
     }
 
+    /// Stores what was decided, if nothing has happened with it; gives where it stands.
+    pub(crate) async fn keep(&self) -> Result<State, LedgerError> {
+        let mut journal = self.journal.lock().await;
+        journal.give_up()?;
+        journal.write([]).await?;
+        Ok(journal.state().clone())
+    }
+
     /// Stops before the first request or between two.
     async fn stop(&self, reason: String) -> Result<Turn, LedgerError> {
         let mut journal = self.journal.lock().await;
-        journal.give_up();
+        journal.give_up()?;
         journal.write([Event::Paused { reason }]).await?;
         Ok(Turn::Again)
     }
@@ -173,9 +181,10 @@ impl<'h> Work<'h> {
         Ok(Turn::Again)
     }
 
-    /// Stores an event with the next ones.
-    async fn begin(&self, event: Event) -> Result<(), LedgerError> {
-        self.journal.lock().await.begin(event)
+    /// Stores events with the next ones.
+    async fn begin(&self, events: impl IntoIterator<Item = Event>) -> Result<Turn, LedgerError> {
+        self.journal.lock().await.begin(events)?;
+        Ok(Turn::Again)
     }
 
     /// Ends in failure.
@@ -310,12 +319,15 @@ impl<'h> Work<'h> {
                 .map(|()| None),
             Verdict::Refuse | Verdict::Defer { .. } => Ok(None),
         };
-        events.extend(match asked {
+        let follows = match asked {
             Ok(request) => request,
             Err(reason) => Some(self.finished(Status::Refused, Some(reason))),
-        });
+        };
         self.fresh = Some((plan, now));
-        self.write(events).await
+        match (verdict, follows) {
+            (Verdict::Run, None) => self.begin(events).await,
+            (_, follows) => self.write(events.into_iter().chain(follows)).await,
+        }
     }
 
     /// Another remediation that waits for an approval of the same change: a finding is produced anew
@@ -362,7 +374,9 @@ impl<'h> Work<'h> {
         let received = &state.received;
         let budget = self.hub.settings.budget;
         let since = self.hub.ports.clock.now() - budget.period;
-        if self.quiet_since.is_some_and(|quiet| quiet <= since) {
+        let is_quiet = self.quiet_since.is_some_and(|quiet| quiet <= since);
+        // A person who asks for it once more knows what has become of it.
+        if is_quiet || again(state).is_some() {
             return Ok(None);
         }
         let attempts = self
@@ -474,7 +488,7 @@ impl<'h> Work<'h> {
                 return self.fail(chain(&error)).await;
             }
         };
-        self.begin(Event::Started(self.started(state, 1, executor)))
+        self.begin([Event::Started(self.started(state, 1, executor))])
             .await?;
         let hub = self.hub;
         let (record, history) = self.history().await;

@@ -346,9 +346,9 @@ impl Hub {
         work.quiet_since = lease.quiet_since;
         let turned = self.turn_back(&mut work, id, by, dry_run, force);
         let (turned, lease) = self.holding(lease, turned).await?;
-        let state = work.state().await;
-        self.give_back(&lease, &state).await?;
+        self.give_back(&lease, &work.state().await).await?;
         let mut done = turned?;
+        let state = work.keep().await?;
         done.error = state.error.clone();
         self.tell(&work, &state).await?;
         Ok(done)
