@@ -21,6 +21,7 @@ use super::{
 };
 use crate::{
     Attempts, Cursor, Digest, Event, LedgerError, Order, Page, Query, Record, RemediationId, Scope,
+    Status,
 };
 
 /// The partition that lists the days on which something was admitted.
@@ -442,9 +443,14 @@ impl DynamoLedger {
             for item in self.store.under(&key, &from, END).await? {
                 let (_, id) = parse_time_key(&item)
                     .ok_or_else(|| self.store.damaged("a row cannot be read"))?;
-                if seen.insert(id) && !known.contains(&id) {
-                    records.extend(self.left(&item));
+                if !seen.insert(id) || known.contains(&id) {
+                    continue;
                 }
+                records.extend(match self.left(&item) {
+                    // Why it was taken back is not in what may stay.
+                    Some(left) if left.status == Status::Undone => self.row(id, Some(left)).await?,
+                    left => left,
+                });
             }
             next = at.checked_add(Duration::from_hours(24)).ok();
         }
