@@ -2,7 +2,7 @@
 
 use std::{
     borrow::Cow,
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     fmt,
     sync::{Mutex, MutexGuard, PoisonError},
 };
@@ -368,10 +368,35 @@ impl Guard {
         self.impact
     }
 
-    /// Takes in what the ledger says of the last 24 hours, and when it begins.
-    pub fn seed<'r>(&self, began: Timestamp, records: impl IntoIterator<Item = &'r Record>) {
+    /// Until when it was told what the ledger says; `None` before the first time.
+    #[must_use]
+    pub fn seeded(&self) -> Option<Timestamp> {
+        self.history().seeded
+    }
+
+    /// When the ledger begins, if it was told.
+    #[must_use]
+    pub fn began(&self) -> Option<Timestamp> {
+        self.history().began
+    }
+
+    /// What it has seen begin and end: the ledger says nothing new of them.
+    #[must_use]
+    pub fn known(&self) -> HashSet<RemediationId> {
+        self.history().known()
+    }
+
+    /// Takes in what the ledger says at `now` of what was begun in the last 24 hours, or since it was
+    /// told last; and when the ledger begins.
+    pub fn seed<'r>(
+        &self,
+        began: Timestamp,
+        now: Timestamp,
+        records: impl IntoIterator<Item = &'r Record>,
+    ) {
         let mut history = self.history();
         history.began = Some(began);
+        history.seeded = Some(now);
         for record in records {
             history.seed(record);
         }

@@ -1,9 +1,10 @@
 //! What was changed of late: counts for limits and policies, failures for the circuit breaker.
 //!
-//! Kept in memory and told by the hub; the ledger is read once, after a start. So a decision costs no
-//! read. Hubs that share a ledger each count what they know.
+//! Kept in memory and told by the hub, which reads the ledger after a start and, in AWS, what others have
+//! begun since once a minute. So a decision mostly costs no read. Hubs that share a ledger each count
+//! what they know.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use jiff::{SignedDuration, Timestamp};
 use stanch_ledger::{Received, Record, RemediationId, Status};
@@ -104,6 +105,8 @@ impl Counts {
 pub(crate) struct History {
     /// When the ledger begins; nothing is known of it before it was read.
     pub(crate) began: Option<Timestamp>,
+    /// When the ledger was read last.
+    pub(crate) seeded: Option<Timestamp>,
     /// Minutes with the number of changes, oldest first.
     counted: HashMap<(By, String), VecDeque<(Minute, u32)>>,
     /// What is counted already.
@@ -160,6 +163,12 @@ impl History {
                 self.ended(record.remediation_id, remediation, ok, record.updated_at);
             }
         }
+    }
+
+    /// What has begun and ended, as far as that is remembered.
+    pub(crate) fn known(&self) -> HashSet<RemediationId> {
+        let ended = self.ended.values().flatten().map(|(_, id, _)| *id);
+        ended.filter(|id| self.ids.contains_key(id)).collect()
     }
 
     pub(crate) fn counts(&self, keys: &Keys<'_>, now: Timestamp) -> Counts {

@@ -24,8 +24,8 @@ use serde_json::{Value, json};
 use stanch_catalog::Catalog;
 use stanch_guard::{Automatic, Guard};
 use stanch_hub::{
-    Account, Approvals, Hub, Limits, Message, Mode, NotTold, Notifier, Ports, Ring, Rollout,
-    Settings, Source,
+    Account, Approvals, History, Hub, Limits, Message, Mode, NotTold, Notifier, Ports, Ring,
+    Rollout, Settings, Source,
 };
 use stanch_ledger::{Ledger, Query, Record, SqliteLedger, Status};
 use stanch_models::Models;
@@ -88,7 +88,7 @@ impl Notifier for Silent {
         "silent"
     }
 
-    async fn tell(&self, _: &Message, _: &Record) -> Result<(), NotTold> {
+    async fn tell(&self, _: &Message, _: &Record, _: &History) -> Result<(), NotTold> {
         Ok(())
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use stanch_catalog::{Impact, Plan, Remediation, Stage};
 use stanch_guard::{Answer, Case, Explanation, Guard};
 use stanch_ledger::{Decided, LedgerError, Order, Query, Received, RemediationId, Verdict};
@@ -152,37 +153,47 @@ impl Hub {
         }
     }
 
-    /// The guard, which knows what was changed before: where it decides by that, the ledger is read
-    /// once.
+    /// The guard, which knows what was changed before: where it decides by that, the ledger is read, if
+    /// it has not been of late.
     async fn guard(&self) -> Result<&Guard, LedgerError> {
+        if self.ports.guard.counts() {
+            self.seeded.get_or_try_init(|| self.seed()).await?;
+        }
+        Ok(&self.ports.guard)
+    }
+
+    async fn seed(&self) -> Result<(), LedgerError> {
+        /// How long limits may be counted without what other hubs did meanwhile.
+        const FRESH: SignedDuration = SignedDuration::from_mins(1);
+        /// What was begun since the last reading is found among what is open for so long.
+        const LATELY: SignedDuration = SignedDuration::from_mins(10);
         let Ports {
             guard,
             ledger,
             clock,
             ..
         } = &self.ports;
-        if guard.counts() {
-            let seed = async {
+        let now = clock.now();
+        let read = guard.seeded();
+        let age = read.map(|at| now.duration_since(at).abs());
+        if age.is_some_and(|age| age < FRESH) {
+            return Ok(());
+        }
+        let began = match guard.began() {
+            Some(began) => began,
+            None => {
                 let mut first = Query::all().limit(1);
                 first.order = Order::Oldest;
-                let now = clock.now();
                 let first = ledger.query(&first).await?.records;
-                let began = first.first().map_or(now, |record| record.timestamp);
-                let day = now - Duration::from_hours(24);
-                let mut query = Query::all()
-                    .between(Some(day), None)
-                    .limit(Query::MAX_LIMIT);
-                loop {
-                    let page = ledger.query(&query).await?;
-                    guard.seed(began, &page.records);
-                    if page.next.is_none() {
-                        return Ok::<(), LedgerError>(());
-                    }
-                    query.cursor = page.next;
-                }
-            };
-            self.seeded.get_or_try_init(|| seed).await?;
-        }
-        Ok(guard)
+                first.first().map_or(now, |record| record.timestamp)
+            }
+        };
+        let since = match read.filter(|_| age.is_some_and(|age| age < LATELY)) {
+            Some(at) => at,
+            None => now - Duration::from_hours(24),
+        };
+        let records = ledger.begun(since, now, &guard.known()).await?;
+        guard.seed(began, now, &records);
+        Ok(())
     }
 }

@@ -33,7 +33,7 @@ use jiff::Timestamp;
 use stanch_catalog::{Catalog, Remediation};
 use stanch_guard::Guard;
 use stanch_ledger::{
-    Directives, Lease, Ledger, LedgerError, Lock, Received, RemediationId, State, Status,
+    Directives, Lease, Ledger, LedgerError, Left, Lock, Received, RemediationId, State, Status,
 };
 use stanch_models::Models;
 use stanch_runbook::{Ids, Operations};
@@ -57,7 +57,7 @@ pub use rollout::{Ceiling, Mode, Move, Placed, Ring, Rollout};
 pub use schedule::{Job, Limits, Scheduler, Turn};
 pub use settings::{Account, Budget, Settings};
 pub use switch::DirectiveError;
-pub use tell::{Audience, Message, NotTold, Notifier};
+pub use tell::{Audience, History, Message, NotTold, Notifier};
 pub use undo::{Drift, Rollback, Selection};
 
 use deadline::{Deadline, Told, say};
@@ -141,15 +141,6 @@ impl Hub {
     #[must_use]
     pub fn ledger(&self) -> &Arc<dyn Ledger> {
         &self.ports.ledger
-    }
-
-    /// The guard was told of late what the ledger says, and need not be again.
-    #[must_use]
-    pub fn with_counts_known(self) -> Self {
-        Self {
-            seeded: OnceCell::new_with(Some(())),
-            ..self
-        }
     }
 
     /// Says when this process will be stopped. Nothing is sent then that may not be answered before,
@@ -288,27 +279,35 @@ impl Hub {
             let mut work = Work::open(self, id).await?;
             let before = work.state().await;
             if before.status.is_final() {
-                self.tell_of_refusal(id, &before).await?;
+                self.tell_of_refusal(&work, &before).await?;
                 return Ok(Some(Worked::Stood(Box::new(before))));
             }
             let prepared = deadline.race(clock, work.prepare()).await.transpose();
             let advanced = match prepared {
                 Ok(Some(state)) if pipeline::changes(state.status) => {
-                    let Some(lease) = self.lock(&state.received).await? else {
-                        return Ok(None);
+                    let Some(lease) = self.lock(id, &state.received).await? else {
+                        // What was decided stands while it waits.
+                        return match work.keep().await {
+                            Ok(_) => Ok(None),
+                            Err(LedgerError::Conflict { .. }) => continue,
+                            Err(error) => Err(error),
+                        };
                     };
-                    let advance = async {
-                        let advanced = deadline.race(clock, work.advance());
-                        advanced.await.transpose()
-                    };
-                    self.holding(lease, advance).await
+                    work.quiet_since = lease.quiet_since;
+                    let (advanced, lease) = self
+                        .holding(lease, async {
+                            let advanced = deadline.race(clock, work.advance());
+                            advanced.await.transpose()
+                        })
+                        .await?;
+                    self.give_back(&lease, &work.state().await).await?;
+                    advanced
                 }
                 prepared => prepared,
             };
-            // The time was over: what the journal has is where it stands.
             let advanced = match advanced {
-                Ok(None) => Ok(work.state().await),
-                Ok(Some(state)) => Ok(state),
+                // Also where the time was over: what the journal has is where it stands.
+                Ok(_) => work.keep().await,
                 Err(error) => Err(error),
             };
             match advanced {
@@ -319,46 +318,54 @@ impl Hub {
                 Ok(state) if state == before => return Ok(Some(Worked::Stood(Box::new(state)))),
                 Ok(state) => {
                     self.ports.guard.ended(id, &state, self.ports.clock.now());
-                    self.tell(id, &state).await?;
+                    self.tell(&work, &state).await?;
                     return Ok(Some(Worked::Stands(Box::new(state))));
                 }
             }
         }
     }
 
-    /// Runs `work` once this hub alone may change the resource.
-    async fn locked<T>(
-        &self,
-        received: &Received,
-        work: impl Future<Output = Result<T, LedgerError>>,
-    ) -> Result<T, LedgerError> {
+    /// The lock of the resource, once this hub alone may change it.
+    async fn locked(&self, id: RemediationId, received: &Received) -> Result<Lease, LedgerError> {
         loop {
-            if let Some(lease) = self.lock(received).await? {
-                return self.holding(lease, work).await;
+            if let Some(lease) = self.lock(id, received).await? {
+                return Ok(lease);
             }
             self.ports.clock.sleep(BUSY).await;
         }
     }
 
+    /// Gives the lock back, and says how the remediation leaves the resource.
+    async fn give_back(&self, lease: &Lease, state: &State) -> Result<(), LedgerError> {
+        let Ports { ledger, clock, .. } = &self.ports;
+        ledger
+            .unlock(lease, Left::by(state.status), clock.now())
+            .await
+    }
+
     /// Takes the lock of the resource unless somebody else has it: another hub, or one that died a
     /// moment ago.
-    async fn lock(&self, received: &Received) -> Result<Option<Lease>, LedgerError> {
+    async fn lock(
+        &self,
+        id: RemediationId,
+        received: &Received,
+    ) -> Result<Option<Lease>, LedgerError> {
         let (key, ttl) = (intake::resource_key(received), self.settings.lease);
         let Ports { ledger, clock, .. } = &self.ports;
         Ok(
-            match ledger.lock(&key, &self.owner, ttl, clock.now()).await? {
+            match ledger.lock(&key, &self.owner, id, ttl, clock.now()).await? {
                 Lock::Taken(lease) => Some(lease),
                 Lock::Busy { .. } => None,
             },
         )
     }
 
-    /// Runs `work` and keeps the lock meanwhile.
+    /// Runs `work` and keeps the lock meanwhile; gives both back.
     async fn holding<T>(
         &self,
         mut lease: Lease,
-        work: impl Future<Output = Result<T, LedgerError>>,
-    ) -> Result<T, LedgerError> {
+        work: impl Future<Output = T>,
+    ) -> Result<(T, Lease), LedgerError> {
         let Ports { ledger, clock, .. } = &self.ports;
         let ttl = self.settings.lease;
         let result = {
@@ -374,8 +381,7 @@ impl Hub {
                 }
             }
         };
-        ledger.unlock(&lease).await?;
-        result
+        Ok((result, lease))
     }
 
     /// The remediation of a finding in the ledger.

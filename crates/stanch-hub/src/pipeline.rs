@@ -23,8 +23,8 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use stanch_catalog::{Observed, Plan, PlanError, PlannedAction, PolicyError, Remediation};
 use stanch_ledger::{
-    Decided, Event, LedgerError, Phase, Planned, Query, Received, RemediationId, Run, Started,
-    State, Status, Step, StepFinished, StepOutcome, Verdict, Verified,
+    Decided, Event, LedgerError, Phase, Planned, Query, Received, Record, RemediationId, Run,
+    Started, State, Status, Step, StepFinished, StepOutcome, Verdict, Verified,
 };
 use stanch_types::{Access, AccountId, Api, Region, Scope, chain};
 use tokio::sync::Mutex;
@@ -32,7 +32,7 @@ use tokio::sync::Mutex;
 use stanch_guard::Answer;
 
 use crate::{
-    Hub, Ports,
+    Hub,
     approval::{self, waits_at},
     automation::{self, Executor, Followed},
     execute::{Ran, Running, Until},
@@ -107,6 +107,8 @@ pub(crate) struct Work<'h> {
     fresh: Option<(Plan, Timestamp)>,
     /// This very run has planned the undo, and nobody can have changed the resource since.
     pub(crate) looked: bool,
+    /// Since when nobody else has worked on the resource, if the lock tells.
+    pub(crate) quiet_since: Option<Timestamp>,
 }
 
 impl<'h> Work<'h> {
@@ -124,15 +126,47 @@ impl<'h> Work<'h> {
             begun: ports.clock.monotonic(),
             fresh: None,
             looked: false,
+            quiet_since: None,
         })
     }
 
     /// Reads the ledger again.
     pub(crate) async fn reread(&self) -> Result<(), LedgerError> {
-        let Ports { ledger, clock, .. } = &self.hub.ports;
-        let journal = Journal::open(Arc::clone(ledger), Arc::clone(clock), self.id).await?;
-        *self.journal.lock().await = journal;
-        Ok(())
+        self.journal.lock().await.reopen().await
+    }
+
+    /// The remediation's row and its events, by what this run knows of them.
+    pub(crate) async fn history(&self) -> (Record, Vec<(Event, Timestamp)>) {
+        let journal = self.journal.lock().await;
+        (journal.record(), journal.events().to_vec())
+    }
+
+    /// Stores what channels were told. Where somebody else has appended meanwhile, it stands behind that.
+    pub(crate) async fn note(&self, told: Vec<Event>) -> Result<(), LedgerError> {
+        let mut journal = self.journal.lock().await;
+        match journal.write(told.clone()).await {
+            Err(LedgerError::Conflict { .. }) => {
+                journal.reopen().await?;
+                journal.write(told).await
+            }
+            written => written,
+        }
+    }
+
+    /// Stores what was decided, if nothing has happened with it; gives where it stands.
+    pub(crate) async fn keep(&self) -> Result<State, LedgerError> {
+        let mut journal = self.journal.lock().await;
+        journal.give_up()?;
+        journal.write([]).await?;
+        Ok(journal.state().clone())
+    }
+
+    /// Stops before the first request or between two.
+    async fn stop(&self, reason: String) -> Result<Turn, LedgerError> {
+        let mut journal = self.journal.lock().await;
+        journal.give_up()?;
+        journal.write([Event::Paused { reason }]).await?;
+        Ok(Turn::Again)
     }
 
     pub(crate) async fn state(&self) -> State {
@@ -147,9 +181,10 @@ impl<'h> Work<'h> {
         Ok(Turn::Again)
     }
 
-    /// Stores an event with the next ones.
-    async fn begin(&self, event: Event) -> Result<(), LedgerError> {
-        self.journal.lock().await.begin(event)
+    /// Stores events with the next ones.
+    async fn begin(&self, events: impl IntoIterator<Item = Event>) -> Result<Turn, LedgerError> {
+        self.journal.lock().await.begin(events)?;
+        Ok(Turn::Again)
     }
 
     /// Ends in failure.
@@ -209,7 +244,7 @@ impl<'h> Work<'h> {
 
     /// Looks at the resource, plans, and asks the guard.
     async fn consider(&mut self, state: &State) -> Result<Turn, LedgerError> {
-        let remediation = match self.admissible(state).await? {
+        let remediation = match self.admissible(state) {
             Ok(remediation) => remediation,
             Err(reason) => return self.write([refused(reason)]).await,
         };
@@ -269,6 +304,14 @@ impl<'h> Work<'h> {
             return self.write(events).await;
         }
         let person = requester.unwrap_or(&state.received.requester);
+        if verdict == Verdict::NeedsApproval
+            && let Some(reason) = self.overspent(state).await?
+        {
+            // People are not asked for what would not be done.
+            events.truncate(1);
+            events.push(self.finished(Status::Refused, Some(reason)));
+            return self.write(events).await;
+        }
         let asked = match verdict {
             Verdict::NeedsApproval => self.request(state, person, &remediation, &plan).map(Some),
             Verdict::Run => self
@@ -276,12 +319,15 @@ impl<'h> Work<'h> {
                 .map(|()| None),
             Verdict::Refuse | Verdict::Defer { .. } => Ok(None),
         };
-        events.extend(match asked {
+        let follows = match asked {
             Ok(request) => request,
             Err(reason) => Some(self.finished(Status::Refused, Some(reason))),
-        });
+        };
         self.fresh = Some((plan, now));
-        self.write(events).await
+        match (verdict, follows) {
+            (Verdict::Run, None) => self.begin(events).await,
+            (_, follows) => self.write(events.into_iter().chain(follows)).await,
+        }
     }
 
     /// Another remediation that waits for an approval of the same change: a finding is produced anew
@@ -314,20 +360,25 @@ impl<'h> Work<'h> {
     }
 
     /// The remediation, unless it must not even be planned.
-    async fn admissible(
-        &self,
-        state: &State,
-    ) -> Result<Result<Arc<Remediation>, String>, LedgerError> {
+    fn admissible(&self, state: &State) -> Result<Arc<Remediation>, String> {
         let received = &state.received;
-        if let Some(problem) = &received.problem {
-            return Ok(Err(problem.clone()));
+        match &received.problem {
+            Some(problem) => Err(problem.clone()),
+            None => self.hub.remediation(received),
         }
-        let remediation = match self.hub.remediation(received) {
-            Ok(remediation) => remediation,
-            Err(reason) => return Ok(Err(reason)),
-        };
+    }
+
+    /// Why the attempt budget does not let it be begun. Nothing is read where the lock tells that nobody
+    /// has tried: that is why it is looked at last.
+    async fn overspent(&self, state: &State) -> Result<Option<String>, LedgerError> {
+        let received = &state.received;
         let budget = self.hub.settings.budget;
         let since = self.hub.ports.clock.now() - budget.period;
+        let is_quiet = self.quiet_since.is_some_and(|quiet| quiet <= since);
+        // A person who asks for it once more knows what has become of it.
+        if is_quiet || again(state).is_some() {
+            return Ok(None);
+        }
         let attempts = self
             .hub
             .ports
@@ -339,13 +390,12 @@ impl<'h> Work<'h> {
                 since,
             )
             .await?;
-        if attempts.count >= u64::from(budget.attempts) {
-            return Ok(Err(format!(
+        Ok((attempts.count >= u64::from(budget.attempts)).then(|| {
+            format!(
                 "the attempt budget is spent: {} attempts on this resource since {since:.0}; something keeps undoing the change",
                 attempts.count,
-            )));
-        }
-        Ok(Ok(remediation))
+            )
+        }))
     }
 
     pub(crate) async fn plan(
@@ -367,8 +417,9 @@ impl<'h> Work<'h> {
         else {
             return self.fail(GONE).await;
         };
-        if let Some(reason) = self.hub.switch(&state.received).stops().await {
-            return self.write([Event::Paused { reason }]).await;
+        // What people have ordered is read by the gate, before each request.
+        if let Some(reason) = self.hub.switch(&state.received).is_off() {
+            return self.stop(reason).await;
         }
         if self.hub.until().is_over() {
             return Ok(Turn::Later);
@@ -380,6 +431,11 @@ impl<'h> Work<'h> {
             .is_some_and(|asked| asked.request.expires <= now)
         {
             return self.lapse().await;
+        }
+        if let Some(reason) = self.overspent(state).await? {
+            return self
+                .write([self.finished(Status::Refused, Some(reason))])
+                .await;
         }
         let neighbours = self.neighbours(state).await?;
         if neighbours.are_halfway {
@@ -432,25 +488,34 @@ impl<'h> Work<'h> {
                 return self.fail(chain(&error)).await;
             }
         };
-        self.begin(Event::Started(self.started(state, 1, executor)))
+        self.begin([Event::Started(self.started(state, 1, executor))])
             .await?;
-        let (hub, id) = (self.hub, self.id);
+        let hub = self.hub;
+        let (record, history) = self.history().await;
+        let begun = self.state().await;
         let change = async {
             let ran = self
                 .run(state, &plan, &[], Map::new(), Phase::Apply, &api)
                 .await?;
             self.conclude(&remediation, &plan, &api, ran).await
         };
-        let (turn, told) = join(change, hub.tell_begun(id)).await;
-        let told = told?;
+        let (turn, told) = join(change, hub.tell_begun(record, &begun, &history)).await;
         if !told.is_empty() {
             self.write(told).await?;
         }
         turn
     }
 
-    /// The other remediations of this resource, worked on by any hub.
+    /// The other remediations of this resource, worked on by any hub; read only where the lock does not
+    /// tell of them.
     async fn neighbours(&self, state: &State) -> Result<Neighbours, LedgerError> {
+        if let Some(quiet_since) = self.quiet_since {
+            return Ok(Neighbours {
+                last: Some(quiet_since),
+                too_many: false,
+                are_halfway: false,
+            });
+        }
         let query = Query::resource(&state.received.resource_id).limit(Query::MAX_LIMIT);
         let page = self.hub.ports.ledger.query(&query).await?;
         let started = page.records.iter().filter(|record| {
@@ -564,7 +629,7 @@ impl<'h> Work<'h> {
         let failure = match ran {
             Ran::Done => None,
             Ran::Failed(error) => Some(error),
-            Ran::Paused(reason) => return self.write([Event::Paused { reason }]).await,
+            Ran::Paused(reason) => return self.stop(reason).await,
             Ran::OutOfTime => return Ok(Turn::Later),
             Ran::UnderWay => return Ok(Turn::Later),
         };

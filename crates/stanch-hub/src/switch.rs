@@ -67,10 +67,16 @@ impl Switch {
         }
     }
 
+    /// Why this process changes nothing at all, if it does not.
+    pub(crate) fn is_off(&self) -> Option<String> {
+        let why = "changes are paused by `pause` of the configuration";
+        self.off.then(|| why.to_owned())
+    }
+
     /// Why nothing may be changed now; none if it may.
     pub(crate) async fn stops(&self) -> Option<String> {
-        if self.off {
-            return Some("changes are paused by `pause` of the configuration".to_owned());
+        if let Some(reason) = self.is_off() {
+            return Some(reason);
         }
         match self.directives.directives().await {
             Ok(given) => stopped(&Standing::of(&given), &self.place),

@@ -1,14 +1,13 @@
 //! Telling people: the message of the brief's notification topic, and the port it goes out through.
 
-use std::sync::Arc;
-
 use async_trait::async_trait;
 use futures_util::future::join_all;
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use stanch_catalog::Undo;
-use stanch_ledger::{Event, LedgerError, Origin, Record, RemediationId, State, Status};
+use stanch_ledger::{Event, LedgerError, Origin, Record, State, Status};
 
-use crate::{Hub, approval::Asked, journal::Journal};
+use crate::{Hub, approval::Asked, pipeline::Work};
 
 /// What a channel is told about a remediation: the seven members of the notification topic's format,
 /// under its names and in its order, and others after them.
@@ -87,6 +86,9 @@ pub struct NotTold {
     pub reason: String,
 }
 
+/// What has happened to a remediation so far, with the times.
+pub type History = [(Event, Timestamp)];
+
 /// Where messages go. The ledger says whether people were told. A message that cannot be delivered
 /// fails no remediation, but for one that asks for an approval: what nobody can be asked for is a no.
 #[async_trait]
@@ -111,24 +113,29 @@ pub trait Notifier: Send + Sync {
     }
 
     /// Delivers the message, or says why not.
-    async fn tell(&self, message: &Message, record: &Record) -> Result<(), NotTold>;
+    async fn tell(
+        &self,
+        message: &Message,
+        record: &Record,
+        history: &History,
+    ) -> Result<(), NotTold>;
 }
 
 impl Hub {
     /// Tells every channel where a remediation has come to, and the ledger whether they took it.
-    pub(crate) async fn tell(&self, id: RemediationId, state: &State) -> Result<(), LedgerError> {
+    pub(crate) async fn tell(&self, work: &Work<'_>, state: &State) -> Result<(), LedgerError> {
         let worth_telling = state.status.is_final() && state.status != Status::NothingToDo
             || state.status == Status::Paused;
         let fallen_back = self.fall_back(state).await?;
         if self.ports.notifiers.is_empty() || !worth_telling {
             return Ok(());
         }
-        let record = self.ports.ledger.record(id).await?;
+        let (record, history) = work.history().await;
         let mut message = self.message(&record, state);
         if let Some((_, reason)) = &state.paused {
             message.error = Some(reason.clone());
         }
-        self.broadcast(id, &message, &record).await?;
+        let mut told = self.told(&message, &record, &history, |_| true).await;
         if let Some(reason) = fallen_back {
             let message = Message {
                 status: "RolloutBack".to_owned(),
@@ -136,21 +143,24 @@ impl Hub {
                 urgent: true,
                 ..message
             };
-            self.broadcast(id, &message, &record).await?;
+            told.extend(self.told(&message, &record, &history, |_| true).await);
         }
-        Ok(())
+        match told.is_empty() {
+            true => Ok(()),
+            false => work.note(told).await,
+        }
     }
 
     /// Tells of a person's no that another process has recorded, where other channels are told, or none.
     pub(crate) async fn tell_of_refusal(
         &self,
-        id: RemediationId,
+        work: &Work<'_>,
         state: &State,
     ) -> Result<(), LedgerError> {
         if state.status != Status::Refused || self.ports.notifiers.is_empty() {
             return Ok(());
         }
-        let events = self.ports.ledger.events(id).await?;
+        let (_, events) = work.history().await;
         let mut since = Vec::new();
         for (event, _) in events.iter().rev() {
             match event {
@@ -162,24 +172,25 @@ impl Hub {
         let mut own = self.ports.notifiers.iter();
         match own.any(|notifier| since.contains(&notifier.channel())) {
             true => Ok(()),
-            false => self.tell(id, state).await,
+            false => self.tell(work, state).await,
         }
     }
 
     /// Tells the channels that follow changes that one begins. They say so again at its end, so what
     /// fails here delays nothing.
-    pub(crate) async fn tell_begun(&self, id: RemediationId) -> Result<Vec<Event>, LedgerError> {
-        if !self.ports.notifiers.iter().any(|one| one.follows()) {
-            return Ok(Vec::new());
-        }
-        let (state, _) = self.ports.ledger.state(id).await?;
-        let record = self.ports.ledger.record(id).await?;
+    pub(crate) async fn tell_begun(
+        &self,
+        record: Record,
+        state: &State,
+        history: &History,
+    ) -> Vec<Event> {
         let message = Message {
             status: Status::Running.to_string(),
             can_be_undone: false,
-            ..self.message(&record, &state)
+            ..self.message(&record, state)
         };
-        Ok(self.told(&message, &record, |one| one.follows()).await)
+        let follows = |one: &dyn Notifier| one.follows();
+        self.told(&message, &record, history, follows).await
     }
 
     /// The message about a remediation as it stands, with what the hub knows beside the record.
@@ -202,29 +213,13 @@ impl Hub {
         &self,
         message: &Message,
         record: &Record,
+        history: &History,
         among: impl Fn(&dyn Notifier) -> bool,
     ) -> Vec<Event> {
         let notifiers = self.ports.notifiers.iter().filter(|one| {
             !matches!(one.audience(), Audience::Person(_)) && among(&***one) && one.wants(message)
         });
-        join_all(notifiers.map(|one| told(&**one, message, record, Vec::new()))).await
-    }
-
-    async fn broadcast(
-        &self,
-        id: RemediationId,
-        message: &Message,
-        record: &Record,
-    ) -> Result<(), LedgerError> {
-        let told = self.told(message, record, |_| true).await;
-        if told.is_empty() {
-            return Ok(());
-        }
-        let (ledger, clock) = (
-            Arc::clone(&self.ports.ledger),
-            Arc::clone(&self.ports.clock),
-        );
-        Journal::open(ledger, clock, id).await?.write(told).await
+        join_all(notifiers.map(|one| told(&**one, message, record, history, Vec::new()))).await
     }
 }
 
@@ -233,10 +228,11 @@ pub(crate) async fn told(
     notifier: &dyn Notifier,
     message: &Message,
     record: &Record,
+    history: &History,
     asked: Vec<String>,
 ) -> Event {
     let channel = notifier.channel().to_owned();
-    let error = match notifier.tell(message, record).await {
+    let error = match notifier.tell(message, record, history).await {
         Ok(()) => None,
         Err(error) => {
             tracing::warn!(id = %record.remediation_id, channel, reason = error.reason, "a channel could not be told");

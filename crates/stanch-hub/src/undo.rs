@@ -342,14 +342,15 @@ impl Hub {
         if dry_run {
             return self.turn_back(&mut work, id, by, dry_run, force).await;
         }
-        let turned = async {
-            let turned = self.turn_back(&mut work, id, by, dry_run, force).await;
-            Ok(turned)
-        };
-        let mut done = self.locked(&received, turned).await??;
-        let state = work.state().await;
+        let lease = self.locked(id, &received).await?;
+        work.quiet_since = lease.quiet_since;
+        let turned = self.turn_back(&mut work, id, by, dry_run, force);
+        let (turned, lease) = self.holding(lease, turned).await?;
+        self.give_back(&lease, &work.state().await).await?;
+        let mut done = turned?;
+        let state = work.keep().await?;
         done.error = state.error.clone();
-        self.tell(id, &state).await?;
+        self.tell(&work, &state).await?;
         Ok(done)
     }
 

@@ -43,8 +43,6 @@ pub struct Setup {
     inputs: Inputs,
     /// When its inputs were last seen to be these.
     seen: Duration,
-    /// When the guard was last told what the ledger says.
-    counted: std::sync::Mutex<Option<Duration>>,
 }
 
 /// What it was made of.
@@ -161,7 +159,7 @@ impl Setup {
             store.ledger = Arc::new(SealedLedger::new(store.ledger, vault, sensitive));
         }
         let notifiers = match enters {
-            Enters::Members => notifiers(world, &own, &sessions, &store)?,
+            Enters::Members => notifiers(world, &own, &sessions)?,
             Enters::Nothing => Vec::new(),
         };
         Ok(Self {
@@ -175,7 +173,6 @@ impl Setup {
             notifiers,
             inputs,
             seen: world.clock.monotonic(),
-            counted: std::sync::Mutex::default(),
         })
     }
 
@@ -197,25 +194,7 @@ impl Setup {
             Arc::clone(&self.catalog),
             Arc::clone(&self.models),
         );
-        Arc::new(match self.counts_are_known(world.clock.monotonic()) {
-            true => hub.with_counts_known(),
-            false => hub,
-        })
-    }
-
-    /// True if the guard was told not long ago what other instances did. If not, this hub tells it.
-    fn counts_are_known(&self, now: Duration) -> bool {
-        /// How long limits may be counted without what others did meanwhile.
-        const FRESH: Duration = Duration::from_mins(1);
-        let mut counted = self
-            .counted
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        if counted.is_some_and(|at| now.saturating_sub(at) < FRESH) {
-            return true;
-        }
-        *counted = Some(now);
-        false
+        Arc::new(hub)
     }
 }
 
@@ -260,7 +239,6 @@ fn notifiers(
     world: &World,
     own: &Arc<dyn Api>,
     sessions: &Arc<dyn Sessions>,
-    store: &Store,
 ) -> Result<Vec<Arc<dyn Notifier>>, Failure> {
     let variables = Variables(&world.environment);
     let topic = Topic::new(Arc::clone(own), variables.text("SNS_TOPIC_ARN")?);
@@ -278,8 +256,7 @@ fn notifiers(
     }
     if let Some(bucket) = variables.optional("LOG_BUCKET_PREFIX") {
         let key = variables.text("LOG_KEY_ALIAS")?;
-        let ledger = Arc::clone(&store.ledger);
-        notifiers.push(Arc::new(LogBucket::new(api, ledger, bucket, key)));
+        notifiers.push(Arc::new(LogBucket::new(api, bucket, key)));
     }
     Ok(notifiers)
 }

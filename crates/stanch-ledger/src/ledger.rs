@@ -1,7 +1,7 @@
 //! The port: where remediations are kept.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     ops::Range,
     sync::Arc,
     time::Duration,
@@ -74,11 +74,41 @@ pub trait Ledger: Send + Sync {
         since: Timestamp,
     ) -> Result<Attempts, LedgerError>;
 
-    /// Tries to take the lock `key` for `ttl`. It does not wait, and a lock is not re-entrant.
+    /// What was begun since then, by anybody: what limits count. The rows may lack what they say of people
+    /// and resources, and one that is taken back may be told as it ended before. Those of `known` may be
+    /// left out: the caller has seen them end.
+    async fn begun(
+        &self,
+        since: Timestamp,
+        _now: Timestamp,
+        _known: &HashSet<RemediationId>,
+    ) -> Result<Vec<Record>, LedgerError> {
+        // What is begun may have waited.
+        let waited = since
+            .saturating_sub(Duration::from_hours(24))
+            .unwrap_or(since);
+        let mut query = Query::all()
+            .between(Some(waited), None)
+            .limit(Query::MAX_LIMIT);
+        let mut begun = Vec::new();
+        loop {
+            let page = self.query(&query).await?;
+            let records = page.records.into_iter();
+            begun.extend(records.filter(|record| record.started_at.is_some()));
+            match page.next {
+                Some(next) => query.cursor = Some(next),
+                None => return Ok(begun),
+            }
+        }
+    }
+
+    /// Tries to take the lock `key` for `ttl`, to work on the remediation `work`. It does not wait, and a
+    /// lock is not re-entrant.
     async fn lock(
         &self,
         key: &str,
         owner: &str,
+        work: RemediationId,
         ttl: Duration,
         now: Timestamp,
     ) -> Result<Lock, LedgerError>;
@@ -95,7 +125,7 @@ pub trait Ledger: Send + Sync {
     ) -> Result<Lease, LedgerError>;
 
     /// Gives a lock back. One that was lost is left alone.
-    async fn unlock(&self, lease: &Lease) -> Result<(), LedgerError>;
+    async fn unlock(&self, lease: &Lease, left: Left, now: Timestamp) -> Result<(), LedgerError>;
 
     /// Keeps what could not be taken in, so that a person can look at it. The same letter is kept once.
     async fn bury(&self, letter: Letter, at: Timestamp) -> Result<Digest, LedgerError>;
@@ -475,6 +505,31 @@ pub struct Lease {
     pub token: u64,
     /// Until when, unless it is renewed.
     pub expires: Timestamp,
+    /// The remediation that it was taken for.
+    pub work: RemediationId,
+    /// Since when no other remediation was worked on under this lock, if none has left something open.
+    /// `None`: the store does not know, and who wants to has to look at the others.
+    pub quiet_since: Option<Timestamp>,
+}
+
+/// How somebody leaves what they had a lock on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Left {
+    /// Their remediation has ended.
+    Settled,
+    /// It has not: it waits in the middle, or something else goes on with it.
+    Open,
+}
+
+impl Left {
+    /// How a remediation in this status leaves it.
+    #[must_use]
+    pub const fn by(status: Status) -> Self {
+        match status.is_final() {
+            true => Self::Settled,
+            false => Self::Open,
+        }
+    }
 }
 
 impl Lease {

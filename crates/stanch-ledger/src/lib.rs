@@ -49,8 +49,8 @@ pub use format::{Format, Selection, export_selection};
 pub use ids::{Digest, IdempotencyKey, InvalidHex, RemediationId};
 pub use kms::KmsSigner;
 pub use ledger::{
-    Admission, Attempts, Cursor, DeadLetter, Head, Lease, Ledger, Letter, Lock, Order, Page, Query,
-    Scope, Slice, Told, TreeHead,
+    Admission, Attempts, Cursor, DeadLetter, Head, Lease, Ledger, Left, Letter, Lock, Order, Page,
+    Query, Scope, Slice, Told, TreeHead,
 };
 pub use memory::MemoryLedger;
 pub use note::{Checkpoint, KeyFile, NotACheckpoint, NotAKey, NotSigned, Signer, VerifierKey};

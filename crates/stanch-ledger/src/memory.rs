@@ -1,7 +1,7 @@
 //! A ledger in memory: for tests and dry runs.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     ops::Range,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -13,8 +13,8 @@ use stanch_types::AccountId;
 
 use crate::{
     Admission, Attempts, Checkpoint, Cursor, DeadLetter, Digest, Directives, Entry, Event, Given,
-    Head, IdempotencyKey, Lease, Ledger, LedgerError, Letter, Lock, Order, Page, Query, Received,
-    Record, RemediationId, Scope, Slice, State, Status, Told, TreeHead,
+    Head, IdempotencyKey, Lease, Ledger, LedgerError, Left, Letter, Lock, Order, Page, Query,
+    Received, Record, RemediationId, Scope, Slice, State, Status, Told, TreeHead,
     chain::{Header, to_millisecond},
     merkle::{Tree, tile_width},
 };
@@ -31,6 +31,8 @@ struct Inner {
     chains: Vec<Chain>,
     by_id: HashMap<RemediationId, usize>,
     locks: HashMap<String, Lease>,
+    /// How those left it who had a lock.
+    left: HashMap<String, LeftBehind>,
     /// The last lease's token.
     token: u64,
     dead_letters: BTreeMap<(Timestamp, Digest), DeadLetter>,
@@ -40,6 +42,15 @@ struct Inner {
     /// Where each leaf is: which chain, which of its events.
     leaves: Vec<(usize, usize)>,
     checkpoints: BTreeMap<u64, Checkpoint>,
+}
+
+/// How a resource was left.
+#[derive(Debug, Default)]
+struct LeftBehind {
+    /// When a lock on it was given back last.
+    freed: Option<Timestamp>,
+    /// What was worked on under it, and has not ended.
+    open: BTreeSet<RemediationId>,
 }
 
 #[derive(Debug)]
@@ -277,6 +288,7 @@ impl Ledger for MemoryLedger {
         &self,
         key: &str,
         owner: &str,
+        work: RemediationId,
         ttl: Duration,
         now: Timestamp,
     ) -> Result<Lock, LedgerError> {
@@ -288,11 +300,17 @@ impl Ledger for MemoryLedger {
             });
         }
         inner.token += 1;
+        let left = inner.left.entry(key.to_owned()).or_default();
+        let is_alone = left.open.iter().all(|open| *open == work);
+        left.open.insert(work);
+        let quiet_since = left.freed.unwrap_or(Timestamp::MIN);
         let lease = Lease {
             key: key.to_owned(),
             owner: owner.to_owned(),
             token: inner.token,
             expires: Lease::end(now, ttl),
+            work,
+            quiet_since: is_alone.then_some(quiet_since),
         };
         inner.locks.insert(key.to_owned(), lease.clone());
         Ok(Lock::Taken(lease))
@@ -314,10 +332,18 @@ impl Ledger for MemoryLedger {
         Ok(held.clone())
     }
 
-    async fn unlock(&self, lease: &Lease) -> Result<(), LedgerError> {
-        self.inner()
-            .locks
-            .retain(|_, held| held.token != lease.token);
+    async fn unlock(&self, lease: &Lease, left: Left, now: Timestamp) -> Result<(), LedgerError> {
+        let mut inner = self.inner();
+        let held = inner.locks.get(&lease.key);
+        if held.is_none_or(|held| held.token != lease.token) {
+            return Ok(());
+        }
+        inner.locks.remove(&lease.key);
+        let behind = inner.left.entry(lease.key.clone()).or_default();
+        behind.freed = Some(to_millisecond(now));
+        if left == Left::Settled {
+            behind.open.remove(&lease.work);
+        }
         Ok(())
     }
 

@@ -6,7 +6,7 @@
 //! reads the ledger without the key see the sealed form.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     fmt, io,
     ops::Range,
     path::Path,
@@ -26,8 +26,8 @@ use stanch_types::AccountId;
 
 use crate::{
     Admission, ApprovalRequest, Attempts, Change, Checkpoint, DeadLetter, Digest, Entry, Event,
-    Head, IdempotencyKey, Lease, Ledger, LedgerError, Letter, Lock, Page, Query, Received, Record,
-    RemediationId, Slice, Status, TreeHead, own_file,
+    Head, IdempotencyKey, Lease, Ledger, LedgerError, Left, Letter, Lock, Page, Query, Received,
+    Record, RemediationId, Slice, Status, TreeHead, own_file,
 };
 
 /// What begins a sealed value.
@@ -245,12 +245,16 @@ impl SealedLedger {
             }
         };
         events.iter().for_each(|event| called(event, &mut all));
-        let mut known = known();
+        self.remember(id, all.clone());
+        Ok(all)
+    }
+
+    fn remember(&self, id: RemediationId, services: BTreeSet<String>) {
+        let mut known = self.services.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= REMEMBERED {
             known.clear();
         }
-        known.insert(id, all.clone());
-        Ok(all)
+        known.insert(id, services);
     }
 
     fn seal(
@@ -354,7 +358,12 @@ impl Ledger for SealedLedger {
         let id = key.remediation_id();
         let subject = &mut Arc::make_mut(&mut received).subject;
         self.seal(id, &BTreeSet::new(), subject)?;
-        self.inner.admit(key, received, at).await
+        let admission = self.inner.admit(key, received, at).await?;
+        if let Admission::New(id) = admission {
+            // It has no plan yet: nothing is called.
+            self.remember(id, BTreeSet::new());
+        }
+        Ok(admission)
     }
 
     async fn append(
@@ -385,11 +394,14 @@ impl Ledger for SealedLedger {
 
     async fn events(&self, id: RemediationId) -> Result<Vec<(Event, Timestamp)>, LedgerError> {
         let mut events = self.inner.events(id).await?;
+        let mut services = BTreeSet::new();
         for (event, _) in &mut events {
+            called(event, &mut services);
             for value in contents(event) {
                 self.vault.open_all(id, value);
             }
         }
+        self.remember(id, services);
         Ok(events)
     }
 
@@ -417,14 +429,24 @@ impl Ledger for SealedLedger {
             .await
     }
 
+    async fn begun(
+        &self,
+        since: Timestamp,
+        now: Timestamp,
+        known: &HashSet<RemediationId>,
+    ) -> Result<Vec<Record>, LedgerError> {
+        self.inner.begun(since, now, known).await
+    }
+
     async fn lock(
         &self,
         key: &str,
         owner: &str,
+        work: RemediationId,
         ttl: Duration,
         now: Timestamp,
     ) -> Result<Lock, LedgerError> {
-        self.inner.lock(key, owner, ttl, now).await
+        self.inner.lock(key, owner, work, ttl, now).await
     }
 
     async fn renew(
@@ -436,8 +458,8 @@ impl Ledger for SealedLedger {
         self.inner.renew(lease, ttl, now).await
     }
 
-    async fn unlock(&self, lease: &Lease) -> Result<(), LedgerError> {
-        self.inner.unlock(lease).await
+    async fn unlock(&self, lease: &Lease, left: Left, now: Timestamp) -> Result<(), LedgerError> {
+        self.inner.unlock(lease, left, now).await
     }
 
     async fn bury(&self, letter: Letter, at: Timestamp) -> Result<Digest, LedgerError> {

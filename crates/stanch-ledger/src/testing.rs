@@ -7,7 +7,11 @@
     reason = "a test suite fails by panicking"
 )]
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use serde_json::json;
@@ -15,10 +19,10 @@ use stanch_types::{Call, CallErrorKind};
 
 use crate::{
     Admission, Checkpoint, Cursor, Decided, Digest, Entry, Event, ExecutionStatus, IdempotencyKey,
-    KeyFile, Ledger, LedgerError, Letter, Lock, Order, Phase, Planned, Proved, Query, Received,
-    Record, RemediationId, Route, Signer as _, Started, State, Status, StepFinished, StepOutcome,
-    StepStarted, Trust, UndoPlanned, Verdict, Verified, export, merkle, prove_consistency,
-    prove_inclusion, verify_export, verify_ledger, verify_proof,
+    KeyFile, Lease, Ledger, LedgerError, Left, Letter, Lock, Order, Phase, Planned, Proved, Query,
+    Received, Record, RemediationId, Route, Signer as _, Started, State, Status, StepFinished,
+    StepOutcome, StepStarted, Trust, UndoPlanned, Verdict, Verified, export, merkle,
+    prove_consistency, prove_inclusion, verify_export, verify_ledger, verify_proof,
 };
 
 /// A moment to count from.
@@ -217,7 +221,9 @@ pub async fn conformance<L: Ledger + 'static>(open: impl AsyncFn() -> L) {
     pages_through_equal_times(&open().await).await;
     knows_what_is_unfinished(&open().await).await;
     counts_attempts(&open().await).await;
+    knows_what_was_begun(&open().await).await;
     locks_with_a_lease(&open().await).await;
+    knows_how_a_resource_was_left(&open().await).await;
     one_of_many_takes_a_lock(Arc::new(open().await)).await;
     keeps_dead_letters(&open().await).await;
     exports_chains(&open().await).await;
@@ -540,11 +546,48 @@ async fn counts_attempts(ledger: &dyn Ledger) {
     assert_eq!(elsewhere.count, 0);
 }
 
+async fn knows_what_was_begun(ledger: &dyn Ledger) {
+    // Of each pair one has ended, and one only begun; the last was not begun at all.
+    let lengths = [7, 3, 7, 3, 2];
+    let mut ids = Vec::new();
+    for (n, length) in (0_u64..).zip(lengths) {
+        // All are in one account.
+        let (at, n) = (noon_and(n * 1_000), n * 10);
+        ledger.admit(key(n), received(n), at).await.unwrap();
+        let id = key(n).remediation_id();
+        let events: Vec<Event> = success().into_iter().take(length).collect();
+        ledger.append(id, 1, events, at).await.unwrap();
+        ids.push(id);
+    }
+    let begun = async |known: &[RemediationId]| {
+        let known = known.iter().copied().collect();
+        let begun = ledger.begun(NOON, noon_and(10_000), &known).await.unwrap();
+        let told = begun.iter().map(|one| (one.remediation_id, one.status));
+        let told: Vec<_> = told.collect();
+        let once: BTreeSet<RemediationId> = told.iter().map(|(id, _)| *id).collect();
+        assert_eq!(told.len(), once.len());
+        assert!(begun.iter().all(|one| one.started_at.is_some()));
+        told.into_iter().collect::<BTreeMap<_, _>>()
+    };
+    let all: BTreeMap<RemediationId, Status> = (ids.iter().copied())
+        .zip([Status::Success, Status::Running].into_iter().cycle())
+        .take(4)
+        .collect();
+    assert_eq!(begun(&[]).await, all);
+    let others = begun(&ids[..1]).await;
+    assert!(ids[1..4].iter().all(|id| others.contains_key(id)));
+    let turned = vec![undo_planned(), Event::UndoStarted(started(1))];
+    let turned = ledger.append(ids[0], 8, turned, noon_and(9_000));
+    turned.await.unwrap();
+    assert!(begun(&[]).await.keys().eq(all.keys()));
+}
+
 async fn locks_with_a_lease(ledger: &dyn Ledger) {
     let ttl = Duration::from_secs(10);
+    let work = key(1).remediation_id();
     let take = async |owner: &str, at: u64| {
         ledger
-            .lock("bucket", owner, ttl, noon_and(at))
+            .lock("bucket", owner, work, ttl, noon_and(at))
             .await
             .unwrap()
     };
@@ -571,24 +614,68 @@ async fn locks_with_a_lease(ledger: &dyn Ledger) {
     };
     assert!(second.token > first.token);
     assert!(ledger.renew(&first, ttl, noon_and(15_001)).await.is_err());
-    ledger.unlock(&first).await.unwrap();
+    give_back(ledger, &first, Left::Settled, 15_001).await;
     assert!(matches!(take("c", 15_001).await, Lock::Busy { owner, .. } if owner == "b"));
-    ledger.unlock(&second).await.unwrap();
+    give_back(ledger, &second, Left::Settled, 15_001).await;
     let Lock::Taken(third) = take("c", 15_001).await else {
         panic!("it was given back")
     };
     assert!(third.token > second.token);
-    let other = ledger.lock("other", "a", ttl, NOON).await.unwrap();
+    let other = ledger.lock("other", "a", work, ttl, NOON).await.unwrap();
     assert!(matches!(other, Lock::Taken(_)));
+}
+
+async fn give_back(ledger: &dyn Ledger, lease: &Lease, left: Left, at: u64) {
+    ledger.unlock(lease, left, noon_and(at)).await.unwrap();
+}
+
+/// A store may know less, and say so: never that nobody was there while somebody was.
+async fn knows_how_a_resource_was_left(ledger: &dyn Ledger) {
+    let ttl = Duration::from_secs(1);
+    let ids = [1, 2].map(|n| key(n).remediation_id());
+    let take = async |work: usize, at: u64| {
+        let lock = ledger.lock("left", "hub", ids[work], ttl, noon_and(at));
+        match lock.await.unwrap() {
+            Lock::Taken(lease) => lease,
+            Lock::Busy { .. } => panic!("it is free"),
+        }
+    };
+    let check = |lease: &Lease, expected: Option<u64>| {
+        let known = lease.quiet_since;
+        assert!(known.is_none() || known == expected.map(noon_and));
+    };
+    let day = Duration::from_hours(24);
+    let first = take(0, 0).await;
+    assert!(first.quiet_since.is_none_or(|since| since < NOON - day));
+    give_back(ledger, &first, Left::Settled, 10).await;
+    let second = take(1, 20).await;
+    check(&second, Some(10));
+    give_back(ledger, &second, Left::Open, 30).await;
+    // The other has not ended, but for itself nobody else is there.
+    let first = take(0, 40).await;
+    check(&first, None);
+    give_back(ledger, &first, Left::Settled, 50).await;
+    let second = take(1, 60).await;
+    check(&second, Some(50));
+    give_back(ledger, &second, Left::Settled, 70).await;
+    let first = take(0, 80).await;
+    check(&first, Some(70));
+    // It dies, and the lease runs out.
+    let second = take(1, 2_000).await;
+    check(&second, None);
+    // It was only slow: what it has lost is not its own to leave.
+    give_back(ledger, &first, Left::Settled, 2_010).await;
+    give_back(ledger, &second, Left::Settled, 2_020).await;
+    check(&take(1, 2_030).await, None);
 }
 
 async fn one_of_many_takes_a_lock(ledger: Arc<dyn Ledger>) {
     let rivals: Vec<_> = (0..30)
         .map(|n| {
             let ledger = Arc::clone(&ledger);
-            let owner = n.to_string();
+            let (owner, work) = (n.to_string(), key(n).remediation_id());
             tokio::spawn(async move {
-                let lock = ledger.lock("r", &owner, Duration::from_secs(1), NOON);
+                let lock = ledger.lock("r", &owner, work, Duration::from_secs(1), NOON);
                 matches!(lock.await.unwrap(), Lock::Taken(_))
             })
         })

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde_json::{Value, json};
-use stanch_hub::{Audience, Message, NotTold, Notifier};
+use stanch_hub::{Audience, History, Message, NotTold, Notifier};
 use stanch_ledger::Record;
 use stanch_types::{Api, Arn, Call};
 
@@ -107,7 +107,7 @@ impl Notifier for EventBus {
         self.filter.passes(message)
     }
 
-    async fn tell(&self, message: &Message, _: &Record) -> Result<(), NotTold> {
+    async fn tell(&self, message: &Message, _: &Record, _: &History) -> Result<(), NotTold> {
         self.emit(message).await.map_err(|reason| NotTold {
             channel: self.name.clone(),
             reason,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde_json::{Map, Value, json};
-use stanch_hub::{Audience, Message, NotTold, Notifier};
+use stanch_hub::{Audience, History, Message, NotTold, Notifier};
 use stanch_ledger::Record;
 use stanch_types::{Access, Call, Region, Scope, Sessions};
 
@@ -108,7 +108,7 @@ impl Notifier for SecurityHub {
         self.follows
     }
 
-    async fn tell(&self, message: &Message, _: &Record) -> Result<(), NotTold> {
+    async fn tell(&self, message: &Message, _: &Record, _: &History) -> Result<(), NotTold> {
         let not_told = |reason| NotTold {
             channel: SECURITY_HUB.to_owned(),
             reason,
@@ -195,7 +195,7 @@ impl Notifier for ConfigRules {
         rule.is_some_and(Option::is_some) && matches!(message.status.as_str(), "Success" | "Undone")
     }
 
-    async fn tell(&self, message: &Message, record: &Record) -> Result<(), NotTold> {
+    async fn tell(&self, message: &Message, record: &Record, _: &History) -> Result<(), NotTold> {
         let not_told = |reason| NotTold {
             channel: CONFIG.to_owned(),
             reason,

@@ -7,8 +7,8 @@ use std::{io, path::PathBuf, sync::Arc};
 use async_trait::async_trait;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
-use stanch_hub::{Audience, Message, NotTold, Notifier};
-use stanch_ledger::{Ledger, LedgerError, Record};
+use stanch_hub::{Audience, History, Message, NotTold, Notifier};
+use stanch_ledger::Record;
 use stanch_types::{Api, Call, Region};
 
 /// AWS in a region, with one's own credentials.
@@ -16,17 +16,13 @@ pub type InRegion = Arc<dyn Fn(&Region) -> Arc<dyn Api> + Send + Sync>;
 
 /// The events by themselves: their places in the ledger's tree are not given out for a log, which would
 /// sequence the tree with every fix.
-async fn document(ledger: &dyn Ledger, record: &Record) -> Result<String, LedgerError> {
-    let events = ledger.events(record.remediation_id).await?;
-    let events: Vec<Value> = events
+fn document(record: &Record, history: &History) -> String {
+    let events: Vec<Value> = history
         .iter()
         .enumerate()
         .map(|(seq, (event, at))| json!({"seq": seq, "at": at, "event": event}))
         .collect();
-    Ok(format!(
-        "{:#}\n",
-        json!({ "Record": record, "Events": events })
-    ))
+    format!("{:#}\n", json!({ "Record": record, "Events": events }))
 }
 
 fn day(record: &Record) -> String {
@@ -41,14 +37,13 @@ fn file(record: &Record) -> String {
 /// Documents in a folder.
 pub struct LogFolder {
     folder: PathBuf,
-    ledger: Arc<dyn Ledger>,
 }
 
 impl LogFolder {
-    /// Documents under `folder`, from `ledger`.
+    /// Documents under `folder`.
     #[must_use]
-    pub fn new(folder: PathBuf, ledger: Arc<dyn Ledger>) -> Self {
-        Self { folder, ledger }
+    pub const fn new(folder: PathBuf) -> Self {
+        Self { folder }
     }
 
     /// Written beside its place and moved there, so that nobody reads half a document.
@@ -72,14 +67,12 @@ impl Notifier for LogFolder {
         Audience::Records
     }
 
-    async fn tell(&self, _: &Message, record: &Record) -> Result<(), NotTold> {
+    async fn tell(&self, _: &Message, record: &Record, history: &History) -> Result<(), NotTold> {
         let not_told = |reason| NotTold {
             channel: "logs".to_owned(),
             reason,
         };
-        let text = document(&*self.ledger, record).await;
-        let text = text.map_err(|error| not_told(error.to_string()))?;
-        self.write(record, &text)
+        self.write(record, &document(record, history))
             .map_err(|error| not_told(error.to_string()))
     }
 }
@@ -88,24 +81,17 @@ impl Notifier for LogFolder {
 /// account's bucket policy lets the administrator's role write, and read nothing.
 pub struct LogBucket {
     api: InRegion,
-    ledger: Arc<dyn Ledger>,
     bucket: String,
     key: String,
 }
 
 impl LogBucket {
-    /// Documents from `ledger` in the buckets `<bucket>-<account>-<region>`, by the KMS key that has
+    /// Documents in the buckets `<bucket>-<account>-<region>`, by the KMS key that has
     /// the alias `key` (`alias/…`) in each account and region.
     #[must_use]
-    pub fn new(
-        api: InRegion,
-        ledger: Arc<dyn Ledger>,
-        bucket: impl Into<String>,
-        key: impl Into<String>,
-    ) -> Self {
+    pub fn new(api: InRegion, bucket: impl Into<String>, key: impl Into<String>) -> Self {
         Self {
             api,
-            ledger,
             bucket: bucket.into(),
             key: key.into(),
         }
@@ -147,13 +133,12 @@ impl Notifier for LogBucket {
         Audience::Records
     }
 
-    async fn tell(&self, _: &Message, record: &Record) -> Result<(), NotTold> {
+    async fn tell(&self, _: &Message, record: &Record, history: &History) -> Result<(), NotTold> {
         let not_told = |reason| NotTold {
             channel: "log bucket".to_owned(),
             reason,
         };
-        let text = document(&*self.ledger, record).await;
-        let text = text.map_err(|error| not_told(error.to_string()))?;
+        let text = document(record, history);
         let api = (self.api)(&record.region);
         let put = api.call(&self.put(record, &text)).await;
         put.map(drop).map_err(|error| not_told(error.to_string()))

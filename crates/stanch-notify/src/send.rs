@@ -7,7 +7,7 @@ use futures_util::future::{Either, select};
 use jiff::Timestamp;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
-use stanch_hub::{Audience, Message, NotTold, Notifier};
+use stanch_hub::{Audience, History, Message, NotTold, Notifier};
 use stanch_ledger::Record;
 use stanch_types::{
     AccountId, Clock, Http, HttpAnswer, HttpError, HttpRequest, SeverityLabel, chain,
@@ -325,7 +325,7 @@ impl Notifier for Subscriber {
         self.channel.follows()
     }
 
-    async fn tell(&self, message: &Message, _: &Record) -> Result<(), NotTold> {
+    async fn tell(&self, message: &Message, _: &Record, _: &History) -> Result<(), NotTold> {
         let delivered = self.deliver(&Notice::new(message)).await;
         delivered.map_err(|reason| NotTold {
             channel: self.name.clone(),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde_json::{Map, Value, json};
-use stanch_hub::{Message, NotTold, Notifier};
+use stanch_hub::{History, Message, NotTold, Notifier};
 use stanch_ledger::Record;
 use stanch_types::{Api, Call};
 
@@ -188,7 +188,7 @@ impl Notifier for Topic {
         self.follows
     }
 
-    async fn tell(&self, message: &Message, _: &Record) -> Result<(), NotTold> {
+    async fn tell(&self, message: &Message, _: &Record, _: &History) -> Result<(), NotTold> {
         let not_told = |reason| NotTold {
             channel: self.name.clone(),
             reason,

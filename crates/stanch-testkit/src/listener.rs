@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use async_trait::async_trait;
-use stanch_hub::{Audience, Message, NotTold, Notifier};
+use stanch_hub::{Audience, History, Message, NotTold, Notifier};
 use stanch_ledger::Record;
 
 /// Takes every message, until it is told not to.
@@ -62,7 +62,7 @@ impl Notifier for Listener {
         self.audience.clone()
     }
 
-    async fn tell(&self, message: &Message, _: &Record) -> Result<(), NotTold> {
+    async fn tell(&self, message: &Message, _: &Record, _: &History) -> Result<(), NotTold> {
         if self.deaf.load(Ordering::Relaxed) {
             return Err(NotTold {
                 channel: self.name.clone(),

@@ -1,7 +1,7 @@
 //! Channels that are this process's own: its log and its terminal.
 
 use async_trait::async_trait;
-use stanch_hub::{Audience, Message, NotTold, Notifier};
+use stanch_hub::{Audience, History, Message, NotTold, Notifier};
 use stanch_ledger::Record;
 
 /// A line of the log.
@@ -29,7 +29,7 @@ impl Notifier for LogLine {
         }
     }
 
-    async fn tell(&self, message: &Message, record: &Record) -> Result<(), NotTold> {
+    async fn tell(&self, message: &Message, record: &Record, _: &History) -> Result<(), NotTold> {
         let what = match message.approval {
             Some(_) => "an approval is asked for",
             None => "remediation",
@@ -58,7 +58,7 @@ impl Notifier for Terminal {
         "terminal"
     }
 
-    async fn tell(&self, _: &Message, _: &Record) -> Result<(), NotTold> {
+    async fn tell(&self, _: &Message, _: &Record, _: &History) -> Result<(), NotTold> {
         Ok(())
     }
 }

@@ -432,7 +432,7 @@ impl Wire {
             return Err(Failure::usage(problem).hint("`stanch config check` lists all problems"));
         }
         settings.approval.links = self.links()?;
-        more.extend(self.notifiers(&(Arc::clone(&ledger) as Arc<dyn Ledger>))?);
+        more.extend(self.notifiers()?);
         let guard = self.guard(&catalog)?;
         self.hub_of(catalog, ledger, settings, guard, more)
     }
@@ -522,12 +522,11 @@ impl Wire {
     }
 
     /// The configured channels.
-    pub fn notifiers(&self, ledger: &Arc<dyn Ledger>) -> Result<Vec<Arc<dyn Notifier>>, Failure> {
+    pub fn notifiers(&self) -> Result<Vec<Arc<dyn Notifier>>, Failure> {
         let config = &self.resolved.config;
         let mut notifiers: Vec<Arc<dyn Notifier>> = Vec::new();
         if let Some(folder) = &config.logs {
-            let folder = LogFolder::new(folder.clone(), Arc::clone(ledger));
-            notifiers.push(Arc::new(folder));
+            notifiers.push(Arc::new(LogFolder::new(folder.clone())));
         }
         let http = Arc::new(HttpClient::new(self.environment.clone()));
         let sender = Sender::new(http, Arc::clone(&self.clock), Patience::default());

@@ -79,7 +79,7 @@ const PEERS: &[Peer] = &[
         expected: "5 run, 33 wait for an approval; the new one runs",
         play: || {
             let guard = with(ALL, |rules| rules.limits.backlog = Some(5));
-            guard.seed(now(), []);
+            guard.seed(now(), now(), []);
             let old = finding("IamDeactivateCompromisedKey").seen("2026-03-01T00:00:00Z");
             let words: Vec<String> = (0..38)
                 .map(|id| word(&guard.decide(&old.case(Some(id)))))

@@ -318,7 +318,7 @@ impl Hub {
         .await?;
         let state = work.state().await;
         if state.status.is_final() {
-            self.tell(id, &state).await?;
+            self.tell(&work, &state).await?;
         }
         Ok(state)
     }
@@ -538,7 +538,7 @@ impl Work<'_> {
         let ports = &self.hub.ports;
         let needs = &approval.request.needs;
         let people: BTreeSet<&String> = needs.iter().flat_map(|need| &need.people).collect();
-        let record = ports.ledger.record(self.id).await?;
+        let (record, history) = self.history().await;
         let general = self
             .hub
             .message(&record, state)
@@ -566,7 +566,7 @@ impl Work<'_> {
                 continue;
             }
             let reaches_nobody = asked.is_empty();
-            let event = tell::told(&**notifier, &message, &record, asked).await;
+            let event = tell::told(&**notifier, &message, &record, &history, asked).await;
             if let Event::Notified { asked, error, .. } = &event {
                 reached.extend(asked.iter().cloned());
                 if let (Some(error), false) = (error, reaches_nobody) {

@@ -12,8 +12,8 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use stanch_ledger::{
     Admission, Attempts, Checkpoint, DeadLetter, Digest, Entry, Event, Head, IdempotencyKey, Lease,
-    Ledger, LedgerError, Letter, Lock, Page, Query, Received, Record, RemediationId, Slice, Status,
-    StoreFault, TreeHead,
+    Ledger, LedgerError, Left, Letter, Lock, Page, Query, Received, Record, RemediationId, Slice,
+    Status, StoreFault, TreeHead,
 };
 use stanch_types::AccountId;
 
@@ -119,10 +119,11 @@ impl Ledger for Dying {
         &self,
         key: &str,
         owner: &str,
+        work: RemediationId,
         ttl: std::time::Duration,
         now: Timestamp,
     ) -> Result<Lock, LedgerError> {
-        self.ledger.lock(key, owner, ttl, now).await
+        self.ledger.lock(key, owner, work, ttl, now).await
     }
     async fn renew(
         &self,
@@ -132,8 +133,8 @@ impl Ledger for Dying {
     ) -> Result<Lease, LedgerError> {
         self.ledger.renew(lease, ttl, now).await
     }
-    async fn unlock(&self, lease: &Lease) -> Result<(), LedgerError> {
-        self.ledger.unlock(lease).await
+    async fn unlock(&self, lease: &Lease, left: Left, now: Timestamp) -> Result<(), LedgerError> {
+        self.ledger.unlock(lease, left, now).await
     }
     async fn bury(&self, letter: Letter, at: Timestamp) -> Result<Digest, LedgerError> {
         self.ledger.bury(letter, at).await

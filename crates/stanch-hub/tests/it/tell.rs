@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use stanch_hub::{Audience, Message, NotTold, Notifier};
+use stanch_hub::{Audience, History, Message, NotTold, Notifier};
 use stanch_ledger::{Event, Record, Status};
 use stanch_testkit::Listener;
 
@@ -49,7 +49,7 @@ impl Notifier for Choosy {
         true
     }
 
-    async fn tell(&self, message: &Message, _: &Record) -> Result<(), NotTold> {
+    async fn tell(&self, message: &Message, _: &Record, _: &History) -> Result<(), NotTold> {
         self.heard.lock().unwrap().push(message.clone());
         match self.is_deaf {
             false => Ok(()),

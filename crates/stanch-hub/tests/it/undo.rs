@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use serde_json::{Value, json};
-use stanch_hub::{Message, NotTold, Notifier, RequestError, Selection};
+use stanch_hub::{History, Message, NotTold, Notifier, RequestError, Selection};
 use stanch_ledger::{Record, Status, Verdict};
 use stanch_testkit::{Aim, Fault};
 use stanch_types::CallErrorKind;
@@ -183,7 +183,7 @@ impl Notifier for Ear {
     fn channel(&self) -> &str {
         "ear"
     }
-    async fn tell(&self, message: &Message, _: &Record) -> Result<(), NotTold> {
+    async fn tell(&self, message: &Message, _: &Record, _: &History) -> Result<(), NotTold> {
         self.0.lock().unwrap().push(message.clone());
         Ok(())
     }

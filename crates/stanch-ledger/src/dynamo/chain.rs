@@ -13,7 +13,6 @@ use serde_json::json;
 use super::{
     DynamoLedger, OPEN, Tables,
     item::{Item, b, n, s},
-    shard,
     store::{Ask, Put, values},
 };
 use crate::{
@@ -301,7 +300,7 @@ impl DynamoLedger {
 
     /// What was admitted and nothing else: its first event waits in the state table.
     async fn admitted(&self, id: RemediationId) -> Result<Option<Chain>, LedgerError> {
-        let key = Item::key(&open_key(id), &id.to_string());
+        let key = open_key(id);
         let item = self.store.get(&self.store.tables.state, &key).await?;
         match item {
             Some(item) => self.first(id, &item).await,
@@ -432,7 +431,7 @@ impl DynamoLedger {
         event: Option<&Event>,
         touched: Timestamp,
     ) -> Result<Item, LedgerError> {
-        let item = Item::key(&open_key(id), &id.to_string())
+        let item = open_key(id)
             .with("Admitted", n(at.as_millisecond()))
             .with("Touched", n(touched.as_millisecond()))
             .with_text("AccountId", received.account.as_str())
@@ -488,9 +487,9 @@ const KEPT: [&str; 10] = [
     "ExpiresAt",
 ];
 
-/// The partition of the state table in which a remediation stands while it is open.
-pub(super) fn open_key(id: RemediationId) -> String {
-    format!("{OPEN}#{}", shard(id))
+/// Where a remediation stands in the state table while it is open.
+pub(super) fn open_key(id: RemediationId) -> Item {
+    Item::key(OPEN, &id.to_string())
 }
 
 /// Nothing happens to it by itself for now: what people see of it is written down.

@@ -3,7 +3,10 @@
 //!
 //! What is found is read again as it is now: an index only says where to look.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    time::Duration,
+};
 
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use jiff::Timestamp;
@@ -11,13 +14,14 @@ use serde_json::Value;
 use stanch_types::AccountId;
 
 use super::{
-    AT_ONCE, DynamoLedger, OPEN, SHARDS,
-    chain::{Chain, MOST_EVENTS},
+    AT_ONCE, DynamoLedger, OPEN, SETTLES,
+    chain::{Chain, MOST_EVENTS, described},
     item::{Item, n, s},
     store::{Ask, values},
 };
 use crate::{
     Attempts, Cursor, Digest, Event, LedgerError, Order, Page, Query, Record, RemediationId, Scope,
+    Status,
 };
 
 /// The partition that lists the days on which something was admitted.
@@ -186,13 +190,8 @@ impl DynamoLedger {
 
     /// All that are open.
     pub(super) async fn open(&self) -> Result<Vec<Open>, LedgerError> {
-        let shards = (0..SHARDS).map(|shard| async move {
-            let key = format!("{OPEN}#{shard}");
-            self.store.under(&key, "0", "g").await
-        });
-        let shards: Vec<Vec<Item>> = futures_util::future::try_join_all(shards).await?;
         let mut open = Vec::new();
-        for item in shards.into_iter().flatten() {
+        for item in self.store.under(OPEN, "0", "g").await? {
             let read = || Some((item.text("Item")?.parse().ok()?, item.number("Admitted")?));
             let (id, at) =
                 read().ok_or_else(|| self.store.damaged("an open item cannot be read"))?;
@@ -412,6 +411,94 @@ impl DynamoLedger {
         let here = "attribute_exists(#Key)";
         self.store.delete(&key, here, values([])).await?;
         Ok(())
+    }
+
+    /// What was begun since then: of those that are open as they are now, of the others what may stay of
+    /// a row. Something stays open for a while after its last event, so that who has looked lately finds
+    /// among the open ones all that there is.
+    pub(super) async fn begun_since(
+        &self,
+        since: Timestamp,
+        now: Timestamp,
+        known: &HashSet<RemediationId>,
+    ) -> Result<Vec<Record>, LedgerError> {
+        let mut open = self.open().await?;
+        let mut seen: HashSet<RemediationId> = open.iter().map(|open| open.id).collect();
+        open.retain(|open| !known.contains(&open.id));
+        let mut ended = self.ended(&open, now).await?;
+        open.retain(|open| !ended.contains_key(&open.id));
+        let rows = open.into_iter().map(|open| self.row(open.id, None));
+        let rows: Vec<Option<Record>> = futures_util::stream::iter(rows)
+            .buffer_unordered(AT_ONCE)
+            .try_collect()
+            .await?;
+        let mut records: Vec<Record> = rows.into_iter().flatten().collect();
+        records.extend(ended.drain().map(|(_, record)| record));
+        // The clocks of two processes may differ.
+        let lately = now.saturating_sub(SETTLES * 2 / 3).unwrap_or(now);
+        let mut next = (since < lately).then_some(since);
+        while let Some(at) = next.filter(|at| day(*at) <= day(now)) {
+            let key = day_key(&day(at));
+            let from = format!("{:013}", since.as_millisecond());
+            for item in self.store.under(&key, &from, END).await? {
+                let (_, id) = parse_time_key(&item)
+                    .ok_or_else(|| self.store.damaged("a row cannot be read"))?;
+                if !seen.insert(id) || known.contains(&id) {
+                    continue;
+                }
+                records.extend(match self.left(&item) {
+                    // Why it was taken back is not in what may stay.
+                    Some(left) if left.status == Status::Undone => self.row(id, Some(left)).await?,
+                    left => left,
+                });
+            }
+            next = at.checked_add(Duration::from_hours(24)).ok();
+        }
+        records.retain(|record| record.started_at.is_some());
+        Ok(records)
+    }
+
+    /// The rows of those that have ended a while ago, by one look in the index of each account that has
+    /// several of them; who is not among them has to be read.
+    async fn ended(
+        &self,
+        open: &[Open],
+        now: Timestamp,
+    ) -> Result<HashMap<RemediationId, Record>, LedgerError> {
+        // What was admitted long before is behind too many others.
+        let oldest = now.saturating_sub(SETTLES * 4).unwrap_or(now);
+        let recent = |open: &&Open| open.at >= oldest.as_millisecond();
+        let mut accounts: HashMap<String, Vec<i64>> = HashMap::new();
+        for open in open.iter().filter(recent) {
+            if let Some(account) = open.item.text("AccountId") {
+                let times = accounts.entry(account.to_owned()).or_default();
+                times.push(open.at);
+            }
+        }
+        accounts.retain(|_, times| times.len() > 1);
+        let looks = accounts.into_iter().map(|(account, times)| async move {
+            let from = times.into_iter().min().unwrap_or_default();
+            let ask = Ask {
+                table: &self.store.tables.audit,
+                index: Some("AccountId-Timestamp-index"),
+                condition: "#AccountId = :account AND #Timestamp >= :from",
+                values: values([(":account", s(account)), (":from", n(from))]),
+                forward: true,
+                limit: None,
+            };
+            self.store.all(&ask).await
+        });
+        let found: Vec<Vec<Item>> = futures_util::stream::iter(looks)
+            .buffer_unordered(AT_ONCE)
+            .try_collect()
+            .await?;
+        let rows = found.iter().flatten().filter_map(described);
+        // The last one of each counts: it may have been taken up again.
+        let mut rows: HashMap<RemediationId, Record> =
+            rows.map(|record| (record.remediation_id, record)).collect();
+        let open: HashSet<RemediationId> = open.iter().map(|open| open.id).collect();
+        rows.retain(|id, record| open.contains(id) && record.status.is_final());
+        Ok(rows)
     }
 
     /// What the attempt budget counts, by the rows of those that have come to rest.

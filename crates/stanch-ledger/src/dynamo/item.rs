@@ -24,6 +24,12 @@ pub(super) fn b(bytes: &[u8]) -> Value {
     json!({"B": BASE64.encode(bytes)})
 }
 
+/// A set of strings.
+pub(super) fn ss(texts: impl IntoIterator<Item = impl Into<String>>) -> Value {
+    let texts: Vec<String> = texts.into_iter().map(Into::into).collect();
+    json!({ "SS": texts })
+}
+
 impl Item {
     /// The key of an item of the state table.
     pub(super) fn key(key: &str, item: &str) -> Self {
@@ -67,12 +73,15 @@ impl Item {
         Some(bytes.into())
     }
 
-    /// A list of strings.
+    /// A list or a set of strings.
     pub(super) fn texts(&self, name: &str) -> Vec<&str> {
-        let list = self.0.get(name).and_then(|value| value.get("L"));
-        let items = list.and_then(Value::as_array).into_iter().flatten();
-        items
-            .filter_map(|item| item.get("S").and_then(Value::as_str))
-            .collect()
+        let value = self.0.get(name);
+        let all = |kind| value.and_then(|value| value.get(kind)?.as_array());
+        let list = all("L")
+            .into_iter()
+            .flatten()
+            .filter_map(|item| item.get("S"));
+        let set = all("SS").into_iter().flatten();
+        list.chain(set).filter_map(Value::as_str).collect()
     }
 }

@@ -7,10 +7,13 @@ use jiff::Timestamp;
 use super::{
     DynamoLedger,
     chain::seconds,
-    item::{Item, n, s},
-    store::{Put, mark, values},
+    item::{Item, n, s, ss},
+    store::{Put, Returns, mark, values},
 };
-use crate::{DeadLetter, Digest, Lease, LedgerError, Letter, Lock, chain::to_millisecond};
+use crate::{
+    DeadLetter, Digest, Lease, LedgerError, Left, Letter, Lock, RemediationId,
+    chain::to_millisecond,
+};
 
 /// The partition of what could not be taken in: people look at it, and it stays small.
 const LETTER: &str = "letter";
@@ -18,7 +21,8 @@ const LETTER: &str = "letter";
 /// A lock that nobody wants is removed after this.
 const FORGOTTEN: Duration = Duration::from_hours(24 * 7);
 
-/// A lock stays when it is given back: its tokens go on.
+/// A lock stays when it is given back: its tokens go on. It says when that was, and which remediations
+/// were worked on under it and have not ended (`Open`), so that nobody else has to be looked at.
 fn lock_key(key: &str) -> Item {
     // A key is at most 2,048 bytes long.
     let name = match key.len() {
@@ -28,67 +32,78 @@ fn lock_key(key: &str) -> Item {
     Item::key(&format!("lock#{name}"), "lock")
 }
 
+/// Since when nobody but `work` has had the lock, by what it was before; `None` if somebody has left
+/// something open.
+fn quiet(before: &Item, work: &str, now: Timestamp) -> Option<Timestamp> {
+    if before.0.is_empty() {
+        // Nobody has had it for as long as one is kept.
+        return now.saturating_sub(FORGOTTEN).ok();
+    }
+    let is_alone = before.texts("Open").into_iter().all(|open| open == work);
+    let freed = Timestamp::from_millisecond(before.number("Freed")?).ok()?;
+    is_alone.then_some(freed)
+}
+
 impl DynamoLedger {
     pub(super) async fn take(
         &self,
         key: &str,
         owner: &str,
+        work: RemediationId,
         ttl: Duration,
         now: Timestamp,
     ) -> Result<Lock, LedgerError> {
         let expires = Lease::end(now, ttl);
         let mark = mark();
+        let work_name = work.to_string();
         let values = values([
             (":owner", s(owner)),
             (":mark", mark.clone()),
             (":until", n(expires.as_millisecond())),
             (":now", n(now.as_millisecond())),
             (":one", n(1)),
-            (
-                ":gone",
-                n(seconds(
-                    expires.saturating_add(FORGOTTEN).unwrap_or(expires),
-                )),
-            ),
+            (":work", ss([&work_name])),
+            // Whoever dies with it leaves something open.
+            (":gone", n(seconds(self.store.tables.removal(now)))),
         ]);
         // Where the item was removed, tokens begin with the time: beyond all that were given out.
         let expression = "SET #Owner = :owner, #Mark = :mark, #Until = :until, #ExpiresAt = :gone, \
-             #Token = if_not_exists(#Token, :now) + :one";
+             #Token = if_not_exists(#Token, :now) + :one ADD #Open :work";
         let free = "attribute_not_exists(#Key) OR #Until <= :now";
         let key_of = lock_key(key);
-        let taken = self
+        let before = self
             .store
-            .update(&key_of, expression, Some(free), values)
+            .update(&key_of, expression, Some(free), values, Returns::Before)
             .await?;
-        let (item, ours) = match taken {
-            Some(item) => (item, true),
+        let damaged = || self.store.damaged("a lock cannot be read");
+        let (token, quiet_since) = match before {
+            Some(before) => {
+                let token = before.number("Token").unwrap_or(now.as_millisecond()) + 1;
+                (token, quiet(&before, &work_name, now))
+            }
             None => {
                 let held = self.store.get(&self.store.tables.state, &key_of).await?;
-                let held = held.ok_or_else(|| self.store.damaged("a lock cannot be read"))?;
-                // Sent twice, because the answer got lost.
-                let ours = held.0.get("Mark") == Some(&mark);
-                (held, ours)
+                let held = held.ok_or_else(damaged)?;
+                // Not ours, but for one that was sent twice because the answer got lost: what was there
+                // before is not known then.
+                if held.0.get("Mark") != Some(&mark) {
+                    let until = held.number("Until").ok_or_else(damaged)?;
+                    return Ok(Lock::Busy {
+                        owner: held.text("Owner").ok_or_else(damaged)?.to_owned(),
+                        expires: Timestamp::from_millisecond(until).map_err(|_| damaged())?,
+                    });
+                }
+                (held.number("Token").ok_or_else(damaged)?, None)
             }
         };
-        let read = || {
-            let expires = Timestamp::from_millisecond(item.number("Until")?).ok()?;
-            Some((
-                item.number("Token")?,
-                item.text("Owner")?.to_owned(),
-                expires,
-            ))
-        };
-        let (token, owner, expires) =
-            read().ok_or_else(|| self.store.damaged("a lock cannot be read"))?;
-        Ok(match ours {
-            true => Lock::Taken(Lease {
-                key: key.to_owned(),
-                owner,
-                token,
-                expires,
-            }),
-            false => Lock::Busy { owner, expires },
-        })
+        Ok(Lock::Taken(Lease {
+            key: key.to_owned(),
+            owner: owner.to_owned(),
+            token: u64::try_from(token).map_err(|_| damaged())?,
+            expires,
+            work,
+            quiet_since,
+        }))
     }
 
     pub(super) async fn hold(
@@ -102,20 +117,15 @@ impl DynamoLedger {
             (":token", n(lease.token)),
             (":until", n(expires.as_millisecond())),
             (":now", n(now.as_millisecond())),
-            (
-                ":gone",
-                n(seconds(
-                    expires.saturating_add(FORGOTTEN).unwrap_or(expires),
-                )),
-            ),
         ]);
         let held = self
             .store
             .update(
                 &lock_key(&lease.key),
-                "SET #Until = :until, #ExpiresAt = :gone",
+                "SET #Until = :until",
                 Some("#Token = :token AND #Until > :now"),
                 values,
+                Returns::Nothing,
             )
             .await?;
         match held {
@@ -127,12 +137,38 @@ impl DynamoLedger {
         }
     }
 
-    pub(super) async fn give_back(&self, lease: &Lease) -> Result<(), LedgerError> {
-        let values = values([(":token", n(lease.token)), (":free", n(0))]);
+    pub(super) async fn give_back(
+        &self,
+        lease: &Lease,
+        left: Left,
+        now: Timestamp,
+    ) -> Result<(), LedgerError> {
+        let mut values = values([
+            (":token", n(lease.token)),
+            (":free", n(0)),
+            (":now", n(now.as_millisecond())),
+        ]);
+        let mut expression = "SET #Until = :free, #Freed = :now".to_owned();
+        let gone = now.saturating_add(FORGOTTEN).unwrap_or(now);
+        // What others have left open must be seen by whoever comes next.
+        if left == Left::Settled && lease.quiet_since.is_some() {
+            expression.push_str(", #ExpiresAt = :gone");
+            values.insert(":gone".to_owned(), n(seconds(gone)));
+        }
+        if left == Left::Settled {
+            expression.push_str(" DELETE #Open :work");
+            values.insert(":work".to_owned(), ss([lease.work.to_string()]));
+        }
         let held = Some("#Token = :token");
         // One that was lost is somebody else's.
         self.store
-            .update(&lock_key(&lease.key), "SET #Until = :free", held, values)
+            .update(
+                &lock_key(&lease.key),
+                &expression,
+                held,
+                values,
+                Returns::Nothing,
+            )
             .await?;
         Ok(())
     }
@@ -162,7 +198,9 @@ impl DynamoLedger {
             expression.push_str(&format!(", #{name} = :{name}"));
             values.insert(format!(":{name}"), value);
         }
-        self.store.update(&key, &expression, None, values).await?;
+        self.store
+            .update(&key, &expression, None, values, Returns::Nothing)
+            .await?;
         Ok(id)
     }
 

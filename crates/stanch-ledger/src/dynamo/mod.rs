@@ -16,7 +16,7 @@ mod stream;
 mod tree;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     ops::Range,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -35,16 +35,14 @@ use self::{
 };
 use crate::{
     Admission, Attempts, Checkpoint, DeadLetter, Digest, Entry, Event, Head, IdempotencyKey, Lease,
-    Ledger, LedgerError, Letter, Lock, Page, Query, Received, Record, RemediationId, Slice, State,
-    Status, TreeHead, chain::to_millisecond,
+    Ledger, LedgerError, Left, Letter, Lock, Page, Query, Received, Record, RemediationId, Slice,
+    State, Status, TreeHead, chain::to_millisecond,
 };
 
-/// The partitions of the state table in which open remediations stand.
+/// The partition of the state table in which open remediations stand. It takes 1,000 admissions a second
+/// (<https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/bp-partition-key-design.html>),
+/// and is read with one request.
 const OPEN: &str = "open";
-
-/// How many of them: each takes 1,000 admissions a second
-/// (<https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/bp-partition-key-design.html>).
-const SHARDS: u8 = 4;
 
 /// Ends of chains that are remembered.
 const REMEMBERED: usize = 1_024;
@@ -93,12 +91,6 @@ pub struct Swept {
     pub closed: u64,
     /// Remediations that are still open.
     pub open: u64,
-}
-
-/// In which partition a remediation is open.
-fn shard(id: RemediationId) -> u8 {
-    let [first, ..] = *id.as_uuid().as_bytes();
-    first % SHARDS
 }
 
 impl DynamoLedger {
@@ -270,7 +262,10 @@ impl Ledger for DynamoLedger {
     async fn events(&self, id: RemediationId) -> Result<Vec<(Event, Timestamp)>, LedgerError> {
         let chain = self.chain(id).await?;
         let times = chain.headers.iter().map(|header| header.at);
-        Ok(chain.events()?.into_iter().zip(times).collect())
+        let events = chain.events()?.into_iter().zip(times).collect();
+        // Whoever reads all of it mostly appends to it.
+        self.remember(id, chain.end()?);
+        Ok(events)
     }
 
     async fn record(&self, id: RemediationId) -> Result<Record, LedgerError> {
@@ -307,14 +302,24 @@ impl Ledger for DynamoLedger {
         self.started(account, resource_id, remediation, since).await
     }
 
+    async fn begun(
+        &self,
+        since: Timestamp,
+        now: Timestamp,
+        known: &HashSet<RemediationId>,
+    ) -> Result<Vec<Record>, LedgerError> {
+        self.begun_since(since, now, known).await
+    }
+
     async fn lock(
         &self,
         key: &str,
         owner: &str,
+        work: RemediationId,
         ttl: Duration,
         now: Timestamp,
     ) -> Result<Lock, LedgerError> {
-        self.take(key, owner, ttl, now).await
+        self.take(key, owner, work, ttl, now).await
     }
 
     async fn renew(
@@ -326,8 +331,8 @@ impl Ledger for DynamoLedger {
         self.hold(lease, ttl, now).await
     }
 
-    async fn unlock(&self, lease: &Lease) -> Result<(), LedgerError> {
-        self.give_back(lease).await
+    async fn unlock(&self, lease: &Lease, left: Left, now: Timestamp) -> Result<(), LedgerError> {
+        self.give_back(lease, left, now).await
     }
 
     async fn bury(&self, letter: Letter, at: Timestamp) -> Result<Digest, LedgerError> {

@@ -57,6 +57,15 @@ pub(super) enum Put {
     Refused,
 }
 
+/// What an update answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Returns {
+    /// No more than that it was made.
+    Nothing,
+    /// The item as it was before; an empty one if there was none.
+    Before,
+}
+
 /// The values of an expression.
 pub(super) fn values<const N: usize>(values: [(&str, Value); N]) -> Map<String, Value> {
     let named = values.into_iter();
@@ -273,20 +282,25 @@ impl Store {
         Ok(())
     }
 
-    /// Changes an item of the state table if `condition` holds; gives it as it is then.
+    /// Changes an item of the state table if `condition` holds; gives what is wanted, or `None` if it
+    /// does not hold.
     pub(super) async fn update(
         &self,
         key: &Item,
         expression: &str,
         condition: Option<&str>,
         values: Map<String, Value>,
+        returns: Returns,
     ) -> Result<Option<Item>, LedgerError> {
         let mut params = json!({
             "TableName": self.tables.state,
             "Key": key.0,
             "UpdateExpression": expression,
             "ExpressionAttributeValues": values,
-            "ReturnValues": "ALL_NEW",
+            "ReturnValues": match returns {
+                Returns::Nothing => "NONE",
+                Returns::Before => "ALL_OLD",
+            },
         });
         if let Some(params) = params.as_object_mut() {
             params.extend(names(&[expression, condition.unwrap_or_default()]));
@@ -301,7 +315,7 @@ impl Store {
         {
             Ok(reply) => {
                 let item = reply.output.get("Attributes").and_then(Value::as_object);
-                Ok(item.map(|item| Item(item.clone())))
+                Ok(Some(item.cloned().map(Item).unwrap_or_default()))
             }
             Err(error) if error.code == CONDITION => Ok(None),
             Err(error) => Err(Self::failed(&self.tables.state, error)),

@@ -19,10 +19,10 @@ use serde_json::json;
 
 use super::{
     AT_ONCE, DynamoLedger, SETTLES, Swept,
-    chain::{Chain, seconds},
+    chain::{Chain, open_key, seconds},
     index::{DAY, Open, day, day_key, finding_item, parse_time_key, row_item},
     item::{Item, b, n, s},
-    store::{Ask, Put, compress, decompress, values},
+    store::{Ask, Put, Returns, compress, decompress, values},
 };
 use crate::{
     Digest, Event, LedgerError, RemediationId, Slice, StoreFault, Told, TreeHead,
@@ -480,7 +480,7 @@ impl DynamoLedger {
         let values = values([(":end", n(pass.end()))]);
         let later = Some("attribute_not_exists(#Leaves) OR #Leaves < :end");
         self.store
-            .update(&key, "SET #Leaves = :end", later, values)
+            .update(&key, "SET #Leaves = :end", later, values, Returns::Nothing)
             .await?;
         Ok(())
     }
@@ -531,7 +531,13 @@ impl DynamoLedger {
         };
         // Where it does not hold, another process has noted it.
         self.store
-            .update(&row_item(id, at), &expression, Some(condition), values)
+            .update(
+                &row_item(id, at),
+                &expression,
+                Some(condition),
+                values,
+                Returns::Nothing,
+            )
             .await?;
         Ok(())
     }
@@ -699,7 +705,7 @@ impl DynamoLedger {
             Err(LedgerError::Broken(_)) => return Ok(false),
             Err(error) => return Err(error),
         }
-        let key = Item::key(&super::chain::open_key(open.id), &open.id.to_string());
+        let key = open_key(open.id);
         let values = values([(":touched", n(touched))]);
         let closed = self
             .store

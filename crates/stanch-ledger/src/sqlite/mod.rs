@@ -34,8 +34,8 @@ use self::{
 };
 use crate::{
     Admission, Attempts, Checkpoint, DeadLetter, Digest, Entry, Event, Head, IdempotencyKey, Lease,
-    Ledger, LedgerError, Letter, Lock, Page, Query, Received, Record, RemediationId, Slice, Status,
-    StoreFault, TreeHead, chain::to_millisecond,
+    Ledger, LedgerError, Left, Letter, Lock, Page, Query, Received, Record, RemediationId, Slice,
+    Status, StoreFault, TreeHead, chain::to_millisecond,
 };
 
 /// Reads at the same time; also the most connections that are kept for them.
@@ -320,11 +320,12 @@ impl Ledger for SqliteLedger {
         &self,
         key: &str,
         owner: &str,
+        work: RemediationId,
         ttl: Duration,
         now: Timestamp,
     ) -> Result<Lock, LedgerError> {
         let (key, owner) = (key.to_owned(), owner.to_owned());
-        self.write(move |writer| writer.lock(key, owner, ttl, now))
+        self.write(move |writer| writer.lock(key, owner, work, ttl, now))
             .await
     }
 
@@ -339,7 +340,7 @@ impl Ledger for SqliteLedger {
             .await
     }
 
-    async fn unlock(&self, lease: &Lease) -> Result<(), LedgerError> {
+    async fn unlock(&self, lease: &Lease, _: Left, _: Timestamp) -> Result<(), LedgerError> {
         let token = lease.token;
         self.write(move |writer| writer.unlock(token)).await
     }

@@ -495,6 +495,7 @@ impl Writer {
         &self,
         key: String,
         owner: String,
+        work: RemediationId,
         ttl: Duration,
         now: Timestamp,
     ) -> Result<Lock, LedgerError> {
@@ -522,6 +523,9 @@ impl Writer {
                 owner,
                 token,
                 expires,
+                work,
+                // A look at the others costs nothing here.
+                quiet_since: None,
             }))
         };
         lock().map_err(|error| self.file.error(error))

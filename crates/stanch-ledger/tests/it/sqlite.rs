@@ -125,8 +125,15 @@ async fn two_hubs_on_one_file() {
         expected = head.events;
     }
     let ttl = std::time::Duration::from_secs(9);
-    hubs[0].lock("bucket", "hub-0", ttl, NOON).await.unwrap();
-    let lock = hubs[1].lock("bucket", "hub-1", ttl, NOON).await.unwrap();
+    let work = key(1).remediation_id();
+    hubs[0]
+        .lock("bucket", "hub-0", work, ttl, NOON)
+        .await
+        .unwrap();
+    let lock = hubs[1]
+        .lock("bucket", "hub-1", work, ttl, NOON)
+        .await
+        .unwrap();
     assert!(matches!(lock, stanch_ledger::Lock::Busy { owner, .. } if owner == "hub-0"));
     for n in (0..100).chain([1000]) {
         hubs[0].verify(key(n).remediation_id()).await.unwrap();

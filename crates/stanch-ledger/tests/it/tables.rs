@@ -3,7 +3,7 @@
 
 use std::{
     cmp::Ordering,
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex},
 };
 
@@ -146,14 +146,14 @@ impl Tables {
                 let key_item = params["Key"].as_object().unwrap();
                 let key = key(params, key_item);
                 holds(params, items.get(&key))?;
+                let before = items.get(&key).cloned();
                 let item = items.entry(key).or_insert_with(|| key_item.clone());
-                let before = item.clone();
-                let set = params["UpdateExpression"].as_str().unwrap();
-                for assignment in parts(set.strip_prefix("SET ").unwrap()) {
-                    let (name, value) = assignment.split_once('=').unwrap();
-                    item.insert(name_of(params, name), value_of(params, &before, value));
-                }
-                Ok(json!({"Attributes": item}))
+                update(params, item);
+                Ok(match (params["ReturnValues"].as_str().unwrap(), before) {
+                    ("ALL_OLD", Some(before)) => json!({"Attributes": before}),
+                    ("ALL_OLD" | "NONE", _) => json!({}),
+                    (other, _) => panic!("{other}"),
+                })
             }
             "DeleteItem" => {
                 let mut items = self.items.lock().unwrap();
@@ -284,6 +284,7 @@ fn size(value: &Value) -> usize {
         // Two digits a byte, and a byte.
         ("N", Value::String(number)) => number.len().div_ceil(2) + 1,
         ("B", Value::String(base64)) => base64.len() / 4 * 3,
+        ("SS", Value::Array(texts)) => texts.iter().map(|text| text.as_str().unwrap().len()).sum(),
         ("L", Value::Array(items)) => 3 + items.iter().map(|item| size(item) + 1).sum::<usize>(),
         _ => 1,
     }
@@ -316,6 +317,48 @@ fn parts(text: &str) -> Vec<String> {
         }
     }
     parts
+}
+
+/// Carries out the clauses of an update: `SET`, then `ADD` or `DELETE` of sets.
+fn update(params: &Value, item: &mut Item) {
+    let before = item.clone();
+    let expression = params["UpdateExpression"].as_str().unwrap();
+    let set = expression.strip_prefix("SET ").unwrap();
+    let clauses = [" ADD ", " DELETE "].map(|clause| set.split_once(clause));
+    let (set, add, delete) = match clauses {
+        [Some((set, add)), None] => (set, Some(add), None),
+        [None, Some((set, delete))] => (set, None, Some(delete)),
+        [None, None] => (set, None, None),
+        _ => panic!("{expression}"),
+    };
+    for assignment in parts(set) {
+        let (name, value) = assignment.split_once('=').unwrap();
+        item.insert(name_of(params, name), value_of(params, &before, value));
+    }
+    for (clause, adds) in [(add, true), (delete, false)] {
+        let Some((name, value)) = clause.map(|clause| clause.split_once(' ').unwrap()) else {
+            continue;
+        };
+        let texts = |value: &Value| -> BTreeSet<String> {
+            let texts = value["SS"].as_array().unwrap().iter();
+            texts
+                .map(|text| text.as_str().unwrap().to_owned())
+                .collect()
+        };
+        let name = name_of(params, name);
+        let mut set = item.get(&name).map(texts).unwrap_or_default();
+        for text in texts(&value_of(params, &before, value)) {
+            match adds {
+                true => set.insert(text),
+                false => set.remove(&text),
+            };
+        }
+        // There is no empty set.
+        match set.is_empty() {
+            true => item.remove(&name),
+            false => item.insert(name, json!({"SS": set})),
+        };
+    }
 }
 
 fn name_of(params: &Value, alias: &str) -> String {

@@ -273,12 +273,15 @@ async fn an_event_that_was_not_taken_is_a_failure() {
     let refused = json!({"FailedEntryCount": 1, "Entries": [{"ErrorCode": "ThrottlingException", "ErrorMessage": "slow down"}]});
     let taken = json!({"FailedEntryCount": 0, "Entries": [{"EventId": "1"}]});
     let bus = EventBus::new(Scripted::new(vec![Ok(refused), Ok(taken)]), "default");
-    let error = bus.tell(&fixed(), &record("Success")).await.unwrap_err();
+    let error = bus
+        .tell(&fixed(), &record("Success"), &[])
+        .await
+        .unwrap_err();
     assert_eq!(
         error.reason,
         "the event was not taken: ThrottlingException: slow down"
     );
-    assert!(bus.tell(&fixed(), &record("Success")).await.is_ok());
+    assert!(bus.tell(&fixed(), &record("Success"), &[]).await.is_ok());
 }
 
 #[test]

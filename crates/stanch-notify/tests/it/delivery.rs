@@ -18,7 +18,7 @@ async fn told(answers: Vec<Answer>) -> (Result<(), String>, Vec<Got>) {
     let name = Webhook::name(&url);
     assert!(name.starts_with("webhook 127.0.0.1:") && !name.contains("hook?"));
     let webhook = Subscriber::new(name, Box::new(Webhook::new(url)), sender());
-    let told = webhook.tell(&fixed(), &record("Success")).await;
+    let told = webhook.tell(&fixed(), &record("Success"), &[]).await;
     (told.map_err(|error| error.reason), receiver.got())
 }
 
@@ -117,7 +117,7 @@ async fn nobody_there_is_no_secret_told() {
     let url = Secret::new("http://127.0.0.1:1/hook?secret=hunter2hunter2".to_owned());
     let webhook = Subscriber::new("hook", Box::new(Webhook::new(url)), sender());
     let error = webhook
-        .tell(&fixed(), &record("Success"))
+        .tell(&fixed(), &record("Success"), &[])
         .await
         .unwrap_err();
     assert!(error.reason.starts_with("no answer: "), "{}", error.reason);
@@ -132,7 +132,7 @@ async fn nobody_there_is_no_secret_told() {
     let url = Secret::new("not a url hunter2".to_owned());
     let webhook = Subscriber::new("hook", Box::new(Webhook::new(url)), sender());
     let error = webhook
-        .tell(&fixed(), &record("Success"))
+        .tell(&fixed(), &record("Success"), &[])
         .await
         .unwrap_err();
     assert!(error.reason.starts_with("it cannot be sent: ") && !error.reason.contains("hunter2"));

@@ -83,7 +83,7 @@ async fn a_topic_and_a_bus_carry_the_message_to_a_queue() {
     let topic = Topic::new(Arc::clone(&api), topic_arn);
     for message in [fixed(), failed()] {
         topic
-            .tell(&message, &record(&message.status))
+            .tell(&message, &record(&message.status), &[])
             .await
             .unwrap();
     }
@@ -112,7 +112,9 @@ async fn a_topic_and_a_bus_carry_the_message_to_a_queue() {
     aws.call("events", "PutTargets", targets).await;
     let bus = EventBus::new(api, "default");
     for message in [fixed(), failed()] {
-        bus.tell(&message, &record(&message.status)).await.unwrap();
+        bus.tell(&message, &record(&message.status), &[])
+            .await
+            .unwrap();
     }
     let got = aws.receive(&events, 1).await;
     assert_eq!(got.len(), 1);

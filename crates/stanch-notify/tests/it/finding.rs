@@ -45,7 +45,7 @@ async fn findings_get_a_note_and_are_resolved_by_the_verified_fix_alone() {
     assert!(hub.follows() && hub.wants(&of(fixed())) && !hub.wants(&fixed()));
     let mut elsewhere = of(fixed());
     elsewhere.origin.as_mut().unwrap().region = Some("eu-west-1".parse().unwrap());
-    hub.tell(&elsewhere, &record("Success")).await.unwrap();
+    hub.tell(&elsewhere, &record("Success"), &[]).await.unwrap();
     assert_eq!(*regions.lock().unwrap(), ["eu-west-1"]);
     assert_eq!(
         aws.calls()[0].params,
@@ -104,7 +104,7 @@ async fn what_was_not_processed_is_a_failure() {
     let aws = Scripted::new(vec![Ok(unprocessed)]);
     let hub = SecurityHub::new(Arc::new(move |_| aws.clone()));
     let error = hub
-        .tell(&of(fixed()), &record("Success"))
+        .tell(&of(fixed()), &record("Success"), &[])
         .await
         .unwrap_err();
     assert_eq!(
@@ -141,7 +141,10 @@ async fn the_rule_that_found_it_looks_again_by_a_session_for_that_alone() {
     let members = Arc::new(Members(aws.clone(), Mutex::default()));
     let rules = ConfigRules::new(members.clone());
     assert!(rules.wants(&of(fixed())) && !rules.wants(&of(failed())) && !rules.wants(&fixed()));
-    rules.tell(&of(fixed()), &record("Success")).await.unwrap();
+    rules
+        .tell(&of(fixed()), &record("Success"), &[])
+        .await
+        .unwrap();
     assert_eq!(
         aws.calls()[0].to_string(),
         "config.StartConfigRulesEvaluation"
@@ -168,7 +171,7 @@ async fn the_rule_that_found_it_looks_again_by_a_session_for_that_alone() {
         }])
     );
     let error = rules
-        .tell(&of(fixed()), &record("Success"))
+        .tell(&of(fixed()), &record("Success"), &[])
         .await
         .unwrap_err();
     assert!(

@@ -16,7 +16,7 @@ async fn a_topic_gets_the_message_and_what_to_filter_by() {
     let aws = Scripted::new(Vec::new());
     let topic = Topic::new(aws.clone(), TOPIC);
     assert_eq!(topic.channel(), "topic SecurityRemediationNotifications");
-    topic.tell(&fixed(), &record("Success")).await.unwrap();
+    topic.tell(&fixed(), &record("Success"), &[]).await.unwrap();
     let params = &aws.calls()[0].params;
     let sent: Message = serde_json::from_str(params["Message"].as_str().unwrap()).unwrap();
     assert_eq!(sent, fixed());
@@ -65,7 +65,7 @@ fn a_message_that_is_too_long_for_the_topic_is_shortened() {
 
 #[tokio::test]
 async fn logs_are_kept_by_the_day_of_admission() {
-    let ledger = Arc::new(MemoryLedger::default());
+    let ledger = MemoryLedger::default();
     let at = "2026-01-31T23:59:59Z".parse().unwrap();
     let admitted = ledger
         .admit(testing::key(1), testing::received(1), at)
@@ -73,12 +73,13 @@ async fn logs_are_kept_by_the_day_of_admission() {
     assert!(admitted.is_ok());
     let id = testing::key(1).remediation_id();
     let record = ledger.record(id).await.unwrap();
+    let events = ledger.events(id).await.unwrap();
     let message = Message::new(&record);
     let path = format!("year=2026/month=01/day=31/remediation-{id}.json");
 
     let folder = tempfile::tempdir().unwrap();
-    let logs = LogFolder::new(folder.path().to_owned(), ledger.clone());
-    logs.tell(&message, &record).await.unwrap();
+    let logs = LogFolder::new(folder.path().to_owned());
+    logs.tell(&message, &record, &events).await.unwrap();
     let kept = std::fs::read_to_string(folder.path().join(&path)).unwrap();
     let document: serde_json::Value = serde_json::from_str(&kept).unwrap();
     assert_eq!(document["Record"]["RemediationId"], json!(id));
@@ -92,11 +93,10 @@ async fn logs_are_kept_by_the_day_of_admission() {
             regions.lock().unwrap().push(region.to_string());
             api.clone()
         }),
-        ledger,
         "security-remediation-logs",
         "alias/SecurityRemediationLogs",
     );
-    bucket.tell(&message, &record).await.unwrap();
+    bucket.tell(&message, &record, &events).await.unwrap();
     assert_eq!(*asked.lock().unwrap(), ["eu-central-1"]);
     let params = &aws.calls()[0].params;
     let body = decoded(params["Body"].as_str().unwrap());

@@ -17,8 +17,8 @@ use jiff::Timestamp;
 use serde_json::Value;
 use stanch_ledger::{
     Admission, Attempts, Checkpoint, DeadLetter, Digest, Directives, Entry, Event, Given, Head,
-    IdempotencyKey, Lease, Ledger, LedgerError, Letter, Lock, MemoryLedger, Page, Query, Received,
-    Record, RemediationId, Slice, Status, StoreFault, TreeHead,
+    IdempotencyKey, Lease, Ledger, LedgerError, Left, Letter, Lock, MemoryLedger, Page, Query,
+    Received, Record, RemediationId, Slice, Status, StoreFault, TreeHead,
 };
 use stanch_types::{
     AccountId, Api, Call, CallError, CallErrorKind, Clock, Region, Reply, Scope, Sessions,
@@ -284,12 +284,13 @@ impl Ledger for Process {
         &self,
         key: &str,
         owner: &str,
+        work: RemediationId,
         ttl: Duration,
         now: Timestamp,
     ) -> Result<Lock, LedgerError> {
         self.writing(
             || "lock".to_owned(),
-            self.shared.ledger.lock(key, owner, ttl, now),
+            self.shared.ledger.lock(key, owner, work, ttl, now),
         )
         .await
     }
@@ -305,9 +306,12 @@ impl Ledger for Process {
         )
         .await
     }
-    async fn unlock(&self, lease: &Lease) -> Result<(), LedgerError> {
-        self.writing(|| "unlock".to_owned(), self.shared.ledger.unlock(lease))
-            .await
+    async fn unlock(&self, lease: &Lease, left: Left, now: Timestamp) -> Result<(), LedgerError> {
+        self.writing(
+            || "unlock".to_owned(),
+            self.shared.ledger.unlock(lease, left, now),
+        )
+        .await
     }
     async fn bury(&self, letter: Letter, at: Timestamp) -> Result<Digest, LedgerError> {
         self.writing(|| "bury".to_owned(), self.shared.ledger.bury(letter, at))

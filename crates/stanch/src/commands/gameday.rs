@@ -6,8 +6,6 @@ use serde_json::{Value, json};
 use stanch_catalog::{Example, Remediation};
 use stanch_guard::{Automatic, Guard};
 
-use stanch_ledger::Ledger;
-
 use crate::{
     cli,
     output::{Color, Exit, Failure, Table, print, print_json, say},
@@ -57,7 +55,7 @@ pub async fn run(wire: &Wire, options: cli::Gameday) -> Result<Exit, Failure> {
         return Ok(Exit::Done);
     }
     let ledger = wire.ledger()?;
-    let mut told = wire.notifiers(&(Arc::clone(&ledger) as Arc<dyn Ledger>))?;
+    let mut told = wire.notifiers()?;
     told.push(approves_itself(wire, &mut settings)?);
     // In a test account the operator's own rules are not what is tried.
     let guard = Guard::built_in(&Automatic::default());
