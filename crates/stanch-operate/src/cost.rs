@@ -19,9 +19,10 @@ pub struct Counted {
     pub failed: u32,
     /// Times that an executor took the work up: runs of the orchestrator.
     pub runs: u32,
-    /// Events, each a row of the audit log.
+    /// Events, each a row of the audit log or a part of one.
     pub rows: u32,
-    /// Write units of those rows: one for each KB begun.
+    /// Write units of those rows, if each has its own: one for each KB begun. In AWS events that are written
+    /// together share a row, packed, and so cost less.
     pub write_units: u32,
     /// Messages that channels took.
     pub told: u32,
@@ -40,8 +41,9 @@ const TRANSITIONS: f64 = 8.0;
 /// The orchestrator's memory (`administrator-stack.yaml`).
 const GIGABYTES: f64 = 0.5;
 
-/// Each row is also in the table's two indexes.
-const COPIES: f64 = 3.0;
+/// Write units of a remediation beside those of its events: the row of its end is in the audit table's two
+/// indexes, too, and its resource is locked and given back.
+const BESIDE: f64 = 4.0;
 
 impl Counted {
     /// From the events of one remediation.
@@ -108,7 +110,10 @@ impl Counted {
             // The notifier runs for each message.
             ("lambda-request", f64::from(self.runs + self.told)),
             ("lambda-gigabyte-second", seconds * GIGABYTES),
-            ("dynamodb-write", f64::from(self.write_units) * COPIES),
+            (
+                "dynamodb-write",
+                f64::from(self.write_units) + f64::from(self.remediations) * BESIDE,
+            ),
             ("sns-publish", f64::from(self.told)),
             ("states-transition", f64::from(self.approvals) * TRANSITIONS),
             ("automation-step", f64::from(self.automation_steps)),
@@ -122,7 +127,7 @@ pub struct Charge {
     /// What is paid for.
     #[serde(flatten)]
     pub cost: Cost,
-    /// The quantity is from the ledger; else it is by design (`stanch-deploy/data/usage.tsv`).
+    /// The quantity is from the ledger; else it is the usual one (`stanch-deploy/data/usage.tsv`).
     pub counted: bool,
 }
 

@@ -63,7 +63,8 @@ async fn a_bill_is_counts_times_prices() {
     let charge = |item: &str| bill.charges.iter().find(|charge| charge.cost.item == item);
     let writes = charge("dynamodb-write").unwrap();
     assert!(writes.counted);
-    let expected = f64::from(counted.write_units) * 3.0 * 0.000_000_625;
+    let expected =
+        (f64::from(counted.write_units) + f64::from(counted.remediations) * 4.0) * 0.000_000_625;
     assert!((writes.cost.monthly - expected).abs() < 1e-12, "{writes:?}");
     // Nobody was asked and no document ran: no transition and no step is paid for.
     assert!(charge("states-transition").is_none() && charge("automation-step").is_none());
