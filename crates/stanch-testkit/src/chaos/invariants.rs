@@ -22,8 +22,8 @@ const HUB: &str = "stanch";
 /// After so long no effect is on its way any more.
 const LATE: Duration = Duration::from_secs(4);
 
-/// How long a request that passed the switch may be on its way, and a late effect after it.
-const UNDER_WAY: Duration = Duration::from_secs(8);
+/// How long a request that passed the switch may be on its way.
+const UNDER_WAY: Duration = Duration::from_secs(1);
 
 impl History {
     /// # Errors
@@ -117,6 +117,7 @@ impl History {
         once(life)?;
         seen(life)?;
         looked_at(life)?;
+        self.not_again(life)?;
         locked(life)?;
         drift(life)?;
         within_budget(life, lives)?;
@@ -147,6 +148,12 @@ impl History {
                     of.len()
                 ));
             }
+            if of
+                .iter()
+                .any(|life| of.iter().any(|other| too_soon(life, other)))
+            {
+                return Err(format!("delivery {number} was tried again at once"));
+            }
         }
         Ok(())
     }
@@ -167,7 +174,7 @@ impl History {
                     plan = planned.plan.get("state").map(|state| (state, *moment));
                     since = before;
                 }
-                Event::Approved(_) => since = moment.sent,
+                Event::Approved(_) => since = moment.order,
                 Event::StepStarted(step) => {
                     let Some((state, made)) = plan.take() else {
                         continue;
@@ -181,11 +188,11 @@ impl History {
                     let write = life.own.iter().find(|(at, sent)| {
                         (moment.sent..end).contains(at) && sent.write && !sent.late
                     });
-                    let Some((at, write)) = write else {
+                    let Some((_, write)) = write else {
                         continue;
                     };
                     let disturbed = self.others.iter().any(|(bucket, other)| {
-                        *bucket == write.bucket() && (since..=*at).contains(&other.sent)
+                        *bucket == write.bucket() && (since..write.order).contains(&other.order)
                     });
                     if !disturbed && !like(state, &write.before) {
                         return Err(format!(
@@ -196,7 +203,40 @@ impl History {
                 }
                 _ => {}
             }
-            before = moment.sent;
+            before = moment.order;
+        }
+        Ok(())
+    }
+
+    /// A request whose effect is there is not sent again.
+    fn not_again(&self, life: &Life<'_>) -> Result<(), String> {
+        let plans: Vec<usize> = life
+            .entries
+            .iter()
+            .filter(|(entry, _)| matches!(entry.event, Event::Planned(_) | Event::UndoPlanned(_)))
+            .map(|(_, moment)| moment.sent)
+            .collect();
+        let writes = life.own.iter().filter(|(_, sent)| sent.write && !sent.late);
+        let writes: Vec<_> = writes.collect();
+        for (place, (at, sent)) in writes.iter().enumerate() {
+            let again = writes
+                .iter()
+                .skip(place + 1)
+                .find(|(_, other)| sent.effective && !other.effective && other.call == sent.call);
+            let Some((then, other)) = again else {
+                continue;
+            };
+            let then_order = other.order;
+            let between = *at + 1..=*then;
+            let others = self.others.iter().any(|(bucket, other)| {
+                *bucket == sent.bucket() && (sent.order..then_order).contains(&other.order)
+            });
+            if !others && !plans.iter().any(|plan| between.contains(plan)) {
+                return Err(format!(
+                    "`{}` was sent again, and had its effect",
+                    sent.call
+                ));
+            }
         }
         Ok(())
     }
@@ -219,13 +259,18 @@ impl History {
 
     fn nothing_while_paused(&self, sent: &[Sent]) -> Result<(), String> {
         for Sent {
-            call, write, at, ..
+            call,
+            write,
+            late,
+            at,
+            ..
         } in sent
         {
+            let under_way = if *late { UNDER_WAY + LATE } else { UNDER_WAY };
             let stopped = self
                 .paused
                 .iter()
-                .any(|(begin, end)| *at > *begin + UNDER_WAY && end.is_none_or(|end| *at < end));
+                .any(|(begin, end)| *at > *begin + under_way && end.is_none_or(|end| *at < end));
             if *write && stopped {
                 return Err(format!(
                     "`{call}` was sent at {} ms, while paused",
@@ -356,12 +401,12 @@ impl Life<'_> {
         begun.map(|(entry, moment)| (entry.at, *moment))
     }
 
-    /// Where a process has read the resource last in this session, before the request number `before`.
-    fn read(&self, process: u64, before: usize) -> Option<usize> {
+    /// When a process has read the resource last in this session, before the request number `before`.
+    fn read(&self, process: u64, before: usize) -> Option<u64> {
         let reads = self.own.iter().rev();
         let mut reads = reads.filter(|(at, sent)| !sent.write && *at < before);
-        let (at, _) = reads.find(|(_, sent)| sent.process == process)?;
-        Some(*at)
+        let (_, sent) = reads.find(|(_, sent)| sent.process == process)?;
+        Some(sent.order)
     }
 }
 
@@ -442,15 +487,19 @@ fn once(life: &Life<'_>) -> Result<(), String> {
     Ok(())
 }
 
-/// Success follows on a check that says so of a resource that is so, read after the last write.
+/// Success follows on a check that says so of a resource that is so. It and an undo are read after the last
+/// write.
 fn seen(life: &Life<'_>) -> Result<(), String> {
     let mut before: Option<&Event> = None;
     for (entry, moment) in &life.entries {
-        if let Event::Finished {
-            status: Status::Success,
-            ..
-        } = entry.event
-        {
+        let success = matches!(
+            entry.event,
+            Event::Finished {
+                status: Status::Success,
+                ..
+            }
+        );
+        if success {
             match before {
                 Some(Event::Verified(verified)) if verified.compliant => {
                     if !is_fixed(&life.record.remediation_action, &verified.observed) {
@@ -459,6 +508,8 @@ fn seen(life: &Life<'_>) -> Result<(), String> {
                 }
                 _ => return Err("success without a check that says so".to_owned()),
             }
+        }
+        if success || matches!(entry.event, Event::Undone { .. }) {
             let until = |write: bool| {
                 let mut own = life.own.iter().rev();
                 let last = own.find(|(at, sent)| sent.write == write && *at < moment.sent);
@@ -538,14 +589,17 @@ fn locked(life: &Life<'_>) -> Result<(), String> {
 }
 
 /// What others have changed since the last reading is overwritten only by a person who forces it, and with an
-/// approval.
+/// approval. By itself the hub takes back only what it may have changed.
 fn drift(life: &Life<'_>) -> Result<(), String> {
     let mut verified: Option<&Value> = None;
     let mut known: Option<&Value> = None;
-    let (mut paused, mut asks) = (false, false);
+    let (mut paused, mut asks, mut changed) = (false, false, false);
     for (entry, _) in &life.entries {
         match &entry.event {
-            Event::Planned(_) => (verified, known, asks) = (None, None, false),
+            Event::Planned(_) => {
+                (verified, known, asks, changed) = (None, None, false, false);
+            }
+            Event::StepFinished(step) => changed |= step.outcome.may_have_happened(),
             Event::Verified(seen) => {
                 verified = Some(&seen.observed);
                 known = verified;
@@ -556,8 +610,11 @@ fn drift(life: &Life<'_>) -> Result<(), String> {
             Event::Paused { .. } => paused = true,
             Event::Resumed => paused = false,
             Event::UndoPlanned(planned) => {
-                let changed = known != planned.plan.get("state");
-                asks = planned.requester != HUB && !paused && changed;
+                if planned.requester == HUB && !changed {
+                    return Err("what it did not change was to be taken back".to_owned());
+                }
+                let drifted = known != planned.plan.get("state");
+                asks = planned.requester != HUB && !paused && drifted;
                 paused = false;
             }
             Event::Approved(_) => asks = false,
@@ -569,6 +626,30 @@ fn drift(life: &Life<'_>) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// `life` was admitted within the five minutes after `other` had failed.
+fn too_soon(life: &Life<'_>, other: &Life<'_>) -> bool {
+    let Some((first, admitted)) = life.entries.first() else {
+        return false;
+    };
+    let before = other.entries.iter().filter(|(_, moment)| {
+        moment.at <= admitted.at && other.record.remediation_id != life.record.remediation_id
+    });
+    let mut since = before
+        .skip_while(|(entry, _)| {
+            !matches!(
+                entry.event,
+                Event::Finished {
+                    status: Status::Failed,
+                    ..
+                } | Event::Undone { .. }
+                    | Event::UndoFailed { .. }
+            )
+        })
+        .peekable();
+    since.peek().is_some()
+        && since.all(|(entry, _)| entry.at + SignedDuration::from_mins(5) > first.at)
 }
 
 /// One remediation tries one resource three times a day, unless a person asks for more.

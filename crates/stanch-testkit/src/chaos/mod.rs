@@ -403,13 +403,14 @@ impl History {
             countdown: Mutex::new(countdown),
             outage: Mutex::default(),
             sent: Mutex::default(),
+            order: AtomicU64::default(),
             stored: Mutex::default(),
             figures: Mutex::default(),
         });
         let slots = (0..=u64::from(chance.permille(500)))
             .map(|_| Slot::default())
             .collect();
-        let quarrel = chance.permille(100);
+        let quarrel = chance.permille(200);
         let mut history = Self {
             chance,
             shared,
@@ -558,14 +559,21 @@ impl History {
     }
 
     async fn act(&mut self) {
-        if self.quarrel && self.chance.permille(500) {
+        if self.quarrel && self.chance.permille(600) {
             let [bucket, ..] = BUCKETS;
             self.others.push((bucket, self.shared.now(0)));
             hold(&self.shared.figures).others += 1;
             self.note(format_args!("somebody opens {bucket} again"));
             self.admin("DeletePublicAccessBlock", json!({"Bucket": bucket}))
                 .await;
-            return self.find("S3.8", bucket).await;
+            return match self.chance.below(4) {
+                0 => self.answer().await,
+                1 => self.roll_back().await,
+                _ => {
+                    self.find("S3.8", bucket).await;
+                    self.find("Test.2", bucket).await;
+                }
+            };
         }
         match self.chance.below(21) {
             0..=6 => self.deliver().await,

@@ -7,7 +7,7 @@ use std::{
     ops::Range,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -45,6 +45,8 @@ pub(super) struct Sent {
     pub effective: bool,
     /// By the clock that never jumps.
     pub at: Duration,
+    /// Its place among all that happened.
+    pub order: u64,
 }
 
 impl Sent {
@@ -62,6 +64,8 @@ fn bucket(call: &Call) -> &str {
 /// When something happened, among the requests.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Moment {
+    /// Its place among all that happened.
+    pub order: u64,
     /// So many requests had reached AWS.
     pub sent: usize,
     /// By the clock that never jumps.
@@ -82,6 +86,8 @@ pub(super) struct Shared {
     /// Until then the ledger's disk takes nothing.
     pub outage: Mutex<Option<(Duration, StoreFault)>>,
     pub sent: Mutex<Vec<Sent>>,
+    /// How much has happened.
+    pub order: AtomicU64,
     /// When each event of each remediation was stored, in their order.
     pub stored: Mutex<HashMap<RemediationId, Vec<Moment>>>,
     pub figures: Mutex<super::Figures>,
@@ -101,8 +107,13 @@ impl Shared {
         hold(&self.chance).below(limit)
     }
 
+    fn next(&self) -> u64 {
+        self.order.fetch_add(1, Ordering::Relaxed)
+    }
+
     pub(super) fn now(&self, process: u64) -> Moment {
         Moment {
+            order: self.next(),
             sent: hold(&self.sent).len(),
             at: self.clock.monotonic(),
             process,
@@ -493,6 +504,7 @@ impl Line {
             before,
             effective,
             at: shared.clock.monotonic(),
+            order: shared.next(),
         });
         answer
     }
