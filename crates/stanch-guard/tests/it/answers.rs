@@ -249,7 +249,7 @@ fn a_guard_tells_what_it_is_made_of() {
     let feeds: Vec<&str> = guard.feeds().iter().map(stanch_guard::Feed::name).collect();
     let calendars = guard.calendars().iter();
     let calendars: Vec<&str> = calendars.map(stanch_guard::Calendar::name).collect();
-    assert_eq!((calendars, feeds), (vec!["freeze"], vec!["drop"]));
+    assert_eq!((calendars, feeds), (vec!["freeze"], vec!["drop.txt"]));
     assert_eq!((guard.counts(), guard.weighs_impact()), (true, true));
 }
 

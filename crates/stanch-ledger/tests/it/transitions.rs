@@ -118,6 +118,18 @@ fn up_to(count: usize, more: &[Event]) -> Vec<Event> {
 }
 
 #[test]
+fn a_status_is_written_as_it_is_named() {
+    for status in Status::ALL {
+        let name = format!("{status:?}");
+        assert_eq!(status.as_str(), name);
+        assert_eq!(format!("{status:>20}"), format!("{name:>20}"));
+        let waits = matches!(status, Status::AwaitingApproval | Status::Deferred);
+        assert_eq!(status.waits(), waits, "{status}");
+        assert!(!(waits && status.is_final()), "{status}");
+    }
+}
+
+#[test]
 fn a_finding_is_fixed_and_put_back() {
     reaches(Status::Success, &success());
     let state = reaches(Status::Undone, &[success(), rollback()].concat());
