@@ -138,6 +138,26 @@ fn a_finding_is_fixed_and_put_back() {
 }
 
 #[test]
+fn a_decision_says_until_when_and_why() {
+    let until = noon_and(60_000);
+    let deferred = decided(Verdict::Defer { until });
+    for before in [&[][..], &[planned(false)]] {
+        let state = reaches(
+            Status::Deferred,
+            &[before, std::slice::from_ref(&deferred)].concat(),
+        );
+        assert_eq!((state.deferred_until, state.error), (Some(until), None));
+        let state = reaches(
+            Status::Refused,
+            &[before, &[decided(Verdict::Refuse)]].concat(),
+        );
+        assert_eq!(state.error.as_deref(), Some("because"));
+    }
+    let state = reaches(Status::Ready, &[planned(false), decided(Verdict::Run)]);
+    assert_eq!(state.error, None);
+}
+
+#[test]
 fn nothing_runs_without_a_decision() {
     let start = Event::Started(started(1));
     refuses(
