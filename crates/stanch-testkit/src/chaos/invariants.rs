@@ -121,7 +121,7 @@ impl History {
         locked(life)?;
         drift(life)?;
         within_budget(life, lives)?;
-        self.from_the_plan(life)?;
+        self.on_the_state_planned_on(life)?;
         if self.asks && life.record.remediation_action == "S3BlockPublicAccess" {
             approved(life)?;
         }
@@ -160,7 +160,7 @@ impl History {
 
     /// The first request of a plan finds the resource as the plan saw it, unless somebody else has changed
     /// it since it was looked at.
-    fn from_the_plan(&self, life: &Life<'_>) -> Result<(), String> {
+    fn on_the_state_planned_on(&self, life: &Life<'_>) -> Result<(), String> {
         let mut plan: Option<(&Value, Moment)> = None;
         // From then on a change by others may have come too late to be seen.
         let mut since = 0;
@@ -226,11 +226,12 @@ impl History {
             let Some((then, other)) = again else {
                 continue;
             };
-            let then_order = other.order;
+            let order = sent.order..other.order;
             let between = *at + 1..=*then;
-            let others = self.others.iter().any(|(bucket, other)| {
-                *bucket == sent.bucket() && (sent.order..then_order).contains(&other.order)
-            });
+            let others = self
+                .others
+                .iter()
+                .any(|(bucket, at)| *bucket == sent.bucket() && order.contains(&at.order));
             if !others && !plans.iter().any(|plan| between.contains(plan)) {
                 return Err(format!(
                     "`{}` was sent again, and had its effect",
@@ -708,7 +709,7 @@ fn approved(life: &Life<'_>) -> Result<(), String> {
             Event::Started(started) if started.attempt == 1 => {
                 let in_time = expires.is_some_and(|expires| entry.at < expires);
                 let manual = plan.is_some_and(|plan| plan.requester.is_some());
-                if !manual && !(yes && in_time) {
+                if !(manual || yes && in_time) {
                     return Err("it was begun without an approval".to_owned());
                 }
             }
