@@ -739,8 +739,10 @@ impl<'h> Work<'h> {
     /// Waits until a request that nobody saw answered has had its effect or never will, and says in
     /// the journal that its outcome is unknown.
     pub(crate) async fn settle(&self, run: &Run) -> Result<(), LedgerError> {
-        if run.in_flight().is_some() {
-            self.hub.ports.clock.sleep(self.hub.settings.settle).await;
+        match run.in_flight() {
+            Some(_) => self.hub.ports.clock.sleep(self.hub.settings.settle).await,
+            // Whoever was told that it was not answered may not have waited.
+            None => self.let_arrive(Some(run)).await,
         }
         self.close_in_flight().await
     }

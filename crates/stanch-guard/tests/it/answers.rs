@@ -224,3 +224,86 @@ fn the_hash_tells_every_rule() {
     ];
     assert!(!others.contains(&same));
 }
+
+#[test]
+fn a_guard_tells_what_it_is_made_of() {
+    let guard = load(rules(ALL));
+    let short: String = guard.hash().chars().take(12).collect();
+    assert_eq!(guard.name(), format!("cedar {short}"));
+    assert!(format!("{guard:?}").contains(guard.name()));
+    assert_eq!(guard.policies(), 1);
+    assert_eq!((guard.calendars().len(), guard.feeds().len()), (0, 0));
+    assert_eq!((guard.counts(), guard.weighs_impact()), (false, false));
+
+    let mut given = rules(&format!(
+        "{ALL}forbid (principal, action, resource) when {{ context.impact has lastUsed }};\n\
+         forbid (principal, action, resource) when {{ context.today.account > 9 }};"
+    ));
+    given.calendars = vec![calendar(
+        "DEFAULT_OPEN",
+        "DTSTART:20261121T000000Z\nDTEND:20261123T060000Z",
+    )];
+    given.feeds = vec![file("drop.txt", "203.0.113.0/24\n")];
+    let guard = load(given);
+    assert_eq!(guard.policies(), 3);
+    let feeds: Vec<&str> = guard.feeds().iter().map(stanch_guard::Feed::name).collect();
+    let calendars = guard.calendars().iter();
+    let calendars: Vec<&str> = calendars.map(stanch_guard::Calendar::name).collect();
+    assert_eq!((calendars, feeds), (vec!["freeze"], vec!["drop.txt"]));
+    assert_eq!((guard.counts(), guard.weighs_impact()), (true, true));
+}
+
+/// Also of what was approved, and of what is exempt.
+#[test]
+fn a_known_indicator_is_urgent_in_every_answer() {
+    let mut given = rules(ALL);
+    given.feeds = vec![file("drop.txt", "203.0.113.0/24\n")];
+    given.exemptions = exemption("2027-01-31", "accounts = [\"222222222222\"]");
+    let guard = load(given);
+    for (indicator, urgent) in [("203.0.113.9", true), ("198.51.100.9", false)] {
+        let mut found = finding("S3BlockPublicAccess");
+        found.received.indicators.insert(indicator.to_owned());
+        assert_eq!(guard.confirm(&found.case(None)).urgent, urgent);
+        let exempt = found.in_account("222222222222").judged(&guard);
+        assert_eq!(
+            (word(&exempt).as_str(), exempt.urgent),
+            ("is refused", urgent)
+        );
+    }
+}
+
+/// A window is waited for where it helps, and nowhere else.
+#[test]
+fn a_closed_window_delays_only_what_it_would_let_through() {
+    let mut given = rules(
+        "@id(\"asks\")\npermit (principal, action, resource) when { context.run == Run::\"afterApproval\" };",
+    );
+    given.calendars = vec![calendar(
+        "DEFAULT_OPEN",
+        "DTSTART:20261121T000000Z\nDTEND:20261123T060000Z",
+    )];
+    let answer = finding("S3BlockPublicAccess").judged(&load(given));
+    assert_eq!(word(&answer), "waits for an approval");
+}
+
+/// A refusal names the policy that forbids it, to whichever question it is the answer.
+#[test]
+fn a_policy_that_forbids_tells_more_than_silence() {
+    let check = |run: &str| {
+        let guard = load(rules(&format!(
+            "@id(\"never\")\nforbid (principal, action, resource) when {{ context.run == Run::\"{run}\" }};"
+        )));
+        let found = finding("S3BlockPublicAccess");
+        let answer = found.judged(&guard);
+        assert_eq!(word(&answer), "is refused");
+        assert_eq!(answer.reasons, ["policy `never` forbids it"], "{run}");
+        assert_eq!(answer.policies, ["never"]);
+        if run == "afterApproval" {
+            let confirmed = guard.confirm(&found.case(None));
+            assert_eq!(confirmed.reasons, answer.reasons);
+            assert_eq!(confirmed.policies, answer.policies);
+        }
+    };
+    check("automatically");
+    check("afterApproval");
+}

@@ -464,6 +464,50 @@ fn the_table_is_documented() {
 }
 
 #[test]
+fn the_breaker_opens_at_its_rate() {
+    let check = |failed: u128, expected: &str| {
+        let guard = with(ALL, |rules| {
+            rules.limits.breaker = Some(Breaker {
+                runs: 10,
+                rate: 0.5,
+                period: SignedDuration::from_hours(1),
+            });
+        });
+        for id in 0..10 {
+            let state = match id < failed {
+                true => ended(Status::Failed),
+                false => succeeded(),
+            };
+            guard.ended(uuid::Uuid::from_u128(id).into(), &state, now());
+        }
+        assert_eq!(word(&finding(BLOCK).judged(&guard)), expected, "{failed}");
+    };
+    check(4, "runs");
+    check(5, "waits for an approval");
+}
+
+#[test]
+fn what_was_approved_counts_and_what_is_taken_back_does_not() {
+    let guard = with(ALL, |rules| rules.limits.per_account = Some(1));
+    let mut found = finding(BLOCK);
+    assert_eq!(word(&guard.confirm(&found.case(Some(1)))), "runs");
+    for answer in [guard.confirm(&found.case(Some(2))), found.judged(&guard)] {
+        assert_eq!(word(&answer), "waits until 2026-11-22T13:00:00Z");
+    }
+    found.undo = true;
+    assert_eq!(word(&found.judged(&guard)), "runs");
+}
+
+#[test]
+fn what_was_seen_as_the_ledger_began_is_no_backlog() {
+    let guard = with(ALL, |rules| rules.limits.backlog = Some(0));
+    guard.seed(now(), []);
+    let seen = |at| word(&finding(BLOCK).seen(at).judged(&guard));
+    assert_eq!(seen("2026-11-22T11:59:59Z"), "waits for an approval");
+    assert_eq!(seen(NOW), "runs");
+}
+
+#[test]
 fn limits_reset_minute_by_minute() {
     let guard = with(ALL, |rules| {
         rules.limits = Limits {

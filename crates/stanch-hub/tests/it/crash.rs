@@ -1,9 +1,14 @@
 //! The process dies at every moment; another one finds the ledger.
 
-use std::sync::{Arc, atomic::AtomicUsize};
+use std::{
+    sync::{Arc, atomic::AtomicUsize},
+    time::Duration,
+};
 
 use serde_json::{Value, json};
 use stanch_ledger::{Ledger, MemoryLedger, RemediationId, Status};
+use stanch_testkit::{Aim, Fault};
+use stanch_types::CallErrorKind;
 
 use crate::{ledgers::Dying, world::World};
 
@@ -16,6 +21,17 @@ async fn die_and_recover(
 ) -> (World, RemediationId, bool) {
     let mut world = World::new();
     world.bucket("logs").await;
+    let (id, died, _) = die_in(&mut world, at, unheard, roll_back).await;
+    (world, id, died)
+}
+
+/// The same in a world, and how long the new hub took.
+async fn die_in(
+    world: &mut World,
+    at: usize,
+    unheard: bool,
+    roll_back: bool,
+) -> (RemediationId, bool, Duration) {
     let kept: Arc<dyn Ledger> = Arc::new(MemoryLedger::default());
     let dying = Arc::new(Dying {
         ledger: Arc::clone(&kept),
@@ -41,10 +57,11 @@ async fn die_and_recover(
     let hub = world.hub();
     // The dead hub's lease has to run out first.
     tokio::time::advance(world.settings.lease * 2).await;
+    let begin = tokio::time::Instant::now();
     hub.recover().await.unwrap();
     hub.finish();
     hub.run().await;
-    (world, id, died)
+    (id, died, begin.elapsed())
 }
 
 #[tokio::test(start_paused = true)]
@@ -97,5 +114,33 @@ async fn killed_during_a_rollback_it_is_finished_once() {
                 "killed at write {at}: {story}"
             );
         }
+    }
+}
+
+/// A request without an answer may have its effect late: whoever goes on waits for that, also where the
+/// journal says already that no answer came.
+#[tokio::test(start_paused = true)]
+async fn what_was_not_answered_is_waited_for_after_a_death() {
+    for unheard in [false, true] {
+        let mut again = 0;
+        for at in 0..12 {
+            let mut world = World::new();
+            world.bucket("logs").await;
+            let unanswered = Fault::Refuse {
+                kind: CallErrorKind::Unanswered,
+                code: "",
+            };
+            world.tap.inject(Aim::at_write(), unanswered);
+            let (id, died, took) = die_in(&mut world, at, unheard, false).await;
+            if died && world.tap.writes().len() == 2 {
+                again += 1;
+                let story = world.story(id).await;
+                assert!(
+                    took >= world.settings.settle,
+                    "killed at write {at}: {story}"
+                );
+            }
+        }
+        assert!(again > 0, "something is sent again");
     }
 }

@@ -118,11 +118,43 @@ fn up_to(count: usize, more: &[Event]) -> Vec<Event> {
 }
 
 #[test]
+fn a_status_is_written_as_it_is_named() {
+    for status in Status::ALL {
+        let name = format!("{status:?}");
+        assert_eq!(status.as_str(), name);
+        assert_eq!(format!("{status:>20}"), format!("{name:>20}"));
+        let waits = matches!(status, Status::AwaitingApproval | Status::Deferred);
+        assert_eq!(status.waits(), waits, "{status}");
+        assert!(!(waits && status.is_final()), "{status}");
+    }
+}
+
+#[test]
 fn a_finding_is_fixed_and_put_back() {
     reaches(Status::Success, &success());
     let state = reaches(Status::Undone, &[success(), rollback()].concat());
     assert_eq!(state.error, None);
     assert!(state.run.unwrap().may_have_changed());
+}
+
+#[test]
+fn a_decision_says_until_when_and_why() {
+    let until = noon_and(60_000);
+    let deferred = decided(Verdict::Defer { until });
+    for before in [&[][..], &[planned(false)]] {
+        let state = reaches(
+            Status::Deferred,
+            &[before, std::slice::from_ref(&deferred)].concat(),
+        );
+        assert_eq!((state.deferred_until, state.error), (Some(until), None));
+        let state = reaches(
+            Status::Refused,
+            &[before, &[decided(Verdict::Refuse)]].concat(),
+        );
+        assert_eq!(state.error.as_deref(), Some("because"));
+    }
+    let state = reaches(Status::Ready, &[planned(false), decided(Verdict::Run)]);
+    assert_eq!(state.error, None);
 }
 
 #[test]

@@ -2,20 +2,28 @@
 
 use std::time::Duration;
 
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use stanch_catalog::Plan;
 use stanch_ledger::{
-    Entry, Event, Given, Ledger, Order, Phase, Query, Record, State, Status, StepOutcome, Trust,
-    verify_export,
+    Entry, Event, Given, Ledger, Order, Phase, Planned, Query, Record, State, Status, StepOutcome,
+    Trust, Verdict, verify_export,
 };
+use stanch_types::Call;
 
 use super::{
     History,
-    process::{Sent, hold},
+    process::{Moment, Sent, hold},
 };
 
-/// How long a request that passed the switch may be on its way, and a late effect after it.
-const UNDER_WAY: Duration = Duration::from_secs(8);
+/// Who undoes what failed, in the ledger.
+const HUB: &str = "stanch";
+
+/// After so long no effect is on its way any more.
+const LATE: Duration = Duration::from_secs(4);
+
+/// How long a request that passed the switch may be on its way.
+const UNDER_WAY: Duration = Duration::from_secs(1);
 
 impl History {
     /// # Errors
@@ -48,34 +56,21 @@ impl History {
             ));
         }
         let sent = hold(&self.shared.sent).clone();
+        let mut lives = Vec::new();
         for record in &page.records {
-            let id = record.remediation_id;
-            let of = |error: String| format!("{id}: {error}");
-            if !record.status.is_final() {
-                return Err(of(format!("lost: it stays `{}`", record.status)));
-            }
-            ledger
-                .verify(id)
-                .await
-                .map_err(|error| of(error.to_string()))?;
-            let entries = ledger
-                .entries(id)
-                .await
-                .map_err(|error| of(error.to_string()))?;
-            let session = format!("stanch-{id}");
-            let own: Vec<&Sent> = sent.iter().filter(|sent| sent.session == session).collect();
-            read_again(&entries).map_err(of)?;
-            planned(&entries, &own).map_err(of)?;
-            once(&entries).map_err(of)?;
-            seen(&entries, &own).map_err(of)?;
-            {
-                let mut figures = hold(&self.shared.figures);
-                figures.remediations += 1;
-                figures.events += entries.len() as u64;
-                figures.fixed += u64::from(record.status == Status::Success);
-                figures.undone += u64::from(record.status == Status::Undone);
-            }
+            let life = self.life(record, &sent).await;
+            lives.push(life.map_err(|error| format!("{}: {error}", record.remediation_id))?);
         }
+        for life in &lives {
+            self.right(life, &lives)
+                .map_err(|error| format!("{}: {error}", life.record.remediation_id))?;
+            let mut figures = hold(&self.shared.figures);
+            figures.remediations += 1;
+            figures.events += life.entries.len() as u64;
+            figures.fixed += u64::from(life.record.status == Status::Success);
+            figures.undone += u64::from(life.record.status == Status::Undone);
+        }
+        self.admitted_once(&lives)?;
         if let Some(stray) = sent.iter().find(|sent| {
             sent.write
                 && !page
@@ -87,6 +82,164 @@ impl History {
         }
         self.nothing_while_paused(&sent)?;
         self.left_as_recorded(&page.records).await
+    }
+
+    /// A remediation with all that is known of it.
+    async fn life<'h>(&self, record: &'h Record, sent: &'h [Sent]) -> Result<Life<'h>, String> {
+        let id = record.remediation_id;
+        if !record.status.is_final() {
+            return Err(format!("lost: it stays `{}`", record.status));
+        }
+        let ledger = &self.shared.ledger;
+        let verified = ledger.verify(id).await;
+        verified.map_err(|error| error.to_string())?;
+        let entries = ledger.entries(id).await;
+        let entries = entries.map_err(|error| error.to_string())?;
+        let moments = hold(&self.shared.stored).get(&id).cloned();
+        let moments = moments.unwrap_or_default();
+        if moments.len() != entries.len() {
+            return Err("events were stored past the hub".to_owned());
+        }
+        let session = format!("stanch-{id}");
+        let own = (0..).zip(sent).filter(|(_, sent)| sent.session == session);
+        Ok(Life {
+            record,
+            own: own.collect(),
+            sent,
+            entries: entries.into_iter().zip(moments).collect(),
+        })
+    }
+
+    /// What must hold of each remediation.
+    fn right(&self, life: &Life<'_>, lives: &[Life<'_>]) -> Result<(), String> {
+        read_again(life)?;
+        planned(life)?;
+        once(life)?;
+        seen(life)?;
+        looked_at(life)?;
+        self.not_again(life)?;
+        locked(life)?;
+        drift(life)?;
+        within_budget(life, lives)?;
+        self.on_the_state_planned_on(life)?;
+        if self.asks && life.record.remediation_action == "S3BlockPublicAccess" {
+            approved(life)?;
+        }
+        Ok(())
+    }
+
+    /// Each finding that was acknowledged is in the ledger, and again only after an attempt that failed.
+    fn admitted_once(&self, lives: &[Life<'_>]) -> Result<(), String> {
+        for (number, delivery) in self.deliveries.iter().enumerate() {
+            let of: Vec<&Life<'_>> = lives
+                .iter()
+                .filter(|life| life.finding().as_ref() == Some(&delivery.finding))
+                .collect();
+            if of.is_empty() {
+                return Err(format!(
+                    "lost: delivery {number} was acknowledged and is not in the ledger"
+                ));
+            }
+            // The first may still have been under way when a later one failed.
+            let failed = of.iter().filter(|life| life.has_failed()).count();
+            if failed + 1 < of.len() || of.len() > 3 {
+                return Err(format!(
+                    "delivery {number} was admitted {} times, and failed {failed} times",
+                    of.len()
+                ));
+            }
+            if of
+                .iter()
+                .any(|life| of.iter().any(|other| too_soon(life, other)))
+            {
+                return Err(format!("delivery {number} was tried again at once"));
+            }
+        }
+        Ok(())
+    }
+
+    /// The first request of a plan finds the resource as the plan saw it, unless somebody else has changed
+    /// it since it was looked at.
+    fn on_the_state_planned_on(&self, life: &Life<'_>) -> Result<(), String> {
+        let mut plan: Option<(&Value, Moment)> = None;
+        // From then on a change by others may have come too late to be seen.
+        let mut since = 0;
+        let mut before = 0;
+        for (index, (entry, moment)) in life.entries.iter().enumerate() {
+            match &entry.event {
+                Event::Planned(planned) => {
+                    (plan, since) = (Some((&planned.observed, *moment)), before);
+                }
+                Event::UndoPlanned(planned) => {
+                    plan = planned.plan.get("state").map(|state| (state, *moment));
+                    since = before;
+                }
+                Event::Approved(_) => since = moment.order,
+                Event::StepStarted(step) => {
+                    let Some((state, made)) = plan.take() else {
+                        continue;
+                    };
+                    if made.process != moment.process {
+                        // Whoever takes it over looks first.
+                        since = life.read(moment.process, moment.sent).unwrap_or(since);
+                    }
+                    let end = life.entries.get(index + 1);
+                    let end = end.map_or(usize::MAX, |(_, moment)| moment.sent);
+                    let write = life.own.iter().find(|(at, sent)| {
+                        (moment.sent..end).contains(at) && sent.write && !sent.late
+                    });
+                    let Some((_, write)) = write else {
+                        continue;
+                    };
+                    let disturbed = self.others.iter().any(|(bucket, other)| {
+                        *bucket == write.bucket() && (since..write.order).contains(&other.order)
+                    });
+                    if !disturbed && !like(state, &write.before) {
+                        return Err(format!(
+                            "`{}` was planned on {state} and sent on {}",
+                            step.call, write.before
+                        ));
+                    }
+                }
+                _ => {}
+            }
+            before = moment.order;
+        }
+        Ok(())
+    }
+
+    /// A request whose effect is there is not sent again.
+    fn not_again(&self, life: &Life<'_>) -> Result<(), String> {
+        let plans: Vec<usize> = life
+            .entries
+            .iter()
+            .filter(|(entry, _)| matches!(entry.event, Event::Planned(_) | Event::UndoPlanned(_)))
+            .map(|(_, moment)| moment.sent)
+            .collect();
+        let writes = life.own.iter().filter(|(_, sent)| sent.write && !sent.late);
+        let writes: Vec<_> = writes.collect();
+        for (place, (at, sent)) in writes.iter().enumerate() {
+            let again = writes
+                .iter()
+                .skip(place + 1)
+                .find(|(_, other)| sent.effective && !other.effective && other.call == sent.call);
+            let Some((then, other)) = again else {
+                continue;
+            };
+            let order = sent.order..other.order;
+            let between = *at + 1..=*then;
+            let others = self
+                .others
+                .iter()
+                .any(|(bucket, at)| *bucket == sent.bucket() && order.contains(&at.order));
+            if !others && !plans.iter().any(|plan| between.contains(plan)) {
+                return Err(format!(
+                    "`{}` was sent again, and had its effect",
+                    sent.call
+                ));
+            }
+        }
+        Ok(())
     }
 
     /// An export of the ledger holds: its chains, its tree and its checkpoint.
@@ -107,13 +260,18 @@ impl History {
 
     fn nothing_while_paused(&self, sent: &[Sent]) -> Result<(), String> {
         for Sent {
-            call, write, at, ..
+            call,
+            write,
+            late,
+            at,
+            ..
         } in sent
         {
+            let under_way = if *late { UNDER_WAY + LATE } else { UNDER_WAY };
             let stopped = self
                 .paused
                 .iter()
-                .any(|(begin, end)| *at > *begin + UNDER_WAY && end.is_none_or(|end| *at < end));
+                .any(|(begin, end)| *at > *begin + under_way && end.is_none_or(|end| *at < end));
             if *write && stopped {
                 return Err(format!(
                     "`{call}` was sent at {} ms, while paused",
@@ -141,7 +299,7 @@ impl History {
                 continue;
             };
             let other = self.others.iter().rev().find(|(name, _)| *name == bucket);
-            if other.is_some_and(|(_, at)| *at >= last_write.at) {
+            if other.is_some_and(|(_, other)| other.at >= last_write.at) {
                 continue;
             }
             let mut writer = changed
@@ -206,10 +364,57 @@ fn as_recorded(state: &State, now: &Value, disturbed: bool) -> Result<(), String
     }
 }
 
+/// A remediation with all that is known of it.
+struct Life<'h> {
+    record: &'h Record,
+    /// What the ledger says, and when it was stored.
+    entries: Vec<(Entry, Moment)>,
+    /// What it sent itself, by their places among all.
+    own: Vec<(usize, &'h Sent)>,
+    sent: &'h [Sent],
+}
+
+impl Life<'_> {
+    /// The finding: its id, and when it was made.
+    fn finding(&self) -> Option<(String, Timestamp)> {
+        match &self.entries.first()?.0.event {
+            Event::Received(received) => {
+                Some((received.finding_id.clone(), received.first_observed?))
+            }
+            _ => None,
+        }
+    }
+
+    /// An attempt has failed, whatever became of it later.
+    fn has_failed(&self) -> bool {
+        self.entries.iter().any(|(entry, _)| match &entry.event {
+            Event::Finished { status, .. } => *status == Status::Failed,
+            Event::UndoPlanned(planned) => planned.requester == HUB,
+            _ => false,
+        })
+    }
+
+    /// When it was begun, each time.
+    fn begun(&self) -> impl Iterator<Item = (Timestamp, Moment)> {
+        let begun = self.entries.iter().filter(
+            |(entry, _)| matches!(&entry.event, Event::Started(started) if started.attempt == 1),
+        );
+        begun.map(|(entry, moment)| (entry.at, *moment))
+    }
+
+    /// When a process has read the resource last in this session, before the request number `before`.
+    fn read(&self, process: u64, before: usize) -> Option<u64> {
+        let reads = self.own.iter().rev();
+        let mut reads = reads.filter(|(at, sent)| !sent.write && *at < before);
+        let (_, sent) = reads.find(|(_, sent)| sent.process == process)?;
+        Some(sent.order)
+    }
+}
+
 /// Every event is read as it was written, and written again as the same bytes: a store that keeps text
 /// could not read it otherwise.
-fn read_again(entries: &[Entry]) -> Result<(), String> {
-    for entry in entries {
+fn read_again(life: &Life<'_>) -> Result<(), String> {
+    for (entry, _) in &life.entries {
         let text = serde_json::to_string(&entry.event).map_err(|error| error.to_string())?;
         let again: Event = serde_json::from_str(&text).map_err(|error| error.to_string())?;
         if again != entry.event {
@@ -219,12 +424,12 @@ fn read_again(entries: &[Entry]) -> Result<(), String> {
     Ok(())
 }
 
-/// Every write was announced, stands in a plan of this remediation, and was sent no more often than
-/// announced.
-fn planned(entries: &[Entry], own: &[&Sent]) -> Result<(), String> {
+/// Every write stands in a plan of this remediation, was announced before it was sent, and was sent no more
+/// often than announced.
+fn planned(life: &Life<'_>) -> Result<(), String> {
     let mut plan: [Option<Plan>; 2] = [None, None];
     let mut announced = Vec::new();
-    for entry in entries {
+    for (entry, moment) in &life.entries {
         match &entry.event {
             Event::Planned(planned) => {
                 plan = [serde_json::from_value(planned.plan.clone()).ok(), None]
@@ -247,13 +452,14 @@ fn planned(entries: &[Entry], own: &[&Sent]) -> Result<(), String> {
                 }) {
                     return Err(format!("`{}` is in no plan", step.call));
                 }
-                announced.push(&step.call);
+                announced.push((&step.call, moment.sent));
             }
             _ => {}
         }
     }
-    for sent in own.iter().filter(|sent| sent.write) {
-        match announced.iter().position(|call| **call == sent.call) {
+    for (at, sent) in life.own.iter().filter(|(_, sent)| sent.write) {
+        let before = |(call, moment): &(&Call, usize)| **call == sent.call && moment <= at;
+        match announced.iter().position(before) {
             Some(index) => {
                 announced.swap_remove(index);
             }
@@ -264,9 +470,9 @@ fn planned(entries: &[Entry], own: &[&Sent]) -> Result<(), String> {
 }
 
 /// Nothing is carried out twice in one run.
-fn once(entries: &[Entry]) -> Result<(), String> {
+fn once(life: &Life<'_>) -> Result<(), String> {
     let mut done: Vec<(Phase, u32)> = Vec::new();
-    for entry in entries {
+    for (entry, _) in &life.entries {
         match &entry.event {
             Event::Planned(_) => done.clear(),
             Event::UndoPlanned(_) => done.retain(|(phase, _)| *phase == Phase::Apply),
@@ -282,40 +488,233 @@ fn once(entries: &[Entry]) -> Result<(), String> {
     Ok(())
 }
 
-/// Success follows on a check that says so, read after the last write.
-fn seen(entries: &[Entry], own: &[&Sent]) -> Result<(), String> {
-    for (index, entry) in entries.iter().enumerate() {
-        let Event::Finished {
-            status: Status::Success,
-            ..
-        } = entry.event
-        else {
-            continue;
-        };
-        let before = index.checked_sub(1).and_then(|index| entries.get(index));
-        if !before.is_some_and(
-            |entry| matches!(&entry.event, Event::Verified(verified) if verified.compliant),
-        ) {
-            return Err("success without a check that says so".to_owned());
-        }
-    }
-    let succeeded = matches!(
-        entries
-            .iter()
-            .rev()
-            .find(|entry| !matches!(entry.event, Event::Notified { .. })),
-        Some(Entry {
-            event: Event::Finished {
+/// Success follows on a check that says so of a resource that is so. It and an undo are read after the last
+/// write.
+fn seen(life: &Life<'_>) -> Result<(), String> {
+    let mut before: Option<&Event> = None;
+    for (entry, moment) in &life.entries {
+        let success = matches!(
+            entry.event,
+            Event::Finished {
                 status: Status::Success,
                 ..
-            },
-            ..
+            }
+        );
+        if success {
+            match before {
+                Some(Event::Verified(verified)) if verified.compliant => {
+                    if !is_fixed(&life.record.remediation_action, &verified.observed) {
+                        return Err(format!("success with {}", verified.observed));
+                    }
+                }
+                _ => return Err("success without a check that says so".to_owned()),
+            }
+        }
+        if success || matches!(entry.event, Event::Undone { .. }) {
+            let until = |write: bool| {
+                let mut own = life.own.iter().rev();
+                let last = own.find(|(at, sent)| sent.write == write && *at < moment.sent);
+                last.map(|(at, _)| *at)
+            };
+            if until(true).is_some() && until(true) > until(false) {
+                return Err("nothing was read after the last write".to_owned());
+            }
+        }
+        before = Some(&entry.event);
+    }
+    Ok(())
+}
+
+/// What the two remediations are for, said once more and not by the catalog.
+fn is_fixed(remediation: &str, bucket: &Value) -> bool {
+    let blocks = |what: &str| bucket.pointer(&format!("/block/{what}")) == Some(&Value::Bool(true));
+    let policy = bucket.get("policy").is_some_and(|policy| !policy.is_null());
+    match remediation {
+        "S3BlockPublicAccess" => [
+            "BlockPublicAcls",
+            "IgnorePublicAcls",
+            "BlockPublicPolicy",
+            "RestrictPublicBuckets",
+        ]
+        .into_iter()
+        .all(blocks),
+        _ => blocks("BlockPublicAcls") && policy,
+    }
+}
+
+/// A request that nobody saw answered may have had its effect: before anything else is sent, the resource
+/// is read, and not before such an effect would have arrived.
+fn looked_at(life: &Life<'_>) -> Result<(), String> {
+    let mut doubt: Option<Moment> = None;
+    let mut sent: Option<Moment> = None;
+    for (entry, moment) in &life.entries {
+        match &entry.event {
+            Event::StepStarted(step) => {
+                if let Some(doubt) = doubt.take() {
+                    let read = life
+                        .sent
+                        .iter()
+                        .take(moment.sent)
+                        .skip(doubt.sent)
+                        .any(|sent| {
+                            !sent.write
+                                && life
+                                    .record
+                                    .resource_id
+                                    .ends_with(&format!(":::{}", sent.bucket()))
+                                && sent.at >= doubt.at + LATE
+                        });
+                    if !read {
+                        return Err(format!("`{}` was sent without a look", step.call));
+                    }
+                }
+                sent = Some(*moment);
+            }
+            Event::StepFinished(step)
+                if step.outcome != StepOutcome::Ok && step.outcome.may_have_happened() =>
+            {
+                doubt = sent;
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Whoever changes a resource holds its lock.
+fn locked(life: &Life<'_>) -> Result<(), String> {
+    match life.own.iter().find(|(_, sent)| sent.write && !sent.locked) {
+        Some((_, sent)) => Err(format!("`{}` was sent without the lock", sent.call)),
+        None => Ok(()),
+    }
+}
+
+/// What others have changed since the last reading is overwritten only by a person who forces it, and with an
+/// approval. By itself the hub takes back only what it may have changed.
+fn drift(life: &Life<'_>) -> Result<(), String> {
+    let mut verified: Option<&Value> = None;
+    let mut known: Option<&Value> = None;
+    let (mut paused, mut asks, mut changed) = (false, false, false);
+    for (entry, _) in &life.entries {
+        match &entry.event {
+            Event::Planned(_) => {
+                (verified, known, asks, changed) = (None, None, false, false);
+            }
+            Event::StepFinished(step) => changed |= step.outcome.may_have_happened(),
+            Event::Verified(seen) => {
+                verified = Some(&seen.observed);
+                known = verified;
+            }
+            Event::Undone { observed } | Event::UndoFailed { observed, .. } => {
+                known = Some(observed).filter(|seen| !seen.is_null()).or(verified);
+            }
+            Event::Paused { .. } => paused = true,
+            Event::Resumed => paused = false,
+            Event::UndoPlanned(planned) => {
+                if planned.requester == HUB && !changed {
+                    return Err("what it did not change was to be taken back".to_owned());
+                }
+                let drifted = known != planned.plan.get("state");
+                asks = planned.requester != HUB && !paused && drifted;
+                paused = false;
+            }
+            Event::Approved(_) => asks = false,
+            Event::UndoVoided { .. } => asks = false,
+            Event::UndoStarted(_) if asks => {
+                return Err("what others changed was overwritten without an approval".to_owned());
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// `life` was admitted within the five minutes after `other` had failed.
+fn too_soon(life: &Life<'_>, other: &Life<'_>) -> bool {
+    let Some((first, admitted)) = life.entries.first() else {
+        return false;
+    };
+    let before = other.entries.iter().filter(|(_, moment)| {
+        moment.at <= admitted.at && other.record.remediation_id != life.record.remediation_id
+    });
+    let mut since = before
+        .skip_while(|(entry, _)| {
+            !matches!(
+                entry.event,
+                Event::Finished {
+                    status: Status::Failed,
+                    ..
+                } | Event::Undone { .. }
+                    | Event::UndoFailed { .. }
+            )
         })
-    );
-    let last_write = own.iter().rposition(|sent| sent.write);
-    let last_read = own.iter().rposition(|sent| !sent.write);
-    if succeeded && last_write.is_some() && last_write > last_read {
-        return Err("nothing was read after the last write".to_owned());
+        .peekable();
+    since.peek().is_some()
+        && since.all(|(entry, _)| entry.at + SignedDuration::from_mins(5) > first.at)
+}
+
+/// One remediation tries one resource three times a day, unless a person asks for more.
+fn within_budget(life: &Life<'_>, lives: &[Life<'_>]) -> Result<(), String> {
+    // The clock jumps, but not that far.
+    let day = SignedDuration::from_hours(20);
+    let mut before = Duration::ZERO;
+    let mut plan = None;
+    for (entry, moment) in &life.entries {
+        match &entry.event {
+            Event::Planned(planned) => plan = Some((planned.requester.is_none(), before)),
+            Event::Decided(decided) if decided.verdict != Verdict::Refuse => {
+                let Some((true, since)) = plan else { continue };
+                let neighbours = lives.iter().filter(|other| {
+                    other.record.remediation_id != life.record.remediation_id
+                        && other.record.resource_id == life.record.resource_id
+                        && other.record.remediation_action == life.record.remediation_action
+                });
+                let begun = neighbours.filter(|other| {
+                    let last = other
+                        .begun()
+                        .take_while(|(_, begun)| begun.at < since)
+                        .last();
+                    last.is_some_and(|(at, _)| at + day >= entry.at)
+                });
+                let count = begun.count();
+                if count >= 3 {
+                    return Err(format!("it was let run after {count} attempts"));
+                }
+            }
+            _ => {}
+        }
+        before = moment.at;
+    }
+    Ok(())
+}
+
+/// What people have to approve runs only with their word on this very plan, given and used in time.
+fn approved(life: &Life<'_>) -> Result<(), String> {
+    let mut plan: Option<&Planned> = None;
+    let (mut expires, mut yes) = (None, false);
+    for (entry, _) in &life.entries {
+        match &entry.event {
+            Event::Planned(planned) => (plan, expires, yes) = (Some(planned), None, false),
+            Event::ApprovalRequested(request) => expires = Some(request.expires),
+            Event::Approved(consent) => {
+                yes = plan.is_some_and(|plan| plan.plan_hash == consent.plan_hash)
+                    && consent.by == "boss"
+                    && expires.is_some_and(|expires| entry.at < expires);
+            }
+            Event::ApprovalVoided { .. }
+            | Event::ApprovalLapsed { .. }
+            | Event::Rejected { .. } => {
+                yes = false;
+            }
+            Event::Started(started) if started.attempt == 1 => {
+                let in_time = expires.is_some_and(|expires| entry.at < expires);
+                let manual = plan.is_some_and(|plan| plan.requester.is_some());
+                if !(manual || yes && in_time) {
+                    return Err("it was begun without an approval".to_owned());
+                }
+            }
+            _ => {}
+        }
     }
     Ok(())
 }

@@ -19,7 +19,7 @@ use std::{
     time::Duration,
 };
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use stanch_catalog::Catalog;
 use stanch_guard::{Automatic, Guard};
@@ -32,7 +32,7 @@ use stanch_runbook::Ids;
 use stanch_types::{AccountId, Call, Clock, Region};
 use tokio::task::JoinSet;
 
-use self::process::{Death, Process, Sent, Shared, hold};
+use self::process::{Death, Moment, Process, Sent, Shared, hold};
 pub(crate) use self::random::Chance;
 use crate::{FakeAws, FakeClock, Misconfiguration};
 
@@ -248,6 +248,8 @@ pub(crate) fn region() -> Region {
 #[derive(Clone)]
 struct Delivery {
     bytes: Vec<u8>,
+    /// The finding: its id, and when it was made.
+    finding: (String, Timestamp),
     acknowledged: bool,
 }
 
@@ -257,13 +259,19 @@ struct History {
     shared: Arc<Shared>,
     settings: Settings,
     guard: Arc<Guard>,
+    /// People have to approve the first of the two remediations.
+    asks: bool,
     chaos: Chaos,
     slots: Vec<Slot>,
+    /// How many processes were started.
+    processes: u64,
+    /// People quarrel with the hub about one bucket.
+    quarrel: bool,
     deliveries: Vec<Delivery>,
     /// Pauses: when each began to count, by the clock that never jumps, and when it ended.
     paused: Vec<(Duration, Option<Duration>)>,
     /// When others changed a bucket.
-    others: Vec<(&'static str, Duration)>,
+    others: Vec<(&'static str, Moment)>,
     story: Vec<String>,
     admitted: Vec<RemediationId>,
 }
@@ -361,7 +369,8 @@ impl History {
         settings.approval = Approvals::by("security", &["boss"]);
         // In half of the histories one of the two remediations needs an approval.
         let [runs, asks] = &chaos.guards;
-        let guard = Arc::clone(if chance.permille(500) { runs } else { asks });
+        let is_asked = chance.permille(500);
+        let guard = Arc::clone(if is_asked { asks } else { runs });
         let some = |chance: &mut Chance, most: u64| match chance.below(3) {
             0 => 0,
             _ => chance.below(most),
@@ -394,18 +403,24 @@ impl History {
             countdown: Mutex::new(countdown),
             outage: Mutex::default(),
             sent: Mutex::default(),
+            order: AtomicU64::default(),
+            stored: Mutex::default(),
             figures: Mutex::default(),
         });
         let slots = (0..=u64::from(chance.permille(500)))
             .map(|_| Slot::default())
             .collect();
+        let quarrel = chance.permille(200);
         let mut history = Self {
             chance,
             shared,
             settings,
             guard,
+            asks: is_asked,
             chaos,
             slots,
+            processes: 0,
+            quarrel,
             deliveries: Vec::new(),
             paused: Vec::new(),
             others: Vec::new(),
@@ -470,7 +485,8 @@ impl History {
             return;
         };
         place.starts += 1;
-        let process = Process::new(Arc::clone(&self.shared));
+        self.processes += 1;
+        let process = Process::new(Arc::clone(&self.shared), self.processes);
         let port = Arc::new(process.clone());
         let name = format!("hub-{slot}-{}", place.starts);
         let ports = Ports {
@@ -543,6 +559,22 @@ impl History {
     }
 
     async fn act(&mut self) {
+        if self.quarrel && self.chance.permille(600) {
+            let [bucket, ..] = BUCKETS;
+            self.others.push((bucket, self.shared.now(0)));
+            hold(&self.shared.figures).others += 1;
+            self.note(format_args!("somebody opens {bucket} again"));
+            self.admin("DeletePublicAccessBlock", json!({"Bucket": bucket}))
+                .await;
+            return match self.chance.below(4) {
+                0 => self.answer().await,
+                1 => self.roll_back().await,
+                _ => {
+                    self.find("S3.8", bucket).await;
+                    self.find("Test.2", bucket).await;
+                }
+            };
+        }
         match self.chance.below(21) {
             0..=6 => self.deliver().await,
             7 => {
@@ -578,19 +610,25 @@ impl History {
                 let Some(bucket) = BUCKETS.get(index) else {
                     return;
                 };
-                hold(&self.shared.figures).others += 1;
-                self.note(format_args!("somebody changes {bucket}"));
-                self.others.push((bucket, self.shared.clock.monotonic()));
-                self.scramble(bucket).await;
+                self.change(bucket).await;
             }
         }
+    }
+
+    /// Somebody else changes a bucket.
+    async fn change(&mut self, bucket: &'static str) {
+        hold(&self.shared.figures).others += 1;
+        self.note(format_args!("somebody changes {bucket}"));
+        self.others.push((bucket, self.shared.now(0)));
+        self.scramble(bucket).await;
     }
 
     /// A new event, or one that came before.
     async fn deliver(&mut self) {
         let known = self.deliveries.len() as u64;
-        let index = if known > 0 && self.chance.permille(350) {
-            self.chance.below(known)
+        if known > 0 && self.chance.permille(350) {
+            let again = self.chance.below(known);
+            self.hand_over(usize::try_from(again).unwrap_or(0)).await;
         } else {
             let bucket = BUCKETS
                 .get(usize::try_from(self.chance.below(3)).unwrap_or(0))
@@ -600,28 +638,34 @@ impl History {
             } else {
                 "Test.2"
             };
-            let Ok(control) = control.parse() else { return };
-            let finding = Misconfiguration {
-                account: account(),
-                region: region(),
-                control,
-                resource_type: "AwsS3Bucket".to_owned(),
-                resource_id: format!("arn:aws:s3:::{bucket}"),
-                details: Value::Null,
-                at: self.shared.clock.now(),
-            };
-            self.note(format_args!("{} on {bucket} is found", finding.control));
-            self.deliveries.push(Delivery {
-                bytes: finding.bytes(),
-                acknowledged: false,
-            });
-            // Some come late, after others.
-            if self.chance.permille(200) {
-                return;
-            }
-            known
+            self.find(control, bucket).await;
+        }
+    }
+
+    /// Something is wrong with a bucket, and the event is delivered.
+    async fn find(&mut self, control: &str, bucket: &str) {
+        let Ok(control) = control.parse() else { return };
+        let finding = Misconfiguration {
+            account: account(),
+            region: region(),
+            control,
+            resource_type: "AwsS3Bucket".to_owned(),
+            resource_id: format!("arn:aws:s3:::{bucket}"),
+            details: Value::Null,
+            at: self.shared.clock.now(),
         };
-        self.hand_over(usize::try_from(index).unwrap_or(0)).await;
+        self.note(format_args!("{} on {bucket} is found", finding.control));
+        let asff = finding.asff();
+        let id = asff.get("Id").and_then(Value::as_str).unwrap_or_default();
+        self.deliveries.push(Delivery {
+            bytes: finding.bytes(),
+            finding: (id.to_owned(), finding.at),
+            acknowledged: false,
+        });
+        // Some come late, after others.
+        if !self.chance.permille(200) {
+            self.hand_over(self.deliveries.len() - 1).await;
+        }
     }
 
     /// Delivers to a hub that lives; the source keeps what is not acknowledged.

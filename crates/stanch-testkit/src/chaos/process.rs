@@ -2,12 +2,12 @@
 //! process that died gets no answer any more.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet, HashMap},
     future::pending,
     ops::Range,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -33,10 +33,45 @@ pub(super) struct Sent {
     pub session: String,
     pub call: Call,
     pub write: bool,
+    /// Which process sent it.
+    pub process: u64,
+    /// That held the lock of the bucket.
+    pub locked: bool,
+    /// It arrived after its caller had given up.
+    pub late: bool,
+    /// How the bucket was before a write.
+    pub before: Value,
     /// It changed something.
     pub effective: bool,
     /// By the clock that never jumps.
     pub at: Duration,
+    /// Its place among all that happened.
+    pub order: u64,
+}
+
+impl Sent {
+    /// The bucket that it is about.
+    pub(super) fn bucket(&self) -> &str {
+        bucket(&self.call)
+    }
+}
+
+fn bucket(call: &Call) -> &str {
+    let bucket = call.params.get("Bucket").and_then(Value::as_str);
+    bucket.unwrap_or_default()
+}
+
+/// When something happened, among the requests.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Moment {
+    /// Its place among all that happened.
+    pub order: u64,
+    /// So many requests had reached AWS.
+    pub sent: usize,
+    /// By the clock that never jumps.
+    pub at: Duration,
+    /// Which process did it; people are 0.
+    pub process: u64,
 }
 
 /// What all processes of a history share.
@@ -51,6 +86,10 @@ pub(super) struct Shared {
     /// Until then the ledger's disk takes nothing.
     pub outage: Mutex<Option<(Duration, StoreFault)>>,
     pub sent: Mutex<Vec<Sent>>,
+    /// How much has happened.
+    pub order: AtomicU64,
+    /// When each event of each remediation was stored, in their order.
+    pub stored: Mutex<HashMap<RemediationId, Vec<Moment>>>,
     pub figures: Mutex<super::Figures>,
 }
 
@@ -66,6 +105,19 @@ impl Shared {
 
     fn below(&self, limit: u64) -> u64 {
         hold(&self.chance).below(limit)
+    }
+
+    fn next(&self) -> u64 {
+        self.order.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(super) fn now(&self, process: u64) -> Moment {
+        Moment {
+            order: self.next(),
+            sent: hold(&self.sent).len(),
+            at: self.clock.monotonic(),
+            process,
+        }
     }
 
     /// How a disk refuses writes.
@@ -110,15 +162,36 @@ pub(super) enum Death {
 #[derive(Clone)]
 pub(super) struct Process {
     pub shared: Arc<Shared>,
+    /// It is the so-manyth of its history, from 1 on.
+    number: u64,
     alive: Arc<AtomicBool>,
+    /// The locks that it was given and has neither given back nor lost.
+    locks: Arc<Mutex<BTreeSet<String>>>,
 }
 
 impl Process {
-    pub(super) fn new(shared: Arc<Shared>) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, number: u64) -> Self {
         Self {
             shared,
+            number,
             alive: Arc::new(AtomicBool::new(true)),
+            locks: Arc::default(),
         }
+    }
+
+    /// Notes when so many events of a remediation were stored.
+    fn stored(&self, id: RemediationId, events: usize) {
+        let now = self.shared.now(self.number);
+        let mut stored = hold(&self.shared.stored);
+        let moments = stored.entry(id).or_default();
+        moments.extend(std::iter::repeat_n(now, events));
+    }
+
+    fn holds(&self, bucket: &str) -> bool {
+        let locks = hold(&self.locks);
+        locks
+            .iter()
+            .any(|key| key.ends_with(&format!(":::{bucket}")))
     }
 
     pub(super) fn is_alive(&self) -> bool {
@@ -234,11 +307,14 @@ impl Ledger for Process {
         received: Arc<Received>,
         at: Timestamp,
     ) -> Result<Admission, LedgerError> {
-        self.writing(
-            || "admit".to_owned(),
-            self.shared.ledger.admit(key, received, at),
-        )
-        .await
+        let admit = async {
+            let admission = self.shared.ledger.admit(key, received, at).await?;
+            if let Admission::New(id) = admission {
+                self.stored(id, 1);
+            }
+            Ok(admission)
+        };
+        self.writing(|| "admit".to_owned(), admit).await
     }
     async fn append(
         &self,
@@ -247,9 +323,13 @@ impl Ledger for Process {
         events: Vec<Event>,
         at: Timestamp,
     ) -> Result<Head, LedgerError> {
-        let what = names(&events);
-        self.writing(|| what, self.shared.ledger.append(id, expected, events, at))
-            .await
+        let (what, count) = (names(&events), events.len());
+        let append = async {
+            let head = self.shared.ledger.append(id, expected, events, at).await?;
+            self.stored(id, count);
+            Ok(head)
+        };
+        self.writing(|| what, append).await
     }
     async fn entries(&self, id: RemediationId) -> Result<Vec<Entry>, LedgerError> {
         self.lives().await;
@@ -288,11 +368,12 @@ impl Ledger for Process {
         ttl: Duration,
         now: Timestamp,
     ) -> Result<Lock, LedgerError> {
-        self.writing(
-            || "lock".to_owned(),
-            self.shared.ledger.lock(key, owner, work, ttl, now),
-        )
-        .await
+        let lock = self.shared.ledger.lock(key, owner, work, ttl, now);
+        let lock = self.writing(|| "lock".to_owned(), lock).await?;
+        if let Lock::Taken(lease) = &lock {
+            hold(&self.locks).insert(lease.key.clone());
+        }
+        Ok(lock)
     }
     async fn renew(
         &self,
@@ -300,18 +381,17 @@ impl Ledger for Process {
         ttl: Duration,
         now: Timestamp,
     ) -> Result<Lease, LedgerError> {
-        self.writing(
-            || "renew".to_owned(),
-            self.shared.ledger.renew(lease, ttl, now),
-        )
-        .await
+        let renew = self.shared.ledger.renew(lease, ttl, now);
+        let renewed = self.writing(|| "renew".to_owned(), renew).await;
+        if renewed.is_err() {
+            hold(&self.locks).remove(&lease.key);
+        }
+        renewed
     }
     async fn unlock(&self, lease: &Lease, left: Left, now: Timestamp) -> Result<(), LedgerError> {
-        self.writing(
-            || "unlock".to_owned(),
-            self.shared.ledger.unlock(lease, left, now),
-        )
-        .await
+        hold(&self.locks).remove(&lease.key);
+        let unlock = self.shared.ledger.unlock(lease, left, now);
+        self.writing(|| "unlock".to_owned(), unlock).await
     }
     async fn bury(&self, letter: Letter, at: Timestamp) -> Result<Digest, LedgerError> {
         self.writing(|| "bury".to_owned(), self.shared.ledger.bury(letter, at))
@@ -404,17 +484,12 @@ struct Line {
 
 impl Line {
     /// The call has its effect, and is noted down.
-    async fn arrive(&self, call: &Call) -> Result<Reply, CallError> {
+    async fn arrive(&self, call: &Call, locked: bool, late: bool) -> Result<Reply, CallError> {
         let shared = &self.process.shared;
-        let bucket = call
-            .params
-            .get("Bucket")
-            .and_then(Value::as_str)
-            .unwrap_or_default();
         let write = crate::is_write(call);
         let look = async || {
             shared
-                .bucket(&self.scope.account, &self.scope.region, bucket)
+                .bucket(&self.scope.account, &self.scope.region, bucket(call))
                 .await
         };
         let before = if write { look().await } else { Value::Null };
@@ -424,8 +499,13 @@ impl Line {
             session: self.scope.session_name.clone(),
             call: call.clone(),
             write,
+            process: self.process.number,
+            locked,
+            late,
+            before,
             effective,
             at: shared.clock.monotonic(),
+            order: shared.next(),
         });
         answer
     }
@@ -437,6 +517,7 @@ impl Api for Line {
         self.process.lives().await;
         let shared = &self.process.shared;
         let write = crate::is_write(call);
+        let locked = self.process.holds(bucket(call));
         let fails = |kind| Err(CallError::new(kind, call, "by chance"));
         if !shared.permille(|dangers| {
             if write {
@@ -445,7 +526,7 @@ impl Api for Line {
                 dangers.bad_read
             }
         }) {
-            let answer = self.arrive(call).await;
+            let answer = self.arrive(call, locked, false).await;
             self.process.lives().await;
             return answer;
         }
@@ -457,11 +538,11 @@ impl Api for Line {
             3 => fails(CallErrorKind::Denied),
             // It was carried out; the answer does not arrive.
             4 => {
-                let _ = self.arrive(call).await;
+                let _ = self.arrive(call, locked, false).await;
                 fails(CallErrorKind::Unanswered)
             }
             5 => {
-                let _ = self.arrive(call).await;
+                let _ = self.arrive(call, locked, false).await;
                 fails(CallErrorKind::Server)
             }
             // The caller gives up first.
@@ -471,13 +552,13 @@ impl Api for Line {
                 hold(&shared.figures).late_effects += 1;
                 tokio::spawn(async move {
                     line.process.shared.clock.sleep(delay).await;
-                    let _ = line.arrive(&late).await;
+                    let _ = line.arrive(&late, locked, true).await;
                 });
                 fails(CallErrorKind::Unanswered)
             }
             // The process dies while the answer is on its way.
             _ => {
-                let _ = self.arrive(call).await;
+                let _ = self.arrive(call, locked, false).await;
                 self.process.kill();
                 pending().await
             }
