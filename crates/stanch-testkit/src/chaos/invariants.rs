@@ -19,6 +19,9 @@ use super::{
 /// Who undoes what failed, in the ledger.
 const HUB: &str = "stanch";
 
+/// How long a lease that the clock has ended is believed in, with a request under way.
+const RENEWAL: Duration = Duration::from_secs(12);
+
 /// After so long no effect is on its way any more.
 const LATE: Duration = Duration::from_secs(4);
 
@@ -118,7 +121,7 @@ impl History {
         seen(life)?;
         looked_at(life)?;
         self.not_again(life)?;
-        locked(life)?;
+        self.locked(life)?;
         drift(life)?;
         within_budget(life, lives)?;
         self.on_the_state_planned_on(life)?;
@@ -194,6 +197,7 @@ impl History {
                     let disturbed = self.others.iter().any(|(bucket, other)| {
                         *bucket == write.bucket() && (since..write.order).contains(&other.order)
                     });
+                    let disturbed = disturbed || self.has_jumped(write.at);
                     if !disturbed && !like(state, &write.before) {
                         return Err(format!(
                             "`{}` was planned on {state} and sent on {}",
@@ -240,6 +244,22 @@ impl History {
             }
         }
         Ok(())
+    }
+
+    /// Whoever changes a resource holds its lock.
+    fn locked(&self, life: &Life<'_>) -> Result<(), String> {
+        let mut writes = life.own.iter().filter(|(_, sent)| sent.write);
+        match writes.find(|(_, sent)| !sent.locked && !self.has_jumped(sent.at)) {
+            Some((_, sent)) => Err(format!("`{}` was sent without the lock", sent.call)),
+            None => Ok(()),
+        }
+    }
+
+    /// The clock went forward a moment ago. That ends leases, which their holders learn of when they
+    /// renew them.
+    fn has_jumped(&self, at: Duration) -> bool {
+        let mut jumps = self.jumps.iter();
+        jumps.any(|jump| (*jump..*jump + RENEWAL).contains(&at))
     }
 
     /// An export of the ledger holds: its chains, its tree and its checkpoint.
@@ -394,12 +414,21 @@ impl Life<'_> {
         })
     }
 
-    /// When it was begun, each time.
-    fn begun(&self) -> impl Iterator<Item = (Timestamp, Moment)> {
-        let begun = self.entries.iter().filter(
-            |(entry, _)| matches!(&entry.event, Event::Started(started) if started.attempt == 1),
-        );
-        begun.map(|(entry, moment)| (entry.at, *moment))
+    /// When it had been begun, as its ledger said before `until`: what is planned once more starts anew.
+    fn begun(&self, until: Duration) -> Option<Timestamp> {
+        let mut begun = None;
+        for (entry, _) in self
+            .entries
+            .iter()
+            .take_while(|(_, moment)| moment.at < until)
+        {
+            match &entry.event {
+                Event::Planned(_) => begun = None,
+                Event::Started(started) if started.attempt == 1 => begun = Some(entry.at),
+                _ => {}
+            }
+        }
+        begun
     }
 
     /// When a process has read the resource last in this session, before the request number `before`.
@@ -581,14 +610,6 @@ fn looked_at(life: &Life<'_>) -> Result<(), String> {
     Ok(())
 }
 
-/// Whoever changes a resource holds its lock.
-fn locked(life: &Life<'_>) -> Result<(), String> {
-    match life.own.iter().find(|(_, sent)| sent.write && !sent.locked) {
-        Some((_, sent)) => Err(format!("`{}` was sent without the lock", sent.call)),
-        None => Ok(()),
-    }
-}
-
 /// What others have changed since the last reading is overwritten only by a person who forces it, and with an
 /// approval. By itself the hub takes back only what it may have changed.
 fn drift(life: &Life<'_>) -> Result<(), String> {
@@ -670,11 +691,8 @@ fn within_budget(life: &Life<'_>, lives: &[Life<'_>]) -> Result<(), String> {
                         && other.record.remediation_action == life.record.remediation_action
                 });
                 let begun = neighbours.filter(|other| {
-                    let last = other
-                        .begun()
-                        .take_while(|(_, begun)| begun.at < since)
-                        .last();
-                    last.is_some_and(|(at, _)| at + day >= entry.at)
+                    let begun = other.begun(since);
+                    begun.is_some_and(|at| at + day >= entry.at)
                 });
                 let count = begun.count();
                 if count >= 3 {

@@ -270,6 +270,8 @@ struct History {
     deliveries: Vec<Delivery>,
     /// Pauses: when each began to count, by the clock that never jumps, and when it ended.
     paused: Vec<(Duration, Option<Duration>)>,
+    /// When the clock went forward.
+    jumps: Vec<Duration>,
     /// When others changed a bucket.
     others: Vec<(&'static str, Moment)>,
     story: Vec<String>,
@@ -423,6 +425,7 @@ impl History {
             quarrel,
             deliveries: Vec::new(),
             paused: Vec::new(),
+            jumps: Vec::new(),
             others: Vec::new(),
             story: Vec::new(),
             admitted: Vec::new(),
@@ -593,6 +596,9 @@ impl History {
                 hold(&self.shared.figures).jumps += 1;
                 self.note(format_args!("the clock jumps by {minutes} minutes"));
                 self.shared.clock.jump(SignedDuration::from_mins(minutes));
+                if minutes > 0 {
+                    self.jumps.push(self.shared.clock.monotonic());
+                }
             }
             11 | 12 => self.pause_or_resume().await,
             13..=15 => self.answer().await,
