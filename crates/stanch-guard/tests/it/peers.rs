@@ -501,7 +501,7 @@ fn what_was_approved_counts_and_what_is_taken_back_does_not() {
 #[test]
 fn what_was_seen_as_the_ledger_began_is_no_backlog() {
     let guard = with(ALL, |rules| rules.limits.backlog = Some(0));
-    guard.seed(now(), []);
+    guard.seed(now(), now(), []);
     let seen = |at| word(&finding(BLOCK).seen(at).judged(&guard));
     assert_eq!(seen("2026-11-22T11:59:59Z"), "waits for an approval");
     assert_eq!(seen(NOW), "runs");

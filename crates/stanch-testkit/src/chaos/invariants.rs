@@ -7,7 +7,7 @@ use serde_json::Value;
 use stanch_catalog::Plan;
 use stanch_ledger::{
     Entry, Event, Given, Ledger, Order, Phase, Planned, Query, Record, State, Status, StepOutcome,
-    Trust, Verdict, verify_export,
+    Trust, verify_export,
 };
 use stanch_types::Call;
 
@@ -683,7 +683,8 @@ fn within_budget(life: &Life<'_>, lives: &[Life<'_>]) -> Result<(), String> {
     for (entry, moment) in &life.entries {
         match &entry.event {
             Event::Planned(planned) => plan = Some((planned.requester.is_none(), before)),
-            Event::Decided(decided) if decided.verdict != Verdict::Refuse => {
+            // Whatever was decided: attempts are counted when nobody else is at the resource.
+            Event::Started(_) => {
                 let Some((true, since)) = plan else { continue };
                 let neighbours = lives.iter().filter(|other| {
                     other.record.remediation_id != life.record.remediation_id
