@@ -10,7 +10,7 @@ use std::{
 use clap::Args;
 use serde_json::Value;
 
-use crate::run::{Failure, Outcome, build, built, root, run, section};
+use crate::run::{Failure, Outcome, build, built, root, run, section, target};
 
 /// Which histories.
 #[derive(Args)]
@@ -32,6 +32,9 @@ pub struct FuzzOptions {
     /// Another seed gives other inputs
     #[arg(long, default_value_t = 0)]
     seed: u64,
+    /// With libFuzzer, which follows what code an input reaches; needs a nightly toolchain and `cargo-fuzz`
+    #[arg(long)]
+    coverage: bool,
 }
 
 /// A program of the test kit with our own crates optimized.
@@ -119,6 +122,9 @@ fn write(figures: &Value) -> Outcome {
 
 /// Gives every target unexpected bytes for a while.
 pub fn fuzz(options: &FuzzOptions) -> Outcome {
+    if options.coverage {
+        return fuzz_by_coverage(options);
+    }
     section("fuzz");
     let mut fuzz = program("fuzz")?;
     fuzz.args(["--seconds", &options.seconds.to_string()]);
@@ -126,4 +132,42 @@ pub fn fuzz(options: &FuzzOptions) -> Outcome {
     run(&mut fuzz).map_err(|failure| {
         failure.hint("the inputs are below fuzz/found/; once mended, they belong into fuzz/corpus/")
     })
+}
+
+/// The same with libFuzzer, which keeps what reaches new code. It begins with the same seeds.
+fn fuzz_by_coverage(options: &FuzzOptions) -> Outcome {
+    let folder = root().join("fuzz");
+    let seeds = target().join("fuzz-seeds");
+    run(program("fuzz")?.arg("--seeds").arg(&seeds))?;
+    let failed = |error| Failure::new(format!("`{}`: {error}", folder.display()));
+    // The same versions as everywhere.
+    fs::copy(root().join("Cargo.lock"), folder.join("Cargo.lock")).map_err(failed)?;
+    let files = fs::read_dir(folder.join("fuzz_targets")).map_err(failed)?;
+    let mut names: Vec<String> = files
+        .filter_map(|file| Some(file.ok()?.path().file_stem()?.to_str()?.to_owned()))
+        .collect();
+    names.sort();
+    let share = options.seconds / names.len().max(1) as u64;
+    for name in names {
+        section(&format!("libFuzzer: {name}"));
+        let kept = folder.join("found").join(&name);
+        fs::create_dir_all(&kept).map_err(failed)?;
+        // Not the cargo of this toolchain: only nightly ones know how to tell of coverage.
+        let mut cargo = Command::new("cargo");
+        cargo
+            .current_dir(root())
+            .env_remove("RUSTUP_TOOLCHAIN")
+            .args(["+nightly", "fuzz", "run", &name])
+            .args([&kept, &seeds.join(&name)])
+            .args(["--", "-timeout=5", "-max_len=65536", "-print_final_stats=1"])
+            .arg(format!("-max_total_time={share}"))
+            .arg(format!("-seed={}", options.seed));
+        run(&mut cargo).map_err(|failure| {
+            failure.hint(
+                "`rustup toolchain install nightly` and `cargo install cargo-fuzz` bring what it needs; \
+                 inputs that fail are below fuzz/artifacts/ and belong into fuzz/corpus/ once mended",
+            )
+        })?;
+    }
+    Ok(())
 }

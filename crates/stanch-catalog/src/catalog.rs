@@ -22,18 +22,57 @@ use crate::{
 /// A file under `catalog/`, known well enough to be chosen without being parsed.
 struct Embedded {
     path: &'static str,
-    text: &'static str,
-    /// Where its tree stands in [`TREES`].
+    folder: &'static Folder,
+    /// Where its text stands in the folder.
+    text: Range<usize>,
+    /// Where its tree stands there, packed: reading YAML is most of what loading a file takes.
     tree: Range<usize>,
     name: &'static str,
     resources: &'static [&'static str],
     controls: &'static [(&'static str, &'static str)],
 }
 
-static EMBEDDED: &[Embedded] = include!(concat!(env!("OUT_DIR"), "/embedded.rs"));
+// `FOLDERS` and `EMBEDDED`.
+include!(concat!(env!("OUT_DIR"), "/embedded.rs"));
 
-/// The trees of the embedded files, packed: reading YAML is most of what loading a file takes.
-static TREES: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/trees"));
+/// What the folders hold, each a zstd frame.
+static FRAMES: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/frames"));
+
+/// A folder of the embedded catalog, which is decompressed when one of its files is first read.
+struct Folder {
+    size: usize,
+    frame: Range<usize>,
+    bytes: OnceLock<Vec<u8>>,
+}
+
+impl Folder {
+    const fn new(size: usize, frame: Range<usize>) -> Self {
+        Self {
+            size,
+            frame,
+            bytes: OnceLock::new(),
+        }
+    }
+
+    /// A part of what the folder holds. The build wrote what is read here; a test reads all of it.
+    fn get(&self, part: Range<usize>) -> &[u8] {
+        let bytes = self.bytes.get_or_init(|| {
+            let frame = FRAMES.get(self.frame.clone()).unwrap_or_default();
+            zstd::bulk::decompress(frame, self.size).unwrap_or_default()
+        });
+        bytes.get(part).unwrap_or_default()
+    }
+}
+
+impl Embedded {
+    fn text(&self) -> &'static str {
+        str::from_utf8(self.folder.get(self.text.clone())).unwrap_or_default()
+    }
+
+    fn tree(&self) -> &'static [u8] {
+        self.folder.get(self.tree.clone())
+    }
+}
 
 /// Frameworks whose controls are checks: a finding carries exactly one of their ids, and at most one
 /// remediation may claim it for a type of resource. All other frameworks list requirements, which
@@ -49,13 +88,17 @@ pub struct Catalog {
 
 struct Entry {
     path: Cow<'static, str>,
-    text: Cow<'static, str>,
-    /// The packed tree of an embedded file; else empty.
-    tree: &'static [u8],
+    source: Source,
     name: Cow<'static, str>,
     resources: Vec<Cow<'static, str>>,
     controls: Vec<Control>,
     parsed: OnceLock<Option<Arc<Remediation>>>,
+}
+
+/// Where an entry's text is.
+enum Source {
+    Embedded(&'static Embedded),
+    Read(String),
 }
 
 /// A complaint about a file.
@@ -82,8 +125,7 @@ impl Catalog {
         for file in EMBEDDED {
             catalog.add(Entry {
                 path: file.path.into(),
-                text: file.text.into(),
-                tree: TREES.get(file.tree.clone()).unwrap_or_default(),
+                source: Source::Embedded(file),
                 name: file.name.into(),
                 resources: file.resources.iter().map(|kind| (*kind).into()).collect(),
                 controls: file
@@ -99,7 +141,7 @@ impl Catalog {
 
     /// Path and text of every file that Stanch ships.
     pub fn embedded_files() -> impl Iterator<Item = (&'static str, &'static str)> {
-        EMBEDDED.iter().map(|file| (file.path, file.text))
+        EMBEDDED.iter().map(|file| (file.path, file.text()))
     }
 
     /// Remediations from the given files, as path and text. A file with an error is left out.
@@ -156,7 +198,7 @@ impl Catalog {
         let mut loaded = Self::empty();
         let mut found = Vec::new();
         for (entry, read) in self.entries.iter().zip(read_all(&self.entries)) {
-            loaded.take(&entry.path, &entry.text, read, &mut found);
+            loaded.take(&entry.path, entry.text(), read, &mut found);
         }
         found
     }
@@ -212,7 +254,7 @@ impl Catalog {
     /// The text of the file of the remediation `name`.
     #[must_use]
     pub fn text(&self, name: &str) -> Option<&str> {
-        Some(&self.entries.get(*self.by_name.get(name)?)?.text)
+        Some(self.entries.get(*self.by_name.get(name)?)?.text())
     }
 
     /// Every control of a finding that has a remediation, each once.
@@ -323,8 +365,7 @@ impl Entry {
     fn of(path: String, text: String, remediation: Remediation) -> Self {
         Self {
             path: path.into(),
-            text: text.into(),
-            tree: &[],
+            source: Source::Read(text),
             name: remediation.name.clone().into(),
             resources: remediation
                 .resources
@@ -343,10 +384,22 @@ impl Entry {
             .clone()
     }
 
+    fn text(&self) -> &str {
+        match &self.source {
+            Source::Embedded(file) => file.text(),
+            Source::Read(text) => text,
+        }
+    }
+
     fn read(&self) -> Reading {
-        match unpack(&self.text, self.tree) {
-            Some(root) => parse_tree(&root, &self.text),
-            None => parse(&self.text),
+        let text = self.text();
+        let tree = match &self.source {
+            Source::Embedded(file) => unpack(text, file.tree()),
+            Source::Read(_) => None,
+        };
+        match tree {
+            Some(root) => parse_tree(&root, text),
+            None => parse(text),
         }
     }
 }

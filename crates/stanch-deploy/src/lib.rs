@@ -18,7 +18,7 @@ use stanch_models::Models;
 pub use archive::{BOOTSTRAP, Entry, archive};
 pub use document::{CONTROL_RUNBOOK, document_versions};
 pub use iam::{Exception, ManagedPolicy, POLICY_LIMIT, Policies};
-pub use plan::{Cost, Line, Plan, PlanError, Prices, Scale, plan, usage};
+pub use plan::{Charge, Cost, Line, Plan, PlanError, Scale, charges, plan};
 pub use template::{BODY_LIMIT, RESOURCE_LIMIT};
 
 /// What is rendered.

@@ -56,6 +56,16 @@ pub struct Cost {
     pub source: String,
 }
 
+/// What is paid for, and whether it was counted.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Charge {
+    /// What is paid for.
+    #[serde(flatten)]
+    pub cost: Cost,
+    /// The quantity was counted; else it is the usual one (`data/usage.tsv`).
+    pub counted: bool,
+}
+
 /// What will be there, and what it costs.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Plan {
@@ -98,7 +108,7 @@ const MEMBER: &str = "member-";
 /// # Errors
 /// A template or table cannot be read.
 pub fn plan(files: &[File], scale: Scale) -> Result<Plan, PlanError> {
-    let prices = Prices::embedded()?.0;
+    let prices = Prices::embedded()?;
     let mut resources = Vec::new();
     let mut units: BTreeMap<String, f64> = BTreeMap::new();
     for file in files.iter().filter(|file| file.name.ends_with(".yaml")) {
@@ -124,7 +134,7 @@ pub fn plan(files: &[File], scale: Scale) -> Result<Plan, PlanError> {
                 if condition.is_none_or(|name| whole.holds(name, region)) {
                     anywhere = true;
                     entry.0 += u64::from(*stacks);
-                    if prices.contains_key(kind) {
+                    if prices.0.contains_key(kind) {
                         *units.entry(kind.to_owned()).or_default() +=
                             f64::from(*stacks) * metered(resource);
                     }
@@ -141,12 +151,10 @@ pub fn plan(files: &[File], scale: Scale) -> Result<Plan, PlanError> {
     }
     let mut costs: Vec<Cost> = units
         .into_iter()
-        .filter_map(|(item, quantity)| Some(prices.get(&item)?.cost(item, quantity, false)))
+        .filter_map(|(item, quantity)| Some(prices.0.get(&item)?.cost(item, quantity, false)))
         .collect();
     for (item, each) in usage()? {
-        let price = prices.get(&item);
-        let price = price.ok_or_else(|| PlanError::Table(item.clone()))?;
-        costs.push(price.cost(item, each * f64::from(scale.remediations), true));
+        costs.push(prices.of(&item, each * f64::from(scale.remediations))?);
     }
     let sum = |of: &dyn Fn(&&Cost) -> bool| {
         costs
@@ -215,14 +223,11 @@ impl Price {
 }
 
 /// What AWS asks for, by the dated table.
-pub struct Prices(BTreeMap<String, Price>);
+struct Prices(BTreeMap<String, Price>);
 
 impl Prices {
     /// The built-in table.
-    ///
-    /// # Errors
-    /// A line is not complete.
-    pub fn embedded() -> Result<Self, PlanError> {
+    fn embedded() -> Result<Self, PlanError> {
         let price = |row: Vec<&str>| {
             let [item, usd, unit, as_of, source] = row[..] else {
                 return Err(PlanError::Table(row.join(" ")));
@@ -243,21 +248,41 @@ impl Prices {
     }
 
     /// What so much of an item costs.
-    ///
-    /// # Errors
-    /// The item has no price.
-    pub fn of(&self, item: &str, quantity: f64) -> Result<Cost, PlanError> {
+    fn of(&self, item: &str, quantity: f64) -> Result<Cost, PlanError> {
         let price = self.0.get(item);
         let price = price.ok_or_else(|| PlanError::Table(item.to_owned()))?;
         Ok(price.cost(item.to_owned(), quantity, true))
     }
 }
 
-/// What one remediation uses by design: items of the price table, and how much of each.
+/// Prices what was counted of so many remediations, by item of the price table; what was not counted is
+/// what so many use by design.
 ///
 /// # Errors
-/// A line is not complete.
-pub fn usage() -> Result<Vec<(String, f64)>, PlanError> {
+/// A table is not complete, or something counted has no price.
+pub fn charges(counted: &BTreeMap<&str, f64>, remediations: f64) -> Result<Vec<Charge>, PlanError> {
+    let prices = Prices::embedded()?;
+    let mut charges = Vec::new();
+    let mut charge = |item: &str, quantity: f64, counted| {
+        if quantity > 0.0 {
+            let cost = prices.of(item, quantity)?;
+            charges.push(Charge { cost, counted });
+        }
+        Ok(())
+    };
+    for (item, quantity) in counted {
+        charge(item, *quantity, true)?;
+    }
+    for (item, each) in usage()? {
+        if !counted.contains_key(&*item) {
+            charge(&item, each * remediations, false)?;
+        }
+    }
+    Ok(charges)
+}
+
+/// What one remediation uses by design: items of the price table, and how much of each.
+fn usage() -> Result<Vec<(String, f64)>, PlanError> {
     let used = |row: Vec<&str>| {
         let broken = || PlanError::Table(row.join(" "));
         let [item, quantity, _] = row[..] else {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use stanch_deploy::{Cost, PlanError, Prices, usage};
+use stanch_deploy::{Charge, PlanError, charges};
 use stanch_ledger::{Entry, Event, StepOutcome};
 
 const PEER: &str = include_str!("../data/peer.tsv");
@@ -121,16 +121,6 @@ impl Counted {
     }
 }
 
-/// A line of a bill.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Charge {
-    /// What is paid for.
-    #[serde(flatten)]
-    pub cost: Cost,
-    /// The quantity is from the ledger; else it is the usual one (`stanch-deploy/data/usage.tsv`).
-    pub counted: bool,
-}
-
 /// What AWS's own solution uses for one S3 bucket.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Peer {
@@ -160,22 +150,7 @@ pub struct Bill {
 /// # Errors
 /// A table is not complete.
 pub fn bill(counted: Counted) -> Result<Bill, PlanError> {
-    let prices = Prices::embedded()?;
-    let mut charges = Vec::new();
-    let own = counted.items();
-    let mut designed = usage()?;
-    designed.retain(|(item, _)| !own.contains_key(item.as_str()));
-    let remediations = f64::from(counted.remediations);
-    let by_design = designed
-        .iter()
-        .map(|(item, each)| (item.as_str(), each * remediations, false));
-    let by_ledger = own.iter().map(|(item, quantity)| (*item, *quantity, true));
-    for (item, quantity, counted) in by_ledger.chain(by_design) {
-        if quantity > 0.0 {
-            let cost = prices.of(item, quantity)?;
-            charges.push(Charge { cost, counted });
-        }
-    }
+    let charges = charges(&counted.items(), f64::from(counted.remediations))?;
     let usd: f64 = charges.iter().map(|charge| charge.cost.monthly).sum();
     let each = match counted.remediations {
         0 => 0.0,

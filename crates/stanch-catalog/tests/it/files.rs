@@ -48,6 +48,18 @@ fn embedded_files_are_what_their_texts_say() {
 }
 
 #[test]
+fn embedded_files_are_what_the_folder_has() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../catalog");
+    let mut count = 0;
+    for (path, text) in Catalog::embedded_files() {
+        let file = std::fs::read_to_string(format!("{folder}/{path}"));
+        assert_eq!(file.unwrap(), text, "{path}");
+        count += 1;
+    }
+    assert_eq!(count, Catalog::embedded().len());
+}
+
+#[test]
 fn every_call_fits_the_api_models() {
     let models = stanch_models::Models::embedded().unwrap();
     for (path, text) in Catalog::embedded_files() {

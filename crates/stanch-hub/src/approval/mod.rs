@@ -211,7 +211,7 @@ impl Hub {
             let consent = self.consent_of(id, &state, approver)?;
             match work.write([Event::Approved(consent)]).await {
                 Ok(_) => return Ok(work.state().await),
-                // Somebody else has answered meanwhile: look again.
+                // It was noted who was told, or somebody else has answered meanwhile: look again.
                 Err(LedgerError::Conflict { .. }) => {}
                 Err(error) => return Err(error.into()),
             }
@@ -307,15 +307,22 @@ impl Hub {
         reason: &str,
         how: Means,
     ) -> Result<State, RequestError> {
-        let work = Work::open(self, id).await?;
-        let state = work.state().await;
-        work.write([Event::Rejected {
-            by: by.to_owned(),
-            plan_hash: awaited(id, &state)?.request.plan_hash.clone(),
-            reason: reason.to_owned(),
-            how,
-        }])
-        .await?;
+        let work = loop {
+            let work = Work::open(self, id).await?;
+            let state = work.state().await;
+            let no = Event::Rejected {
+                by: by.to_owned(),
+                plan_hash: awaited(id, &state)?.request.plan_hash.clone(),
+                reason: reason.to_owned(),
+                how: how.clone(),
+            };
+            match work.write([no]).await {
+                Ok(_) => break work,
+                // It was noted who was told, or somebody else has answered meanwhile: look again.
+                Err(LedgerError::Conflict { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        };
         let state = work.state().await;
         if state.status.is_final() {
             self.tell(&work, &state).await?;

@@ -1,9 +1,6 @@
 //! Approvals: who may say yes, how they are reached, and what a yes is for.
 
-use std::{
-    sync::{Arc, atomic::AtomicUsize},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
 use stanch_catalog::{Catalog, Class, Plan};
@@ -245,16 +242,41 @@ async fn what_was_approved_is_begun_in_time_or_never() {
     assert!(world.tap.writes().is_empty());
 }
 
+/// Who was told is noted while they answer; their answer counts all the same.
+#[tokio::test(start_paused = true)]
+async fn an_answer_counts_whatever_is_noted_meanwhile() {
+    for yes in [true, false] {
+        let mut world = asking();
+        world.bucket("logs").await;
+        let (id, _) = world.fix("logs").await;
+        let noted = Event::Notified {
+            channel: "mail".to_owned(),
+            ok: true,
+            error: None,
+            asked: Vec::new(),
+        };
+        world.ledger = Dying::shared(Arc::clone(&world.ledger), noted.clone());
+        let hub = world.hub();
+        let state = match yes {
+            true => hub.approve(id, "alice").await,
+            false => hub.reject(id, "alice", "it is a website").await,
+        };
+        let wanted = if yes {
+            Status::Success
+        } else {
+            Status::Refused
+        };
+        assert_eq!(state.unwrap().status, wanted);
+        let entries = world.ledger.entries(id).await.unwrap();
+        assert!(entries.iter().any(|entry| entry.event == noted));
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_hub_that_dies_before_it_has_asked_asks_later() {
     let mut world = asking();
     let kept: Arc<dyn Ledger> = Arc::new(MemoryLedger::default());
-    world.ledger = Arc::new(Dying {
-        ledger: Arc::clone(&kept),
-        left: AtomicUsize::new(1),
-        unheard: false,
-        forge: None,
-    });
+    world.ledger = Arc::new(Dying::after(Arc::clone(&kept), 1, false));
     world.bucket("logs").await;
     let hub = world.hub();
     let event = world.finding("logs").security_hub_event().to_string();
@@ -587,12 +609,7 @@ async fn killed(at: usize, unheard: bool, yes: bool) -> (World, State, bool) {
     world.catalog = catalog(CUT_OVER);
     world.bucket("logs").await;
     let kept: Arc<dyn Ledger> = Arc::new(MemoryLedger::default());
-    world.ledger = Arc::new(Dying {
-        ledger: Arc::clone(&kept),
-        left: AtomicUsize::new(at),
-        unheard,
-        forge: None,
-    });
+    world.ledger = Arc::new(Dying::after(Arc::clone(&kept), at, unheard));
     let hub = world.hub();
     let mut finding = world.finding("logs");
     finding.control = "S3.999".parse().unwrap();

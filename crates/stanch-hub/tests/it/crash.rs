@@ -1,9 +1,6 @@
 //! The process dies at every moment; another one finds the ledger.
 
-use std::{
-    sync::{Arc, atomic::AtomicUsize},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
 use stanch_ledger::{Ledger, MemoryLedger, RemediationId, Status};
@@ -33,12 +30,7 @@ async fn die_in(
     roll_back: bool,
 ) -> (RemediationId, bool, Duration) {
     let kept: Arc<dyn Ledger> = Arc::new(MemoryLedger::default());
-    let dying = Arc::new(Dying {
-        ledger: Arc::clone(&kept),
-        left: AtomicUsize::new(at),
-        unheard,
-        forge: None,
-    });
+    let dying = Arc::new(Dying::after(Arc::clone(&kept), at, unheard));
     world.ledger = Arc::clone(&dying) as Arc<dyn Ledger>;
     let hub = world.hub();
     let event = world.finding("logs").security_hub_event().to_string();

@@ -3,7 +3,7 @@
 use std::{
     ops::Range,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
 };
@@ -19,24 +19,43 @@ use stanch_types::AccountId;
 
 /// A ledger whose process dies: from the given write on, nothing is stored any more.
 pub struct Dying {
-    pub ledger: Arc<dyn Ledger>,
-    pub left: AtomicUsize,
+    ledger: Arc<dyn Ledger>,
+    left: AtomicUsize,
     /// The last write is stored, but nobody hears of it.
-    pub unheard: bool,
+    unheard: bool,
     /// What somebody who can write its file makes of what was stored.
-    pub forge: Option<Forge>,
+    forge: Option<Forge>,
+    /// What somebody else appends right before the next write.
+    sooner: Mutex<Vec<Event>>,
 }
 
 pub type Forge = Box<dyn Fn(&mut Event) + Send + Sync>;
 
 impl Dying {
+    /// One that dies after so many writes; whether the last one is stored and nobody hears of it.
+    pub fn after(ledger: Arc<dyn Ledger>, left: usize, unheard: bool) -> Self {
+        Self {
+            ledger,
+            left: AtomicUsize::new(left),
+            unheard,
+            forge: None,
+            sooner: Mutex::default(),
+        }
+    }
+
     /// One that does not die, and tells what `forge` makes of its events.
     pub fn forged(ledger: Arc<dyn Ledger>, forge: Forge) -> Arc<Self> {
         Arc::new(Self {
-            ledger,
-            left: AtomicUsize::new(usize::MAX),
-            unheard: false,
             forge: Some(forge),
+            ..Self::after(ledger, usize::MAX, false)
+        })
+    }
+
+    /// One that does not die, and that somebody else writes to first.
+    pub fn shared(ledger: Arc<dyn Ledger>, sooner: Event) -> Arc<Self> {
+        Arc::new(Self {
+            sooner: Mutex::new(vec![sooner]),
+            ..Self::after(ledger, usize::MAX, false)
         })
     }
 }
@@ -70,6 +89,10 @@ impl Ledger for Dying {
         at: Timestamp,
     ) -> Result<Head, LedgerError> {
         self.spend()?;
+        let sooner = std::mem::take(&mut *self.sooner.lock().unwrap());
+        if !sooner.is_empty() {
+            self.ledger.append(id, expected, sooner, at).await?;
+        }
         let head = self.ledger.append(id, expected, events, at).await?;
         if self.unheard && self.left.load(Ordering::Relaxed) == 0 {
             Err(Self::dead())

@@ -1,7 +1,7 @@
 //! The executor `ssm`: what Systems Manager carries out, what it does not, and what becomes of it when
 //! somebody dies on the way.
 
-use std::sync::{Arc, atomic::AtomicUsize};
+use std::sync::Arc;
 
 use jiff::SignedDuration;
 use serde_json::{Value, json};
@@ -420,12 +420,7 @@ async fn killed_at_any_write_one_execution_is_started_and_its_end_recorded() {
         for at in 0..16 {
             let mut member = Member::new().await;
             let kept: Arc<dyn Ledger> = Arc::new(MemoryLedger::default());
-            let dying = Arc::new(Dying {
-                ledger: Arc::clone(&kept),
-                left: AtomicUsize::new(at),
-                unheard,
-                forge: None,
-            });
+            let dying = Arc::new(Dying::after(Arc::clone(&kept), at, unheard));
             member.world.ledger = Arc::clone(&dying) as Arc<dyn Ledger>;
             let hub = member.world.hub();
             let event = member

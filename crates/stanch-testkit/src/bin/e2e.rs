@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use stanch_deploy::{BOOTSTRAP, Entry, Prices, archive, usage};
+use stanch_deploy::{BOOTSTRAP, Entry, archive, charges};
 use stanch_testkit::{
     Maker, Request,
     deployed::{Deployed, Layout, load, scenarios},
@@ -265,24 +265,24 @@ fn report(
 
 /// What one of the findings costs: what was counted, and by design what cannot be seen here.
 fn bill(load: &load::Load) -> Outcome<String> {
-    let (prices, counted) = (Prices::embedded()?, load.usage());
     let mut text = String::from(
         "What each of them costs by `stanch-deploy/data/prices.tsv` (list prices, no free tiers; wanted ≤ $0.0001):\n\n\
          | item | quantity | seen | US dollars |\n|---|--:|---|--:|\n",
     );
     let mut sum = 0.0;
-    for (item, designed) in usage()? {
-        let (quantity, seen) = match counted.get(&*item) {
-            Some(quantity) => (*quantity, "counted"),
-            None => (designed, "by design"),
+    for charge in charges(&load.usage(), 1.0)? {
+        let seen = match charge.counted {
+            true => "counted",
+            false => "by design",
         };
-        let cost = prices.of(&item, quantity)?;
+        let cost = charge.cost;
         sum += cost.monthly;
         // Writing to a string does not fail.
         let _ = writeln!(
             text,
-            "| {item} | {} | {seen} | {:.9} |",
-            (quantity * 1e7).round() / 1e7,
+            "| {} | {} | {seen} | {:.9} |",
+            cost.item,
+            (cost.quantity * 1e7).round() / 1e7,
             cost.monthly
         );
     }

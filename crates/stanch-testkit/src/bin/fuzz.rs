@@ -1,17 +1,28 @@
 //! Gives everything that reads foreign bytes bytes that nobody expected, for a while.
 //!
 //! `fuzz [--seconds N] [--seed N]`. What is found is written below `fuzz/found/`.
+//! `fuzz --seeds FOLDER` writes the seeds there instead, a folder for each target.
 
-use std::{fs, process::ExitCode, time::Duration};
+use std::{fs, io, path::Path, process::ExitCode, time::Duration};
 
-use stanch_testkit::fuzz::{Found, fuzz};
+use stanch_testkit::fuzz::{Found, Target, fuzz};
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let number = |name: &str| {
+    let after = |name: &str| {
         let at = arguments.iter().position(|argument| argument == name)?;
-        arguments.get(at + 1)?.parse::<u64>().ok()
+        arguments.get(at + 1)
     };
+    let number = |name: &str| after(name)?.parse::<u64>().ok();
+    if let Some(folder) = after("--seeds") {
+        return match write_seeds(Path::new(folder)) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("{folder}: {error}");
+                ExitCode::FAILURE
+            }
+        };
+    }
     // A panic is counted, not told a hundred times.
     std::panic::set_hook(Box::new(|_| {}));
     let (seed, seconds) = (
@@ -45,4 +56,15 @@ fn main() -> ExitCode {
     } else {
         ExitCode::FAILURE
     }
+}
+
+fn write_seeds(folder: &Path) -> io::Result<()> {
+    for target in Target::ALL {
+        let folder = folder.join(target.name());
+        fs::create_dir_all(&folder)?;
+        for (number, seed) in target.seeds().iter().enumerate() {
+            fs::write(folder.join(number.to_string()), seed)?;
+        }
+    }
+    Ok(())
 }

@@ -119,6 +119,24 @@ pub fn access(config: &Config) -> Result<(Access, Option<Arc<ServerConfig>>), Fa
     Ok((access, tls))
 }
 
+/// Where functions in AWS take the events, nobody else does.
+fn refuse_sources_elsewhere(wire: &Wire) -> Result<(), Failure> {
+    let sources = &wire.resolved.config.serve;
+    let named = sources.inbox.is_some()
+        || sources.sqs_queue_url.is_some()
+        || !sources.security_hub_regions.is_empty();
+    if !(wire.works_elsewhere() && named) {
+        return Ok(());
+    }
+    Err(Failure::usage(
+        "functions in AWS take the events of this ledger; here is only the page for approvals",
+    )
+    .hint(
+        "leave out `serve.inbox`, `serve.sqs_queue_url` and `serve.security_hub_regions`, or name a \
+         ledger of this machine",
+    ))
+}
+
 /// A secret that is not too short to be guessed.
 pub fn long_enough(text: &str, path: &Path, least: usize) -> Result<Secret<String>, Failure> {
     match text.trim() {
@@ -170,23 +188,10 @@ const ANSWERS: usize = 64;
 /// Serves until SIGTERM or SIGINT.
 pub async fn serve(wire: &Wire) -> Result<Exit, Failure> {
     let config = &wire.resolved.config;
-    let sources = &config.serve;
-    if wire.works_elsewhere()
-        && (sources.inbox.is_some()
-            || sources.sqs_queue_url.is_some()
-            || !sources.security_hub_regions.is_empty())
-    {
-        return Err(Failure::usage(
-            "functions in AWS take the events of this ledger; here is only the page for approvals",
-        )
-        .hint(
-            "leave out `serve.inbox`, `serve.sqs_queue_url` and `serve.security_hub_regions`, or name a \
-             ledger of this machine",
-        ));
-    }
+    refuse_sources_elsewhere(wire)?;
     let (access, tls) = access(config)?;
     // From here on a signal ends it in order.
-    let mut signals = Signals::catch()?;
+    let signals = Signals::catch()?;
     log::start(config.log.format, config.log.level);
     let listener = tokio::net::TcpListener::bind(config.serve.listen)
         .await
@@ -199,8 +204,8 @@ pub async fn serve(wire: &Wire) -> Result<Exit, Failure> {
         config.settings(),
         vec![Arc::new(LogLine::new(wire.reaches_nobody_else()))],
     )?;
-    let (sender, receiver) = watch::channel(false);
-    let (answered, mut answers) = mpsc::channel(ANSWERS);
+    let (stop, receiver) = watch::channel(false);
+    let (answered, answers) = mpsc::channel(ANSWERS);
     let intake = Intake {
         hub: Arc::clone(&hub),
         clock: Arc::clone(&wire.clock),
@@ -211,25 +216,70 @@ pub async fn serve(wire: &Wire) -> Result<Exit, Failure> {
     let tls_speaks = tls.is_some();
     let address = listener.local_addr()?;
     sources.spawn(http::run(intake.clone(), listener, access, tls));
+    let running = Running {
+        signals,
+        stop,
+        sources,
+    };
     if intake.answered.is_some() {
         tracing::info!(%address, tls = tls_speaks, "showing approvals; functions in AWS do the work");
-        tokio::select! {
-            () = signals.next() => {}
-            () = async {
-                while let Some(id) = answers.recv().await {
-                    wire.call_for(id).await;
-                }
-            } => {}
-        }
-        let _ = sender.send(true);
-        ended(wire, sources).await;
-        while let Ok(id) = answers.try_recv() {
-            wire.call_for(id).await;
-        }
-        tracing::info!("stopped");
-        return Ok(Exit::Done);
+        show_approvals(wire, running, answers).await;
+    } else {
+        tracing::info!(%address, tls = tls_speaks, "taking events over HTTP");
+        take_events(wire, running, hub, intake).await?;
     }
-    tracing::info!(%address, tls = tls_speaks, "taking events over HTTP");
+    tracing::info!("stopped");
+    Ok(Exit::Done)
+}
+
+/// What is running, and how it ends.
+struct Running {
+    signals: Signals,
+    stop: watch::Sender<bool>,
+    sources: JoinSet<()>,
+}
+
+impl Running {
+    /// Stops the sources and waits for them, but not for ever.
+    async fn end(mut self, clock: &dyn Clock) {
+        let _ = self.stop.send(true);
+        tokio::select! {
+            () = async { while self.sources.join_next().await.is_some() {} } => {}
+            () = clock.sleep(GRACE) => self.sources.abort_all(),
+        }
+    }
+}
+
+/// Shows approvals until a signal comes, and calls the functions that go on with what is answered.
+async fn show_approvals(
+    wire: &Wire,
+    mut running: Running,
+    mut answers: mpsc::Receiver<RemediationId>,
+) {
+    tokio::select! {
+        () = running.signals.next() => {}
+        () = async {
+            while let Some(id) = answers.recv().await {
+                wire.call_for(id).await;
+            }
+        } => {}
+    }
+    running.end(&*wire.clock).await;
+    // What was answered last is handed on too.
+    while let Ok(id) = answers.try_recv() {
+        wire.call_for(id).await;
+    }
+}
+
+/// Takes events from all sources that are configured, and works on them until a signal comes.
+async fn take_events(
+    wire: &Wire,
+    mut running: Running,
+    hub: Arc<Hub>,
+    intake: Intake,
+) -> Result<(), Failure> {
+    let config = &wire.resolved.config;
+    let sources = &mut running.sources;
     let workers = {
         let hub = Arc::clone(&hub);
         tokio::spawn(async move { hub.run().await })
@@ -263,26 +313,15 @@ pub async fn serve(wire: &Wire) -> Result<Exit, Failure> {
 
     let signing = sign_regularly(wire, intake.clone());
     tokio::select! {
-        () = signals.next() => {}
+        () = running.signals.next() => {}
         () = signing => {}
     }
     tracing::info!("stopping: what is in hand is finished");
-    // Sources first: an event that is being taken is still acknowledged.
-    let _ = sender.send(true);
     hub.stop();
-    ended(wire, sources).await;
+    running.end(&*wire.clock).await;
     workers.await.map_err(|error| Failure::of(&error))?;
     wire.sign().await?;
-    tracing::info!("stopped");
-    Ok(Exit::Done)
-}
-
-/// Waits for the sources to stop, but not for ever.
-async fn ended(wire: &Wire, mut sources: JoinSet<()>) {
-    tokio::select! {
-        () = async { while sources.join_next().await.is_some() {} } => {}
-        () = wire.clock.sleep(GRACE) => sources.abort_all(),
-    }
+    Ok(())
 }
 
 /// SIGTERM and SIGINT, which are caught from when this is made.
