@@ -16,7 +16,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use stanch_models::{
     IamService, Partitions, RuleSet, Service,
-    blob::{Entry, Index, MAGIC, Source},
+    blob::{self, Source},
 };
 
 use crate::run::{Failure, Outcome, root, run};
@@ -48,7 +48,7 @@ pub fn models(options: &Options) -> Outcome {
             other => return Err(Failure::new(format!("nothing reads the package `{other}`"))),
         }
     }
-    let blob = blob(sources, frames)?;
+    let blob = pack(&sources, frames)?;
     let path = data.join("models.bin");
     if options.check {
         let committed = fs::read(&path).map_err(|e| unreadable(&path, &e))?;
@@ -156,7 +156,7 @@ fn merge(base: &mut Value, extra: Value) {
 }
 
 /// Compresses the frames one by one with a dictionary trained on all of them.
-fn blob(sources: Vec<Source>, mut frames: Vec<Frame>) -> Outcome<Vec<u8>> {
+fn pack(sources: &[Source], mut frames: Vec<Frame>) -> Outcome<Vec<u8>> {
     let failed = |e: std::io::Error| Failure::new(format!("compression: {e}"));
     frames.sort_by(|a, b| a.key.cmp(&b.key));
     // The trainer wants many samples of modest size.
@@ -167,33 +167,20 @@ fn blob(sources: Vec<Source>, mut frames: Vec<Frame>) -> Outcome<Vec<u8>> {
     let dictionary = zstd::dict::from_samples(&samples, DICTIONARY).map_err(failed)?;
     let mut compressor =
         zstd::bulk::Compressor::with_dictionary(LEVEL, &dictionary).map_err(failed)?;
-    let mut body = dictionary.clone();
-    let mut entries = Vec::new();
+    let mut packed = Vec::new();
     for frame in &frames {
-        let packed = compressor.compress(&frame.bytes).map_err(failed)?;
-        entries.push(Entry {
-            key: frame.key.as_str().into(),
-            offset: number(body.len())?,
-            length: number(packed.len())?,
-            size: number(frame.bytes.len())?,
-        });
-        body.extend_from_slice(&packed);
+        packed.push(compressor.compress(&frame.bytes).map_err(failed)?);
     }
-    let index = Index {
-        sources,
-        dictionary: number(dictionary.len())?,
-        entries,
-    };
-    let index = postcard::to_allocvec(&index).map_err(|e| Failure::new(format!("index: {e}")))?;
-    let mut blob = MAGIC.to_vec();
-    blob.extend_from_slice(&number(index.len())?.to_le_bytes());
-    blob.extend_from_slice(&index);
-    blob.extend_from_slice(&body);
-    Ok(blob)
-}
-
-fn number(n: usize) -> Outcome<u32> {
-    u32::try_from(n).map_err(|_| Failure::new("the data is larger than 4 GiB"))
+    let mut written = Vec::new();
+    for (frame, packed) in frames.iter().zip(&packed) {
+        written.push(blob::Frame {
+            key: &frame.key,
+            packed,
+            size: u32::try_from(frame.bytes.len())
+                .map_err(|_| Failure::new("a model is larger than 4 GiB"))?,
+        });
+    }
+    blob::write(sources, &dictionary, written).map_err(|error| Failure::new(error.to_string()))
 }
 
 /// Downloads a package by its pin, with its registry's own client, checks it and unpacks it.

@@ -240,6 +240,15 @@ impl Catalog {
         self.entries.get(*self.by_name.get(name)?)?.parsed()
     }
 
+    /// Name and text of the remediations that Stanch does not ship.
+    pub fn own(&self) -> impl Iterator<Item = (&str, &str)> {
+        let own = self.entries.iter();
+        own.filter_map(|entry| match &entry.source {
+            Source::Embedded(_) => None,
+            Source::Read(text) => Some((&*entry.name, text.as_str())),
+        })
+    }
+
     /// Every remediation, in the order of the paths.
     pub fn iter(&self) -> impl Iterator<Item = Arc<Remediation>> {
         self.entries.iter().filter_map(Entry::parsed)

@@ -287,6 +287,23 @@ impl Remediation {
     }
 }
 
+impl Remediation {
+    /// The services that any run of it may call, as botocore names them.
+    pub fn services(&self) -> BTreeSet<&str> {
+        let probes = self.impact.iter().map(|probe| &probe.read);
+        let reads = self.reads.iter().chain(probes);
+        let steps = self.apply.iter().chain(&self.undo);
+        let called = steps.filter_map(|step| match &step.action {
+            Action::Call { service, .. } | Action::Wait { service, .. } => Some(service.as_str()),
+            _ => None,
+        });
+        reads
+            .map(|read| read.service.as_str())
+            .chain(called)
+            .collect()
+    }
+}
+
 fn step_permissions(
     models: &Models,
     step: &Step,

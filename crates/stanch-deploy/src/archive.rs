@@ -3,9 +3,14 @@
 //! The same files give the same bytes: no times, no users, the order as given.
 //! <https://docs.aws.amazon.com/lambda/latest/dg/configuration-function-zip.html>
 
-use std::io::{self, Write as _};
+use std::{
+    collections::BTreeSet,
+    io::{self, Write as _},
+};
 
 use flate2::{Compression, Crc, write::DeflateEncoder};
+use stanch_catalog::Catalog;
+use stanch_models::{FILE, LookupError, Models};
 
 /// The name of a function's program.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-provided.html>
@@ -20,6 +25,80 @@ pub struct Entry<'a> {
     pub body: &'a [u8],
     /// Whether it is a program.
     pub runs: bool,
+}
+
+/// What the functions call themselves, whatever is remediated.
+const OWN: [&str; 20] = [
+    "cloudformation",
+    "cloudtrail",
+    "cloudwatch",
+    "config",
+    "dynamodb",
+    "events",
+    "firehose",
+    "iam",
+    "kms",
+    "lambda",
+    "logs",
+    "organizations",
+    "s3",
+    "secretsmanager",
+    "securityhub",
+    "sns",
+    "sqs",
+    "ssm",
+    "stepfunctions",
+    "sts",
+];
+
+/// Why there is no archive.
+#[derive(Debug, thiserror::Error)]
+pub enum PackageError {
+    /// A remediation calls what is not known.
+    #[error(transparent)]
+    Service(#[from] LookupError),
+    /// It cannot be written.
+    #[error(transparent)]
+    Write(#[from] io::Error),
+}
+
+/// The functions' archive: the program, the remediations of `catalog` that Stanch does not ship, below
+/// `catalog/`, and the models of the services that are called for any of them or for itself: all services
+/// would be a fifth of the archive.
+///
+/// # Errors
+/// A remediation calls an unknown service, or it becomes too large.
+pub fn package(
+    program: &[u8],
+    catalog: &Catalog,
+    models: &Models,
+) -> Result<Vec<u8>, PackageError> {
+    let remediations: Vec<_> = catalog.iter().collect();
+    let called = remediations.iter().flat_map(|one| one.services());
+    let services: BTreeSet<&str> = called.chain(OWN).collect();
+    let models = models.only(&services)?;
+    let own: Vec<(String, &str)> = catalog
+        .own()
+        .map(|(name, text)| (format!("catalog/{name}.yaml"), text))
+        .collect();
+    let mut entries = vec![
+        Entry {
+            name: BOOTSTRAP,
+            body: program,
+            runs: true,
+        },
+        Entry {
+            name: FILE,
+            body: &models,
+            runs: false,
+        },
+    ];
+    entries.extend(own.iter().map(|(name, text)| Entry {
+        name,
+        body: text.as_bytes(),
+        runs: false,
+    }));
+    Ok(archive(&entries)?)
 }
 
 /// An archive of `entries`, compressed as far as it goes.
@@ -87,6 +166,27 @@ mod tests {
     use std::process::Command;
 
     use super::*;
+
+    #[test]
+    fn a_package_has_what_the_functions_need_and_no_more() {
+        let models = Models::embedded().unwrap();
+        let (_, text) = Catalog::embedded_files()
+            .find(|(path, _)| path.starts_with("ses/") || path.starts_with("kms/"))
+            .unwrap();
+        let (own, wrong) = Catalog::load([("mine/one.yaml", text)]);
+        assert_eq!(wrong, []);
+        let packed = package(b"#!/bin/sh", &own, &models).unwrap();
+        let name = own.own().next().unwrap().0;
+        let has = |name: &str| packed.windows(name.len()).any(|at| at == name.as_bytes());
+        assert!(has(BOOTSTRAP) && has(FILE) && has(&format!("catalog/{name}.yaml")));
+        let all = package(b"#!/bin/sh", &Catalog::embedded(), &models).unwrap();
+        assert!(!all.windows(8).any(|at| at == b"catalog/"));
+        assert!(
+            packed.len() < all.len() && all.len() < 1_600_000,
+            "{}",
+            all.len()
+        );
+    }
 
     #[test]
     fn another_program_reads_it() {

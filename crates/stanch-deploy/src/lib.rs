@@ -15,7 +15,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use stanch_catalog::{Catalog, Naming, Remediation};
 use stanch_models::Models;
 
-pub use archive::{BOOTSTRAP, Entry, archive};
+pub use archive::{BOOTSTRAP, Entry, PackageError, archive, package};
 pub use document::{CONTROL_RUNBOOK, document_versions};
 pub use iam::{Exception, ManagedPolicy, POLICY_LIMIT, Policies};
 pub use plan::{Charge, Cost, Line, Plan, PlanError, Scale, charges, plan};

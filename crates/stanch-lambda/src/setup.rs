@@ -111,7 +111,7 @@ impl Setup {
         .map_err(|error| configuration(chain(&error)))?;
         let rules = stanch_config::rules(&resolved, &inputs.configured)
             .map_err(|error| configuration(error.to_string()).hint(error.hint()))?;
-        let catalog = Arc::new(Catalog::embedded());
+        let catalog = world.reach.catalog()?;
         let guard = Guard::load(rules, &catalog, world.clock.now()).map_err(|problems| {
             configuration(format!("the guard cannot be used: {problems}"))
                 .hint("nothing runs until its files are right; `stanch policy check` checks them")

@@ -1,12 +1,15 @@
 //! What a function reaches the outside through.
 
 use std::{
-    io::Write as _,
+    fs,
+    io::{self, Write as _},
+    path::{Path, PathBuf},
     sync::{Arc, OnceLock},
     time::Duration,
 };
 
 use stanch_aws::{Client, Environment, MemberSessions, SessionsSetup, Setup, SystemRandom};
+use stanch_catalog::Catalog;
 use stanch_ledger::{Directives, DynamoLedger, Ledger, dynamo::Tables};
 use stanch_models::Models;
 use stanch_types::{Api, Clock, Region, Sessions, chain};
@@ -38,7 +41,7 @@ pub struct StandardOutput;
 impl Print for StandardOutput {
     fn line(&self, line: &str) {
         // Nobody is left to be told if this fails.
-        let _ = writeln!(std::io::stdout().lock(), "{line}");
+        let _ = writeln!(io::stdout().lock(), "{line}");
     }
 }
 
@@ -60,6 +63,14 @@ pub trait Reach: Send + Sync {
     /// # Errors
     /// They are damaged.
     fn models(&self) -> Result<Arc<Models>, Failure>;
+
+    /// The remediations: those that Stanch ships, and those that the archive has beside them.
+    ///
+    /// # Errors
+    /// One of these cannot be used.
+    fn catalog(&self) -> Result<Arc<Catalog>, Failure> {
+        Ok(Arc::new(Catalog::embedded()))
+    }
 
     /// AWS with the function's own role; in its own region if none is named.
     ///
@@ -120,13 +131,58 @@ impl Aws {
     }
 }
 
+impl Aws {
+    /// A path in the archive.
+    fn archived(&self, path: &str) -> PathBuf {
+        let root = self.environment.get("LAMBDA_TASK_ROOT").unwrap_or(".");
+        Path::new(root).join(path)
+    }
+
+    /// The models of the services that are called.
+    fn read_models(&self) -> Result<Models, Failure> {
+        let path = self.archived(stanch_models::FILE);
+        let bytes = fs::read(&path).map_err(|error| unreadable(&path, &error))?;
+        // Kept as long as the process, as what it calls is.
+        Models::read(bytes.leak()).map_err(|error| unusable(chain(&error)))
+    }
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> Failure {
+    unusable(format!("cannot read `{}`: {error}", path.display()))
+}
+
+fn unusable(error: String) -> Failure {
+    Failure::new("Archive", error).hint("deploy an archive that `stanch deploy package` has made")
+}
+
 impl Reach for Aws {
+    fn catalog(&self) -> Result<Arc<Catalog>, Failure> {
+        let mut catalog = Catalog::embedded();
+        let folder = self.archived("catalog");
+        let files = match fs::read_dir(&folder) {
+            Ok(files) => files,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Arc::new(catalog)),
+            Err(error) => return Err(unreadable(&folder, &error)),
+        };
+        let mut own = Vec::new();
+        for file in files {
+            let path = file.map_err(|error| unreadable(&folder, &error))?.path();
+            let text = fs::read_to_string(&path).map_err(|error| unreadable(&path, &error))?;
+            own.push((path.to_string_lossy().into_owned(), text));
+        }
+        own.sort();
+        // They were proved before they were packed.
+        match catalog.extend(own).first() {
+            Some(wrong) => Err(unusable(wrong.to_string())),
+            None => Ok(Arc::new(catalog)),
+        }
+    }
+
     fn models(&self) -> Result<Arc<Models>, Failure> {
         if let Some(models) = self.models.get() {
             return Ok(Arc::clone(models));
         }
-        let models = Models::embedded()
-            .map_err(|error| Failure::new("Damaged", chain(&error)).hint("deploy it again"))?;
+        let models = self.read_models()?;
         Ok(Arc::clone(self.models.get_or_init(|| Arc::new(models))))
     }
 

@@ -60,6 +60,54 @@ pub enum BlobError {
     /// The frame does not decode.
     #[error("the embedded data `{0}` does not decode")]
     Encoding(Box<str>, #[source] postcard::Error),
+    /// More than 4 GiB.
+    #[error("the data is larger than a blob may be")]
+    TooLarge,
+}
+
+/// A frame to be written.
+#[derive(Clone, Copy, Debug)]
+pub struct Frame<'f> {
+    /// `service/s3`.
+    pub key: &'f str,
+    /// Compressed with the dictionary.
+    pub packed: &'f [u8],
+    /// Decompressed, in bytes.
+    pub size: u32,
+}
+
+/// A blob of frames, which come sorted by key.
+///
+/// # Errors
+/// They are too many.
+pub fn write<'f>(
+    sources: &[Source],
+    dictionary: &[u8],
+    frames: impl IntoIterator<Item = Frame<'f>>,
+) -> Result<Vec<u8>, BlobError> {
+    let number = |length: usize| u32::try_from(length).map_err(|_| BlobError::TooLarge);
+    let (mut body, mut entries) = (dictionary.to_vec(), Vec::new());
+    for frame in frames {
+        entries.push(Entry {
+            key: frame.key.into(),
+            offset: number(body.len())?,
+            length: number(frame.packed.len())?,
+            size: frame.size,
+        });
+        body.extend_from_slice(frame.packed);
+    }
+    let index = Index {
+        sources: sources.to_vec(),
+        dictionary: number(dictionary.len())?,
+        entries,
+    };
+    let index =
+        postcard::to_allocvec(&index).map_err(|e| BlobError::Encoding("index".into(), e))?;
+    let mut blob = MAGIC.to_vec();
+    blob.extend_from_slice(&number(index.len())?.to_le_bytes());
+    blob.extend_from_slice(&index);
+    blob.extend_from_slice(&body);
+    Ok(blob)
 }
 
 /// A blob in memory.
@@ -98,25 +146,50 @@ impl Blob {
             .filter_map(move |e| e.key.strip_prefix(prefix))
     }
 
+    /// The same with those frames only whose key is wanted.
+    ///
+    /// # Errors
+    /// When the blob is damaged.
+    pub fn only(&self, wanted: impl Fn(&str) -> bool) -> Result<Vec<u8>, BlobError> {
+        let entries = self.index.entries.iter().filter(|entry| wanted(&entry.key));
+        let frames = entries.map(|entry| {
+            Ok(Frame {
+                key: &entry.key,
+                packed: self.packed(entry)?,
+                size: entry.size,
+            })
+        });
+        let frames = frames.collect::<Result<Vec<_>, BlobError>>()?;
+        write(&self.index.sources, self.dictionary()?, frames)
+    }
+
     /// Decodes a frame; nothing where the key is unknown.
     ///
     /// # Errors
     /// When the blob is damaged.
     pub fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, BlobError> {
-        let Ok(place) = self.index.entries.binary_search_by(|e| (*e.key).cmp(key)) else {
+        let entries = &self.index.entries;
+        let place = entries.binary_search_by(|e| (*e.key).cmp(key));
+        let Some(entry) = place.ok().and_then(|place| entries.get(place)) else {
             return Ok(None);
         };
-        let frame = self.index.entries.get(place).and_then(|entry| {
-            let (start, length) = (entry.offset as usize, entry.length as usize);
-            Some((entry, self.frames.get(start..start.checked_add(length)?)?))
-        });
-        let dictionary = self.frames.get(..self.index.dictionary as usize);
-        let ((entry, frame), dictionary) = frame.zip(dictionary).ok_or(BlobError::Head)?;
-        let bytes = zstd::bulk::Decompressor::with_dictionary(dictionary)
+        let frame = self.packed(entry)?;
+        let bytes = zstd::bulk::Decompressor::with_dictionary(self.dictionary()?)
             .and_then(|mut d| d.decompress(frame, entry.size as usize))
             .map_err(|e| BlobError::Compression(key.into(), e))?;
         postcard::from_bytes(&bytes)
             .map(Some)
             .map_err(|e| BlobError::Encoding(key.into(), e))
+    }
+
+    fn packed(&self, entry: &Entry) -> Result<&'static [u8], BlobError> {
+        let (start, length) = (entry.offset as usize, entry.length as usize);
+        let end = start.checked_add(length).ok_or(BlobError::Head)?;
+        self.frames.get(start..end).ok_or(BlobError::Head)
+    }
+
+    fn dictionary(&self) -> Result<&'static [u8], BlobError> {
+        let dictionary = self.frames.get(..self.index.dictionary as usize);
+        dictionary.ok_or(BlobError::Head)
     }
 }

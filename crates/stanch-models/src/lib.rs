@@ -19,7 +19,7 @@ pub use endpoint::{
     Endpoint, EndpointAuth, EndpointError, EndpointSettings, Partition, Partitions, RuleSet,
 };
 pub use iam::{AccessLevel, Action, ActionResource, IamService, Needed, ResourceType};
-pub use models::{LookupError, Models, Resolved};
+pub use models::{FILE, LookupError, Models, Resolved};
 pub use names::{canonical_parameters, nearest};
 pub use pages::{Pages, wait};
 pub use parse::ModelError;

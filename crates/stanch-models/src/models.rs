@@ -1,6 +1,6 @@
 //! Finding a service and an operation by the names that people write.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use serde::de::DeserializeOwned;
@@ -13,6 +13,9 @@ use crate::names;
 use crate::service::{Operation, Service};
 
 static DATA: &[u8] = include_bytes!("../data/models.bin");
+
+/// The file with the services of a program that does not carry them all: what [`Models::only`] writes.
+pub const FILE: &str = "models.bin";
 
 /// The services that can be called: AWS's, and those that a user brought.
 ///
@@ -90,14 +93,40 @@ impl Models {
     /// # Errors
     /// When the data in the binary is damaged.
     pub fn embedded() -> Result<Self, BlobError> {
+        Self::read(DATA)
+    }
+
+    /// Those that [`Models::only`] has written.
+    ///
+    /// # Errors
+    /// When it has not.
+    pub fn read(bytes: &'static [u8]) -> Result<Self, BlobError> {
         Ok(Self {
-            blob: Blob::open(DATA)?,
+            blob: Blob::open(bytes)?,
             brought: BTreeMap::new(),
             decoded: Mutex::default(),
             rules: Mutex::default(),
             partitions: OnceLock::new(),
             iam: Mutex::default(),
         })
+    }
+
+    /// Some of the services, as bytes, for a program that shall not carry all of them. What a user brought
+    /// is not among them.
+    ///
+    /// # Errors
+    /// When there is no such service, or the data in the binary is damaged.
+    pub fn only(&self, services: &BTreeSet<&str>) -> Result<Vec<u8>, LookupError> {
+        let mut keys = BTreeSet::new();
+        for name in services {
+            let name = &self.service(name)?.name;
+            keys.extend([format!("service/{name}"), format!("rules/{name}")]);
+        }
+        // Partitions and IAM's actions are few, and what a call needs may be another service's.
+        let blob = self.blob.only(|key| {
+            keys.contains(key) || !(key.starts_with("service/") || key.starts_with("rules/"))
+        });
+        Ok(blob?)
     }
 
     /// Adds a service, or replaces the one of the same name.

@@ -85,7 +85,7 @@ impl<'f> Control<'f> {
             ))),
             found => {
                 let name = found.map_or(told.remediation_type.as_str(), |(_, name)| name);
-                function.catalog().get(name).ok_or_else(|| {
+                function.catalog()?.get(name).ok_or_else(|| {
                     Failure::event(format!("there is no remediation `{name}`")).hint(
                         "`stanch catalog list` has their names; those of documents are taken, too",
                     )

@@ -31,8 +31,12 @@ impl Remediation {
         }
     }
 
-    fn catalog(&self) -> &Arc<Catalog> {
-        self.catalog.get_or_init(|| Arc::new(Catalog::embedded()))
+    fn catalog(&self) -> Result<&Arc<Catalog>, Failure> {
+        if let Some(catalog) = self.catalog.get() {
+            return Ok(catalog);
+        }
+        let catalog = self.world.reach.catalog()?;
+        Ok(self.catalog.get_or_init(|| catalog))
     }
 
     fn naming(&self) -> Naming {
@@ -66,7 +70,7 @@ impl Function for Remediation {
                 .and_then(Value::as_str)
                 .unwrap_or_default()
         };
-        let answered = answer(&*api, &models, self.catalog(), event).await;
+        let answered = answer(&*api, &models, self.catalog()?, event).await;
         tracing::info!(
             remediation = text("Remediation"),
             stage = text("Stage"),

@@ -2,19 +2,16 @@
 //! organization with IAM enforced. `cargo xtask e2e-aws` plays all that can happen; this is the part
 //! that every test run plays.
 
-use stanch_deploy::{BOOTSTRAP, Entry, archive};
+use stanch_catalog::Catalog;
+use stanch_models::Models;
 use stanch_testkit::deployed::{Deployed, Layout, scenarios::Scenario};
 
 #[tokio::test]
 async fn what_is_deployed_fixes_asks_and_puts_aside() {
     // The debug build is too large for an archive, so that the archive starts it where it is.
     let script = format!("#!/bin/sh\nexec '{}'\n", env!("CARGO_BIN_EXE_bootstrap"));
-    let archive = archive(&[Entry {
-        name: BOOTSTRAP,
-        body: script.as_bytes(),
-        runs: true,
-    }])
-    .unwrap();
+    let (catalog, models) = (Catalog::embedded(), Models::embedded().unwrap());
+    let archive = stanch_deploy::package(script.as_bytes(), &catalog, &models).unwrap();
     let layout = Layout {
         archive: &archive,
         members: 1,

@@ -113,3 +113,27 @@ fn the_data_is_compiled_from_the_pinned_packages() {
     let compiled = serde_json::to_value(models().sources()).unwrap();
     assert_eq!(compiled, pinned, "run `cargo xtask models`");
 }
+
+/// What a function in AWS carries.
+#[test]
+fn some_services_are_what_all_of_them_say() {
+    let models = models();
+    let bytes = models.only(&["s3", "SSM"].into()).unwrap();
+    assert!(bytes.len() < 600_000, "{}", bytes.len());
+    let some = Models::read(bytes.leak()).unwrap();
+    assert_eq!(some.names(), ["s3", "ssm"]);
+    assert_eq!(some.sources(), models.sources());
+    for name in some.names() {
+        let (one, other) = (some.service(name).unwrap(), models.service(name).unwrap());
+        assert_eq!(format!("{one:?}"), format!("{other:?}"));
+    }
+    assert!(some.iam("kms").unwrap().is_some());
+    assert!(some.partitions().is_ok());
+    let missing = some.service("ec2").unwrap_err();
+    assert!(
+        matches!(missing, LookupError::UnknownService { .. }),
+        "{missing}"
+    );
+    let unknown = models.only(&["s4"].into()).unwrap_err();
+    assert!(unknown.to_string().contains("`s4`"), "{unknown}");
+}

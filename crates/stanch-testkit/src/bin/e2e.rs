@@ -10,12 +10,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use stanch_deploy::{BOOTSTRAP, Entry, archive, charges};
+use stanch_catalog::Catalog;
+use stanch_deploy::{BOOTSTRAP, charges, package};
 use stanch_testkit::{
     Maker, Request,
     deployed::{Deployed, Layout, load, scenarios},
     measure::FirstPoll,
-    mends, repository,
+    mends, models, repository,
 };
 
 type Outcome<T = ()> = Result<T, Box<dyn Error>>;
@@ -162,11 +163,7 @@ fn leave_traces(deployed: &Deployed) -> Outcome {
 /// An archive whose `bootstrap` starts a program of this machine, as large as it may be.
 fn launcher(program: &Path) -> Outcome<Vec<u8>> {
     let script = format!("#!/bin/sh\nexec '{}'\n", program.display());
-    Ok(archive(&[Entry {
-        name: BOOTSTRAP,
-        body: script.as_bytes(),
-        runs: true,
-    }])?)
+    Ok(package(script.as_bytes(), &Catalog::embedded(), &models())?)
 }
 
 type Row = (scenarios::Scenario, Result<String, String>, Duration);

@@ -106,18 +106,11 @@ fn pack(wire: &Wire, program: &Path, out: &Path) -> Result<Exit, Failure> {
         Failure::failed(format!("cannot read `{}`: {error}", program.display()))
             .hint("`cargo xtask package` builds it")
     })?;
-    let entry = stanch_deploy::Entry {
-        name: stanch_deploy::BOOTSTRAP,
-        body: &read,
-        runs: true,
-    };
-    let write = |archive: &[u8]| {
-        let folder = out.parent().map_or(Ok(()), fs::create_dir_all);
-        folder.and_then(|()| fs::write(out, archive))
-    };
-    let archive = stanch_deploy::archive(&[entry]);
-    let archive = archive
-        .and_then(|archive| write(&archive).map(|()| archive))
+    let archive = stanch_deploy::package(&read, &*wire.catalog()?, &*wire.models()?)
+        .map_err(|error| Failure::of(&error))?;
+    let folder = out.parent().map_or(Ok(()), fs::create_dir_all);
+    folder
+        .and_then(|()| fs::write(out, &archive))
         .map_err(|error| Failure::failed(format!("cannot write `{}`: {error}", out.display())))?;
     let hash = STANDARD.encode(Sha256::digest(&archive));
     match wire.json {
