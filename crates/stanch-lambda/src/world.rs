@@ -220,3 +220,47 @@ impl Reach for Aws {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn aws(root: &Path) -> Aws {
+        let variables = [("LAMBDA_TASK_ROOT", root.to_string_lossy())];
+        Aws::new(
+            Environment::new(variables),
+            Arc::new(stanch_aws::SystemClock::default()),
+        )
+    }
+
+    #[test]
+    fn the_archive_brings_models_and_remediations_of_ones_own() {
+        let root = tempfile::tempdir().unwrap();
+        let missing = aws(root.path()).models().unwrap_err();
+        assert!(missing.to_string().contains("models.bin"), "{missing}");
+        let models = Models::embedded().unwrap().only(&["s3"].into()).unwrap();
+        fs::write(root.path().join(stanch_models::FILE), models).unwrap();
+        assert_eq!(aws(root.path()).models().unwrap().names(), ["s3"]);
+
+        let built_in = Catalog::embedded().len();
+        assert_eq!(aws(root.path()).catalog().unwrap().len(), built_in);
+        let text = Catalog::embedded()
+            .text("SesRequireTls")
+            .unwrap()
+            .to_owned();
+        let own = text
+            .replace("SesRequireTls", "OurTls")
+            .replace("SES.3", "Our.1")
+            .replace("ses-sending-tls-required\nsources", "our-tls\nsources");
+        let file = root.path().join("catalog/OurTls.yaml");
+        fs::create_dir(root.path().join("catalog")).unwrap();
+        fs::write(&file, own).unwrap();
+        let catalog = aws(root.path()).catalog().unwrap();
+        assert_eq!(catalog.len(), built_in + 1);
+        assert!(catalog.get("OurTls").is_some());
+        // What claims what another claims stops the function, as on one machine.
+        fs::write(&file, text).unwrap();
+        let twice = aws(root.path()).catalog().map(|_| ()).unwrap_err();
+        assert!(twice.to_string().contains("SesRequireTls"), "{twice}");
+    }
+}
