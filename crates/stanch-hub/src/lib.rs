@@ -47,7 +47,7 @@ pub use approval::{
 };
 pub use automation::{Executor, Executors, execution};
 pub use deadline::Worked;
-pub use intake::{Buried, Skipped, Source, Taken};
+pub use intake::{Buried, Skipped, Source, Taken, resource_key};
 pub use observe::{answer, observe};
 pub use pipeline::PlanFailure;
 pub use poll::PollError;
