@@ -62,7 +62,7 @@ macro_rules! scenarios {
 }
 
 scenarios! {
-    fixes::manual_fix: "A person chooses the custom action: one run fixes the bucket in the member account, records, logs, measures and tells.",
+    fixes::manual_fix: "A person chooses the custom action: one run fixes the bucket in the member account, records, logs, measures, traces and tells.",
     fixes::automatic_fix: "An imported finding of what is safe to fix is fixed the same way.",
     fixes::undo: "What was fixed is put back as it was.",
     fixes::dry_run: "A plan shows the requests and sends none.",
