@@ -13,7 +13,8 @@ use async_trait::async_trait;
 use aws_credential_types::Credentials;
 use serde_json::{Map, Value, json};
 use stanch_models::{AuthScheme, Models, Operation, Resolved, Service, Severity};
-use stanch_types::{Api, Call, CallError, CallErrorKind, Clock, Region, Reply};
+use stanch_types::{AccountId, Api, Call, CallError, CallErrorKind, Clock, Region, Reply};
+use tracing::Instrument as _;
 use uuid::Uuid;
 
 use crate::{
@@ -23,6 +24,7 @@ use crate::{
     ports::Random,
     protocol::{self, HttpRequest, HttpResponse},
     s3, sign,
+    trace::Traced,
     transport::{Outgoing, Transport, TransportError},
 };
 
@@ -75,6 +77,8 @@ pub struct Client {
     identity: Arc<Identity>,
     region: Region,
     token_seed: Option<Arc<str>>,
+    /// Whose resources it reaches, if they are another's.
+    account: Option<AccountId>,
 }
 
 struct Shared {
@@ -107,6 +111,7 @@ struct Prepared<'c> {
     request: HttpRequest,
     bucket: Option<String>,
     scheme: AuthScheme,
+    traced: Traced,
 }
 
 /// How an attempt ended.
@@ -126,6 +131,7 @@ impl Client {
             identity: Arc::new(Identity::from_environment(&setup.environment)),
             region,
             token_seed: None,
+            account: None,
             shared: Arc::new(Shared {
                 transport: Transport::new(
                     setup.environment.clone(),
@@ -167,6 +173,14 @@ impl Client {
     #[must_use]
     pub fn as_role(&self, session: RoleSession) -> Self {
         self.with_identity(Arc::new(Identity::role(self.clone(), session)))
+    }
+
+    /// Says in traces whose resources are reached.
+    pub(crate) fn of_account(self, account: AccountId) -> Self {
+        Self {
+            account: Some(account),
+            ..self
+        }
     }
 
     pub(crate) fn with_identity(&self, identity: Arc<Identity>) -> Self {
@@ -310,6 +324,7 @@ impl Client {
             request,
             bucket,
             scheme,
+            traced: Traced::not(),
         })
     }
 
@@ -349,7 +364,12 @@ impl Client {
         let mut region = self.region_for(prepared);
         let mut attempt = 1;
         let (mut moved, mut renewed, mut adjusted) = (false, false, false);
+        let mut sent = 0;
         loop {
+            if sent > 0 {
+                prepared.traced.retried(sent);
+            }
+            sent += 1;
             let credentials = match prepared.scheme {
                 AuthScheme::None => None,
                 _ => Some(self.credentials(prepared.call).await?),
@@ -508,7 +528,7 @@ impl Client {
                 .unwrap_or_else(PoisonError::into_inner);
             let trace = trace
                 .as_ref()
-                .map(|trace| ("x-amzn-trace-id".to_owned(), trace.clone()));
+                .map(|trace| ("x-amzn-trace-id".to_owned(), prepared.traced.header(trace)));
             request.headers.extend(trace);
         }
         let sent = self
@@ -522,6 +542,7 @@ impl Client {
             })
             .await;
         if let Ok(response) = &sent {
+            prepared.traced.answered(response.status);
             self.note_clock(response);
         }
         Ok(match sent {
@@ -665,15 +686,26 @@ fn is_transient(error: &CallError) -> bool {
 impl Api for Client {
     async fn call(&self, call: &Call) -> Result<Reply, CallError> {
         let resolved = self.shared.models.resolve_call(call)?;
-        let prepared = self.prepare(call, &resolved)?;
+        let mut prepared = self.prepare(call, &resolved)?;
+        prepared.traced = Traced::begin(
+            prepared.service,
+            prepared.operation,
+            &self.region,
+            self.account.as_ref(),
+            &*self.shared.random,
+        );
         let limit = self.shared.call_timeout;
-        match tokio::time::timeout(limit, self.send_until_answered(&prepared)).await {
+        let sent = self.send_until_answered(&prepared);
+        let sent = sent.instrument(prepared.traced.span.clone());
+        let result = match tokio::time::timeout(limit, sent).await {
             Ok(result) => result,
             Err(_) => Err(CallError::new(
                 CallErrorKind::Unanswered,
                 call,
                 format!("no answer within {} s", limit.as_secs_f64()),
             )),
-        }
+        };
+        prepared.traced.ended(&result);
+        result
     }
 }

@@ -13,6 +13,7 @@ pub mod protocol;
 mod s3;
 mod sessions;
 mod sign;
+mod trace;
 mod transport;
 
 pub use client::{Client, Setup};

@@ -87,6 +87,7 @@ impl Sessions for MemberSessions {
         let identity = self.cache.identity(&hub, session, self.hub.clock().now());
         // Opened now: who asks for a session learns at once if there is none.
         let client = hub.with_identity(identity);
+        let client = client.of_account(scope.account.clone());
         client.connect().await?;
         Ok(Arc::new(client))
     }

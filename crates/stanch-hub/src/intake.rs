@@ -380,6 +380,7 @@ pub(crate) fn job(id: RemediationId, received: &Received) -> Job {
 
 /// Names the resource for everyone who changes it: as attempts and neighbours are looked up, without the
 /// region, since findings of several regions may be about one role.
-pub(crate) fn resource_key(received: &Received) -> String {
+#[must_use]
+pub fn resource_key(received: &Received) -> String {
     format!("{}/{}", received.account, received.resource_id)
 }

@@ -21,6 +21,7 @@ mod schedule;
 mod settings;
 mod switch;
 mod tell;
+mod trace;
 mod undo;
 
 use std::{
@@ -39,7 +40,7 @@ use stanch_models::Models;
 use stanch_runbook::{Ids, Operations};
 use stanch_types::{Clock, Sessions, chain};
 use tokio::sync::{OnceCell, mpsc};
-use tracing::Instrument as _;
+use tracing::{Instrument as _, Span};
 
 pub use approval::{
     ApprovalRule, Approvals, Approver, Asked, Claim, Links, NotOurs, Sheet, changes, foreseen,
@@ -47,7 +48,7 @@ pub use approval::{
 };
 pub use automation::{Executor, Executors, execution};
 pub use deadline::Worked;
-pub use intake::{Buried, Skipped, Source, Taken};
+pub use intake::{Buried, Skipped, Source, Taken, resource_key};
 pub use observe::{answer, observe};
 pub use pipeline::PlanFailure;
 pub use poll::PollError;
@@ -270,14 +271,22 @@ impl Hub {
     async fn attempt(&self, id: RemediationId) -> Result<Option<Worked>, LedgerError> {
         // Every line that is logged meanwhile says what it is about.
         let span = tracing::info_span!("remediation", remediation_id = %id);
-        self.advance(id).instrument(span).await
+        let traced = trace::remediation(id);
+        // Boxed: what each wrapper would copy is large.
+        let advanced = Box::pin(self.advance(id, &traced));
+        advanced.instrument(traced.clone()).instrument(span).await
     }
 
-    async fn advance(&self, id: RemediationId) -> Result<Option<Worked>, LedgerError> {
+    async fn advance(
+        &self,
+        id: RemediationId,
+        traced: &Span,
+    ) -> Result<Option<Worked>, LedgerError> {
         let (deadline, clock) = (&self.deadline, &*self.ports.clock);
         loop {
             let mut work = Work::open(self, id).await?;
             let before = work.state().await;
+            trace::about(traced, &before.received);
             if before.status.is_final() {
                 self.tell_of_refusal(&work, &before).await?;
                 return Ok(Some(Worked::Stood(Box::new(before))));
@@ -317,8 +326,10 @@ impl Hub {
                 // It stands where it stood, and people know.
                 Ok(state) if state == before => return Ok(Some(Worked::Stood(Box::new(state)))),
                 Ok(state) => {
+                    trace::stands(traced, &state);
                     self.ports.guard.ended(id, &state, self.ports.clock.now());
-                    self.tell(&work, &state).await?;
+                    let told = Box::pin(self.tell(&work, &state));
+                    told.instrument(trace::stage("tell")).await?;
                     return Ok(Some(Worked::Stands(Box::new(state))));
                 }
             }

@@ -28,6 +28,7 @@ use stanch_ledger::{
 };
 use stanch_types::{Access, AccountId, Api, Region, Scope, chain};
 use tokio::sync::Mutex;
+use tracing::Instrument as _;
 
 use stanch_guard::Answer;
 
@@ -39,6 +40,7 @@ use crate::{
     journal::Journal,
     observe::observe,
     rollout::Mode,
+    trace::stage,
     undo::asked_by,
 };
 
@@ -270,9 +272,8 @@ impl<'h> Work<'h> {
         let asked = requester.map(|person| asked_by(&state.received, person));
         let received = asked.as_ref().unwrap_or(&state.received);
         let hub = self.hub;
-        let answer = hub
-            .decide(self.id, received, &remediation, &mut plan)
-            .await?;
+        let decided = Box::pin(hub.decide(self.id, received, &remediation, &mut plan));
+        let answer = decided.instrument(stage("decide")).await?;
         let answer = ceiling.over(answer, received.route);
         self.settle_on(state, plan, answer, requester).await
     }
@@ -404,11 +405,13 @@ impl<'h> Work<'h> {
         state: &State,
     ) -> Result<Plan, PlanFailure> {
         let subject = serde_json::from_value(state.received.subject.clone())?;
-        let api = self.hub.reading(remediation, &state.received).await?;
-        let observation = remediation.observe(subject);
-        Ok(observe(&*api, &self.hub.models, observation)
-            .await?
-            .plan()?)
+        let planned = Box::pin(async {
+            let api = self.hub.reading(remediation, &state.received).await?;
+            let observation = remediation.observe(subject);
+            let observed = observe(&*api, &self.hub.models, observation).await?;
+            Ok(observed.plan()?)
+        });
+        planned.instrument(stage("plan")).await
     }
 
     /// Runs the plan, which was decided on and, where that was due, approved.
@@ -471,9 +474,9 @@ impl<'h> Work<'h> {
         };
         if state.approval.is_some() {
             let hub = self.hub;
-            let answer = hub
-                .confirm(self.id, &state.received, &remediation, &mut plan)
-                .await?;
+            let confirmed = hub.confirm(self.id, &state.received, &remediation, &mut plan);
+            let confirmed = Box::pin(confirmed);
+            let answer = confirmed.instrument(stage("decide")).await?;
             match answer.verdict {
                 Verdict::Run => {}
                 // The approval stands until it expires; recovery comes back.
@@ -499,7 +502,8 @@ impl<'h> Work<'h> {
                 .await?;
             self.conclude(&remediation, &plan, &api, ran).await
         };
-        let (turn, told) = join(change, hub.tell_begun(record, &begun, &history)).await;
+        let tell = Box::pin(hub.tell_begun(record, &begun, &history));
+        let (turn, told) = join(change, tell.instrument(stage("tell"))).await;
         if !told.is_empty() {
             self.write(told).await?;
         }
@@ -711,8 +715,13 @@ impl<'h> Work<'h> {
     ) -> Result<Ran, LedgerError> {
         let hub = self.hub;
         let now = self.state().await;
+        let traced = stage(match phase {
+            Phase::Apply => "run",
+            Phase::Undo => "undo",
+        });
         if automation::is_with_ssm(&now, phase) {
-            return Box::pin(self.start(plan, phase, &**api)).await;
+            let started = Box::pin(self.start(plan, phase, &**api));
+            return started.instrument(traced).await;
         }
         let until = match phase {
             Phase::Apply => waits_at(plan, &now),
@@ -730,7 +739,8 @@ impl<'h> Work<'h> {
             switch: hub.switch(&state.received),
             until_when: hub.until(),
         };
-        let ran = running.run(&hub.ports).await;
+        let ran = Box::pin(running.run(&hub.ports));
+        let ran = ran.instrument(traced).await;
         // A deadline may have dropped a request between its two journal entries.
         self.close_in_flight().await?;
         Ok(ran)
@@ -779,7 +789,9 @@ impl<'h> Work<'h> {
         plan: &Plan,
         api: &dyn Api,
     ) -> Result<Observed<'r>, PlanError> {
-        observe(api, &self.hub.models, remediation.observe_again(plan)?).await
+        let again = remediation.observe_again(plan)?;
+        let observed = Box::pin(observe(api, &self.hub.models, again));
+        observed.instrument(stage("verify")).await
     }
 
     /// A session that may make the requests of `plan`, or have them made by `executor`, and nothing

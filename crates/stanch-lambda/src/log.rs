@@ -4,13 +4,17 @@
 use std::io;
 
 use stanch_aws::Environment;
+use stanch_types::TRACE;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::{
     Layer as _, filter::Targets, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _,
 };
 
-/// Starts the log at the level that the function's settings ask for (`AWS_LAMBDA_LOG_LEVEL`).
-pub fn start(environment: &Environment) {
+use crate::Segments;
+
+/// Starts the log at the level that the function's settings ask for (`AWS_LAMBDA_LOG_LEVEL`), and beside
+/// it the trace, if there is one.
+pub fn start(environment: &Environment, segments: Option<Segments>) {
     let level = match environment.get("AWS_LAMBDA_LOG_LEVEL") {
         Some("TRACE") => LevelFilter::TRACE,
         Some("DEBUG") => LevelFilter::DEBUG,
@@ -20,7 +24,8 @@ pub fn start(environment: &Environment) {
     };
     let targets = Targets::new()
         .with_default(LevelFilter::WARN.min(level))
-        .with_target("stanch", level);
+        .with_target("stanch", level)
+        .with_target(TRACE, LevelFilter::OFF);
     let lines = fmt::layer()
         .json()
         .flatten_event(true)
@@ -28,5 +33,8 @@ pub fn start(environment: &Environment) {
         .with_target(false)
         .with_writer(io::stdout)
         .with_filter(targets);
-    tracing_subscriber::registry().with(lines).init();
+    tracing_subscriber::registry()
+        .with(lines)
+        .with(segments.map(Segments::layer))
+        .init();
 }

@@ -3,16 +3,19 @@
 use std::{process::ExitCode, sync::Arc};
 
 use mimalloc::MiMalloc;
-use stanch_aws::{Environment, SystemClock};
-use stanch_lambda::{Aws, Handler, Runtime, StandardOutput, World, log};
+use stanch_aws::{Environment, SystemClock, SystemRandom};
+use stanch_lambda::{Aws, Handler, Runtime, Segments, StandardOutput, Variables, World, log};
 
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
     let environment = Environment::from_process();
-    log::start(&environment);
-    match run(environment) {
+    let clock = Arc::new(SystemClock::default());
+    let variables = Variables(&environment);
+    let segments = Segments::from_variables(variables, clock.clone(), Arc::new(SystemRandom));
+    log::start(&environment, segments.clone());
+    match run(environment, clock, segments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(error, "the function cannot start");
@@ -21,14 +24,17 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(environment: Environment) -> Result<(), String> {
+fn run(
+    environment: Environment,
+    clock: Arc<SystemClock>,
+    segments: Option<Segments>,
+) -> Result<(), String> {
     let handler: Handler = environment
         .get("_HANDLER")
         .unwrap_or_default()
         .parse()
         .map_err(|error| format!("{error}"))?;
-    let clock = Arc::new(SystemClock::default());
-    let reach = Arc::new(Aws::new(environment.clone(), clock.clone()));
+    let reach = Arc::new(Aws::new(environment.clone(), clock.clone(), segments));
     let world = World {
         environment,
         clock,

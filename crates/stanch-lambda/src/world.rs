@@ -14,7 +14,7 @@ use stanch_ledger::{Directives, DynamoLedger, Ledger, dynamo::Tables};
 use stanch_models::Models;
 use stanch_types::{Api, Clock, Region, Sessions, chain};
 
-use crate::{Failure, Variables};
+use crate::{Failure, Segments, Variables};
 
 /// A function's surroundings. Nothing in it is decoded or asked for before it is needed.
 #[derive(Clone)]
@@ -98,17 +98,23 @@ pub trait Reach: Send + Sync {
 pub struct Aws {
     environment: Environment,
     clock: Arc<dyn Clock>,
+    segments: Option<Segments>,
     client: OnceLock<Client>,
     models: OnceLock<Arc<Models>>,
 }
 
 impl Aws {
-    /// AWS as `environment` says it is reached.
+    /// AWS as `environment` says it is reached; X-Ray gets `segments`.
     #[must_use]
-    pub fn new(environment: Environment, clock: Arc<dyn Clock>) -> Self {
+    pub fn new(
+        environment: Environment,
+        clock: Arc<dyn Clock>,
+        segments: Option<Segments>,
+    ) -> Self {
         Self {
             environment,
             clock,
+            segments,
             client: OnceLock::new(),
             models: OnceLock::new(),
         }
@@ -215,6 +221,9 @@ impl Reach for Aws {
     }
 
     fn trace(&self, header: Option<&str>) {
+        if let Some(segments) = &self.segments {
+            segments.begin(header);
+        }
         if let Ok(client) = self.client() {
             client.set_trace(header);
         }

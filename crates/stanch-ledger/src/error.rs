@@ -55,6 +55,18 @@ pub enum LedgerError {
     /// The ledger is not an extension of its own checkpoint.
     #[error("the ledger does not extend its checkpoint of {0} events: it was rewritten or cut off")]
     Rewritten(u64),
+    /// A ledger is not put back into tables that hold something else.
+    #[error("`{0}` is not empty")]
+    NotEmpty(String),
+    /// The tables would not keep all of a copy.
+    #[error("the copy goes {0} days back, and the tables keep less")]
+    TooOld(u64),
+    /// A copy lacks what is left of the row of a remediation that has expired.
+    #[error("remediation `{0}` has expired, and the copy does not have its row")]
+    NoRow(RemediationId),
+    /// A copy cannot be read.
+    #[error("the copy cannot be read")]
+    Copy(#[source] Arc<io::Error>),
     /// A secret could not be sealed.
     #[error("a secret cannot be sealed, and is not stored in the clear")]
     NotSealed,
@@ -154,6 +166,13 @@ impl LedgerError {
             Self::Broken(_) | Self::Tree(_) | Self::BadCheckpoint(_) | Self::Rewritten(_) => {
                 Some("keep the file as evidence and restore the ledger from a backup")
             }
+            Self::NotEmpty(_) => Some(
+                "name tables that were just made; a restore that was broken off goes on with the same copy",
+            ),
+            Self::TooOld(_) => Some(
+                "let `audit.table_retention_days` and the stack's `AuditLogRetentionDays` be more, or say `--accept-loss`: the next sweep removes the contents of what is older",
+            ),
+            Self::NoRow(_) => Some("export the ledger again with this version, or take a backup"),
             Self::BadCursor(_) => Some("start again without a cursor"),
             Self::Store { fault, .. } => fault.hint(),
             _ => None,

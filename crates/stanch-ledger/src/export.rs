@@ -4,7 +4,7 @@ use std::io::Write;
 
 use serde_json::json;
 
-use crate::{Ledger, LedgerError, Selection, Signer};
+use crate::{Ledger, LedgerError, Record, Selection, Signer};
 
 /// The most checkpoints in an export: the last, and others at even distances before it.
 const CHECKPOINTS: usize = 256;
@@ -14,8 +14,24 @@ pub(crate) fn selected(selection: &Selection) -> String {
     json!({ "selection": selection }).to_string()
 }
 
+/// What begins the line before the events of a remediation that has expired.
+pub(crate) const ROW: &str = r#"{"row":"#;
+
+/// The row of a remediation that has expired, of which its events no longer tell.
+fn row_line(row: &Record) -> Result<String, LedgerError> {
+    let row = serde_json::to_string(row).map_err(LedgerError::encode)?;
+    Ok(format!("{ROW}{row}}}"))
+}
+
+/// The row that a line has; `None` if it has none, or not as it is written.
+pub(crate) fn parse_row(line: &str) -> Option<Record> {
+    let row: Record = serde_json::from_str(line.strip_prefix(ROW)?.strip_suffix('}')?).ok()?;
+    (row.expired && row_line(&row).is_ok_and(|again| again == line)).then_some(row)
+}
+
 /// Writes every event as a line of JSON ([`crate::Entry`]; `event` is `null` once it has expired), by
 /// remediation in the order of admission, after the checkpoints, the last of which is signed for it.
+/// Before the events of a remediation that has expired stands what is left of its row.
 /// Returns how many events.
 ///
 /// # Errors
@@ -38,6 +54,9 @@ pub async fn export(
     loop {
         let slice = ledger.slice(after, last.size).await?;
         for told in &slice.told {
+            if told.record.expired {
+                writeln!(to, "{}", row_line(&told.record)?).map_err(LedgerError::write)?;
+            }
             to.write_all(told.lines()).map_err(LedgerError::write)?;
             events += told.events;
         }

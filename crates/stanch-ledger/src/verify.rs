@@ -20,6 +20,7 @@ use crate::{
     RemediationId, Slice, State, VerifierKey, Witness,
     canonical::Canonical,
     chain::Header,
+    export::{ROW, parse_row},
     merkle::{Roots, TILE_WIDTH, leaf_hash, root},
 };
 
@@ -279,8 +280,8 @@ pub(crate) struct Chunk {
     pub(crate) text: String,
     /// The number of the first line; `None` if they have no numbers.
     pub(crate) line: Option<u64>,
-    /// The rows of the remediations whose events are all there.
-    pub(crate) rows: Option<HashMap<RemediationId, Record>>,
+    /// The rows of the remediations whose events are all there. Those of an export are among its lines.
+    pub(crate) rows: HashMap<RemediationId, Record>,
 }
 
 /// What was found in a chunk.
@@ -327,11 +328,7 @@ pub struct Trust<'a> {
 /// # Errors
 /// The export cannot be read.
 pub fn verify_export(from: impl io::BufRead + Send, trust: Trust<'_>) -> io::Result<Report> {
-    let mut lines = Lines {
-        from,
-        number: 1,
-        next: Vec::new(),
-    };
+    let mut lines = Lines::new(from);
     let mut report = Report::default();
     let mut against = Against::default();
     let checkpoints = lines.checkpoints(&mut report)?;
@@ -430,14 +427,14 @@ impl Known for Own<'_> {
 }
 
 impl Chunk {
-    fn of(slice: Slice) -> Self {
+    pub(crate) fn of(slice: Slice) -> Self {
         let mut chunk = Self::default();
-        let rows = chunk.rows.insert(HashMap::new());
         for told in slice.told {
             // What AWS answered is UTF-8, and so is what SQLite keeps.
             chunk.text.push_str(&String::from_utf8_lossy(told.lines()));
             if told.events >= told.record.events {
-                rows.insert(told.record.remediation_id, told.record);
+                let id = told.record.remediation_id;
+                chunk.rows.insert(id, told.record);
             }
         }
         chunk
@@ -445,7 +442,7 @@ impl Chunk {
 }
 
 /// Reads an export, whole remediations at a time.
-struct Lines<R> {
+pub(crate) struct Lines<R> {
     from: R,
     /// Of `next`.
     number: u64,
@@ -454,8 +451,16 @@ struct Lines<R> {
 }
 
 impl<R: io::BufRead> Lines<R> {
+    pub(crate) const fn new(from: R) -> Self {
+        Self {
+            from,
+            number: 1,
+            next: Vec::new(),
+        }
+    }
+
     /// The checkpoints that an export begins with.
-    fn checkpoints(&mut self, report: &mut Report) -> io::Result<Vec<Checkpoint>> {
+    pub(crate) fn checkpoints(&mut self, report: &mut Report) -> io::Result<Vec<Checkpoint>> {
         let mut checkpoints = Vec::new();
         loop {
             self.next.clear();
@@ -483,7 +488,8 @@ impl<R: io::BufRead> Lines<R> {
         }
     }
 
-    fn chunk(&mut self) -> io::Result<Option<Chunk>> {
+    /// The next remediations, each with its row, if it has one.
+    pub(crate) fn chunk(&mut self) -> io::Result<Option<Chunk>> {
         let mut text = std::mem::take(&mut self.next);
         let line = self.number;
         let mut lines = u64::from(!text.is_empty());
@@ -493,7 +499,9 @@ impl<R: io::BufRead> Lines<R> {
                 break;
             }
             let (before, read) = text.split_at_checked(start).unwrap_or((&text, &[]));
-            if start >= CHUNK && owner(last_line(before)) != owner(read) {
+            let last = last_line(before);
+            let ends = owner(last) != owner(read) && !last.starts_with(ROW.as_bytes());
+            if start >= CHUNK && ends {
                 self.next = text.split_off(start);
                 break;
             }
@@ -509,7 +517,7 @@ impl<R: io::BufRead> Lines<R> {
         Ok(Some(Chunk {
             text,
             line: Some(line),
-            rows: None,
+            rows: HashMap::new(),
         }))
     }
 }
@@ -544,7 +552,7 @@ fn verify(
                     chunks.next()
                 };
                 while let Some(chunk) = next() {
-                    if sender.send(part(&chunk, &mut canonical)).is_err() {
+                    if sender.send(part(chunk, &mut canonical)).is_err() {
                         return;
                     }
                 }
@@ -573,23 +581,39 @@ fn verify(
 }
 
 /// Checks the remediations of a chunk.
-fn part(chunk: &Chunk, canonical: &mut Canonical) -> Part {
+fn part(chunk: Chunk, canonical: &mut Canonical) -> Part {
+    let Chunk {
+        text,
+        line: first,
+        mut rows,
+    } = chunk;
     let mut part = Part::default();
+    // A row stands before the events that it is of.
+    let mut announced: Option<(RemediationId, Fault)> = None;
     let mut block: Vec<Line<'_>> = Vec::new();
-    for (number, text) in (0..).zip(chunk.text.split_terminator('\n')) {
-        let line = chunk.line.map(|first| first + number);
+    for (number, text) in (0..).zip(text.split_terminator('\n')) {
+        let line = first.map(|first| first + number);
+        let fault = Fault {
+            line,
+            ..Fault::default()
+        };
+        if let Some(row) = parse_row(text) {
+            let lone = announced.replace((row.remediation_id, fault));
+            part.report.faults.extend(lone.map(|(_, fault)| fault));
+            rows.insert(row.remediation_id, row);
+            continue;
+        }
         let Some((header, event)) = Header::parse_line(text) else {
-            part.report.faults.push(Fault {
-                line,
-                ..Fault::default()
-            });
+            part.report.faults.push(fault);
             continue;
         };
+        let lone = announced.take().filter(|(id, _)| *id != header.id);
+        part.report.faults.extend(lone.map(|(_, fault)| fault));
         if block
             .first()
             .is_some_and(|first| first.header.id != header.id)
         {
-            part.block(&block, chunk, canonical);
+            part.block(&block, &rows, canonical);
             block.clear();
         }
         block.push(Line {
@@ -599,8 +623,9 @@ fn part(chunk: &Chunk, canonical: &mut Canonical) -> Part {
         });
     }
     if !block.is_empty() {
-        part.block(&block, chunk, canonical);
+        part.block(&block, &rows, canonical);
     }
+    part.report.faults.extend(announced.map(|(_, fault)| fault));
     part
 }
 
@@ -626,7 +651,12 @@ impl Line<'_> {
 
 impl Part {
     /// Checks the events of one remediation.
-    fn block(&mut self, lines: &[Line<'_>], chunk: &Chunk, canonical: &mut Canonical) {
+    fn block(
+        &mut self,
+        lines: &[Line<'_>],
+        rows: &HashMap<RemediationId, Record>,
+        canonical: &mut Canonical,
+    ) {
         let Some(first) = lines.first() else { return };
         let id = first.header.id;
         self.report.remediations += 1;
@@ -698,7 +728,7 @@ impl Part {
         {
             self.report.faults.push(line.fault(Problem::Emptied));
         }
-        let Some(record) = chunk.rows.as_ref().and_then(|rows| rows.get(&id)) else {
+        let Some(record) = rows.get(&id) else {
             return;
         };
         self.missing(id, expected..record.events, None);

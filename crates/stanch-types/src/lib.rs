@@ -15,6 +15,7 @@ mod ids;
 pub mod json;
 mod resource;
 mod secret;
+mod trace;
 mod wildcard;
 
 pub use api::{Access, Api, Call, CallError, CallErrorKind, Reply, Scope, Sessions};
@@ -30,4 +31,5 @@ pub use http::{Http, HttpAnswer, HttpError, HttpRequest};
 pub use ids::{AccountId, InvalidId, Partition, Region};
 pub use resource::{Resource, asff_type, name_from_arn};
 pub use secret::Secret;
+pub use trace::TRACE;
 pub use wildcard::is_like;

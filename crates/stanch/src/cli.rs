@@ -309,13 +309,17 @@ pub enum Ledger {
         /// The copy
         file: PathBuf,
     },
-    /// Check a backup against the last checkpoint and put it in the ledger's place
+    /// Check a backup against the last checkpoint and put it in the ledger's place, or a backup or an export
+    /// into empty tables
     Restore {
-        /// The backup
+        /// The backup; for tables also an export
         file: PathBuf,
-        /// Restore it although the witness has seen events that it lacks
+        /// Restore it although the witness has seen events that it lacks, or the tables keep less
         #[arg(long)]
         accept_loss: bool,
+        /// For tables: the public key that the copy is signed with, if theirs is another; a file or the key
+        #[arg(long)]
+        key: Option<String>,
     },
     /// Remove the contents of what is older than it is to be kept, or of one remediation; hashes stay
     Expire {

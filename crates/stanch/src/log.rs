@@ -9,6 +9,7 @@ use tracing_subscriber::{
 
 use crate::output::Color;
 use stanch_config::{LogFormat, LogLevel};
+use stanch_types::TRACE;
 
 /// What our own crates log at `level`; of all others what may become wrong.
 fn targets(level: LogLevel) -> Targets {
@@ -22,6 +23,7 @@ fn targets(level: LogLevel) -> Targets {
     Targets::new()
         .with_default(LevelFilter::WARN.min(level))
         .with_target("stanch", level)
+        .with_target(TRACE, LevelFilter::OFF)
 }
 
 /// The log of a service.

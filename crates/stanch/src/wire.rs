@@ -239,7 +239,7 @@ impl Wire {
     }
 
     /// The ledger, if it is in tables.
-    fn tables(&self) -> Result<Option<DynamoLedger>, Failure> {
+    pub fn tables(&self) -> Result<Option<DynamoLedger>, Failure> {
         let Some(tables) = self.resolved.config.tables() else {
             return Ok(None);
         };
@@ -401,7 +401,7 @@ impl Wire {
             Some(table) => {
                 let message = format!("the ledger is in the table `{table}`, not in a file");
                 Err(Failure::usage(message).hint(
-                    "AWS keeps its backups: `aws dynamodb restore-table-to-point-in-time`; `stanch ledger export` writes all of it",
+                    "AWS keeps its backups: `aws dynamodb restore-table-to-point-in-time`; `stanch ledger export` writes all of it, and `restore` puts that into empty tables",
                 ))
             }
             None => Ok(&config.ledger),

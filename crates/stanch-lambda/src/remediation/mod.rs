@@ -10,7 +10,8 @@ use async_trait::async_trait;
 use serde_json::Value;
 use stanch_catalog::{Catalog, InvocationError, Naming};
 use stanch_hub::answer;
-use stanch_types::{Region, chain};
+use stanch_types::{Region, TRACE, chain};
+use tracing::{Instrument as _, Span, trace_span};
 
 use crate::{Failure, Function, Invocation, Variables, World};
 use control::Control;
@@ -49,7 +50,27 @@ impl Remediation {
 impl Function for Remediation {
     async fn handle(&self, invocation: Invocation) -> Result<Value, Failure> {
         self.world.reach.trace(invocation.trace.as_deref());
-        let event = &invocation.event;
+        let traced = about(&invocation.event);
+        self.answer(&invocation.event).instrument(traced).await
+    }
+}
+
+/// Systems Manager hands no trace on: what a document asks for is found by what it is about.
+fn about(event: &Value) -> Span {
+    let text = |name: &str| event.get(name).and_then(Value::as_str);
+    trace_span!(
+        target: TRACE,
+        "remediation",
+        remediation_id = text("RemediationId"),
+        remediation = text("RemediationType").or(text("Remediation")),
+        account = text("Account"),
+        region = text("Region"),
+        stage = text("Stage"),
+    )
+}
+
+impl Remediation {
+    async fn answer(&self, event: &Value) -> Result<Value, Failure> {
         if let Some(stage) = control::Stage::of(event) {
             return Control::new(self, event)?.run(stage).await;
         }

@@ -17,6 +17,8 @@ mod notifier;
 #[cfg(test)]
 mod security;
 #[cfg(test)]
+mod segments;
+#[cfg(test)]
 mod siem;
 #[cfg(test)]
 mod trouble;

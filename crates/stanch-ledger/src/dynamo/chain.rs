@@ -57,7 +57,8 @@ pub(super) struct End {
 /// An event to be stored.
 pub(super) struct New {
     pub(super) header: Header,
-    pub(super) text: String,
+    /// `None` once it has expired.
+    pub(super) text: Option<String>,
 }
 
 /// The key of the item that begins with event `seq`.
@@ -84,9 +85,9 @@ impl Tables {
             .unwrap_or(Timestamp::MAX)
     }
 
-    /// When the items of what was admitted at this time are removed.
-    pub(super) fn removal(&self, admitted: Timestamp) -> Timestamp {
-        let end = self.end(admitted);
+    /// When the items of what was admitted at this time are removed, if they are written at that one.
+    pub(super) fn removal(&self, admitted: Timestamp, written: Timestamp) -> Timestamp {
+        let end = self.end(admitted).max(written);
         end.checked_add(REMOVAL).unwrap_or(end)
     }
 }
@@ -363,6 +364,7 @@ impl DynamoLedger {
             let (header, _) = Header::seal(id, seq, at, prev, body, 0);
             prev = header.hash;
             let text = serde_json::to_string(event).map_err(LedgerError::encode)?;
+            let text = Some(text);
             new.push(New { header, text });
         }
         if end.events + new.len() as u64 > MOST_EVENTS {
@@ -381,45 +383,70 @@ impl DynamoLedger {
         left: Option<&Record>,
     ) -> Result<Put, LedgerError> {
         let waiting = end.first.clone();
-        let first = waiting.map(|(header, text)| New { header, text });
-        let rests = rests(state.status) && (end.state.status != state.status || left.is_some());
+        let first = waiting.map(|(header, text)| New {
+            header,
+            text: Some(text),
+        });
+        let comes_to_rest = rests(state.status) && end.state.status != state.status;
         let new: Vec<New> = first.into_iter().chain(new).collect();
-        let Some((seq, last)) = new
-            .first()
-            .map(|first| first.header.seq)
-            .zip(new.last().map(|last| last.header))
-        else {
+        let Some(last) = new.last().map(|last| last.header) else {
             return Ok(Put::Done);
         };
-        let texts: Vec<&str> = new.iter().map(|new| &*new.text).collect();
-        let mut item = row_key(id, end.at, seq);
-        if rests {
-            let updated = Record::project(id, state, last.seq + 1, last.at);
-            item = describe(item, left.unwrap_or(&updated));
+        let updated = Record::project(id, state, last.seq + 1, last.at);
+        let shown = match left {
+            Some(left) => Some(left),
+            None => comes_to_rest.then_some(&updated),
+        };
+        let gone = self.store.tables.removal(end.at, last.at);
+        let Some(item) = self.row_of(end.at, &new, shown, left, gone).await? else {
+            return Ok(Put::Done);
+        };
+        self.store.create(&self.store.tables.audit, item).await
+    }
+
+    /// The item of events that are stored together, of what was admitted at `at`: with the row that
+    /// people see if it comes to rest with them, and with what is `left` of that once all has expired.
+    /// `None` if there are no events.
+    pub(super) async fn row_of(
+        &self,
+        at: Timestamp,
+        new: &[New],
+        shown: Option<&Record>,
+        left: Option<&Record>,
+        gone: Timestamp,
+    ) -> Result<Option<Item>, LedgerError> {
+        let headers = new.first().zip(new.last());
+        let Some((first, last)) = headers.map(|(first, last)| (first.header, last.header)) else {
+            return Ok(None);
+        };
+        let mut item = row_key(first.id, at, first.seq);
+        if let Some(shown) = shown {
+            item = describe(item, shown);
         }
         if let Some(left) = left {
             let left = serde_json::to_string(left).map_err(LedgerError::encode)?;
             item = item.with("Left", s(left));
         }
-        let first = new.first().map(|new| new.header);
-        let prev = first.map(|header| header.prev);
-        let other = first.filter(|first| first.v != last.v);
+        let other = Some(first.v).filter(|v| *v != last.v);
         let bodies: Vec<Digest> = new.iter().map(|new| new.header.body).collect();
         item = item
-            .with("Sequence", n(seq))
+            .with("Sequence", n(first.seq))
             .with("Version", n(last.v))
-            .with_number("FirstVersion", other.map(|first| first.v))
+            .with_number("FirstVersion", other)
             .with("AppendedAt", n(last.at.as_millisecond()))
-            .with("Previous", b(prev.unwrap_or(Digest::ZERO).as_bytes()))
+            .with("Previous", b(first.prev.as_bytes()))
             .with("Bodies", b(&crate::merkle::to_bytes(&bodies)))
             .with("Hash", b(last.hash.as_bytes()))
-            .with("ExpiresAt", n(seconds(self.store.tables.removal(end.at))));
-        let texts = texts.join("\n");
+            .with("ExpiresAt", n(seconds(gone)));
+        let texts: Option<Vec<&str>> = new.iter().map(|new| new.text.as_deref()).collect();
+        let Some(texts) = texts else {
+            return Ok(Some(item));
+        };
+        let (folder, texts) = (first.id.to_string(), texts.join("\n"));
         let item = self
             .store
-            .fold_in(item, "Events", &id.to_string(), texts.as_bytes())
-            .await?;
-        self.store.create(&self.store.tables.audit, item).await
+            .fold_in(item, "Events", &folder, texts.as_bytes());
+        item.await.map(Some)
     }
 
     /// The item that says that a remediation is not settled: its tree is behind, or it is not final.
@@ -493,7 +520,7 @@ pub(super) fn open_key(id: RemediationId) -> Item {
 }
 
 /// Nothing happens to it by itself for now: what people see of it is written down.
-const fn rests(status: Status) -> bool {
+pub(super) const fn rests(status: Status) -> bool {
     status.is_final() || status.waits() || matches!(status, Status::Paused)
 }
 

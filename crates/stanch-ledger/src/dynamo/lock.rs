@@ -16,14 +16,14 @@ use crate::{
 };
 
 /// The partition of what could not be taken in: people look at it, and it stays small.
-const LETTER: &str = "letter";
+pub(super) const LETTER: &str = "letter";
 
 /// A lock that nobody wants is removed after this.
-const FORGOTTEN: Duration = Duration::from_hours(24 * 7);
+pub(super) const FORGOTTEN: Duration = Duration::from_hours(24 * 7);
 
 /// A lock stays when it is given back: its tokens go on. It says when that was, and which remediations
 /// were worked on under it and have not ended (`Open`), so that nobody else has to be looked at.
-fn lock_key(key: &str) -> Item {
+pub(super) fn lock_key(key: &str) -> Item {
     // A key is at most 2,048 bytes long.
     let name = match key.len() {
         0..1_000 => key.to_owned(),
@@ -64,7 +64,7 @@ impl DynamoLedger {
             (":one", n(1)),
             (":work", ss([&work_name])),
             // Whoever dies with it leaves something open.
-            (":gone", n(seconds(self.store.tables.removal(now)))),
+            (":gone", n(seconds(self.store.tables.removal(now, now)))),
         ]);
         // Where the item was removed, tokens begin with the time: beyond all that were given out.
         let expression = "SET #Owner = :owner, #Mark = :mark, #Until = :until, #ExpiresAt = :gone, \

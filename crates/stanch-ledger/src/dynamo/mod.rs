@@ -11,6 +11,7 @@ mod directives;
 mod index;
 mod item;
 mod lock;
+mod restore;
 mod store;
 mod stream;
 mod tree;
@@ -26,12 +27,15 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use stanch_types::{AccountId, Api};
 
-pub use self::stream::{Streamed, stream};
 use self::{
     chain::{End, first_event},
     item::Item,
     store::{Put, Store},
     tree::Passes,
+};
+pub use self::{
+    restore::{Copy, Restored},
+    stream::{Streamed, stream},
 };
 use crate::{
     Admission, Attempts, Checkpoint, DeadLetter, Digest, Entry, Event, Head, IdempotencyKey, Lease,

@@ -199,6 +199,15 @@ impl Store {
         }
     }
 
+    /// Whether a table has no items.
+    pub(super) async fn is_empty(&self, table: &str) -> Result<bool, LedgerError> {
+        let params = json!({"TableName": table, "ConsistentRead": true, "Limit": 1});
+        let output = self.call("dynamodb", "Scan", table, params).await?;
+        let items = output.get("Items").and_then(Value::as_array);
+        let items = items.ok_or_else(|| self.damaged("an answer has no items"))?;
+        Ok(items.is_empty())
+    }
+
     /// The items of the state table under `key`, those from `from` to `until`.
     pub(super) async fn under(
         &self,
@@ -237,24 +246,31 @@ impl Store {
         Ok(self.all(&ask).await?.pop())
     }
 
+    fn key_names(&self, table: &str) -> [&'static str; 2] {
+        match table == self.tables.audit {
+            true => ["RemediationId", "Timestamp"],
+            false => ["Key", "Item"],
+        }
+    }
+
+    /// The key of an item.
+    pub(super) fn key_of(&self, table: &str, item: &Item) -> Item {
+        let names = self.key_names(table).into_iter();
+        let key = names.filter_map(|name| Some((name.to_owned(), item.0.get(name)?.clone())));
+        Item(key.collect())
+    }
+
     /// Stores an item where there is none. Whoever's it is, is told by a mark in it: a request that
     /// was sent twice because its answer got lost is still one.
     pub(super) async fn create(&self, table: &str, item: Item) -> Result<Put, LedgerError> {
         let mark = mark();
-        let names: &[&str] = match table == self.tables.audit {
-            true => &["RemediationId", "Timestamp"],
-            false => &["Key", "Item"],
-        };
-        let key: Map<String, Value> = names
-            .iter()
-            .filter_map(|name| Some(((*name).to_owned(), item.0.get(*name)?.clone())))
-            .collect();
+        let key = self.key_of(table, &item);
         let item = item.with("Mark", mark.clone());
         let params = json!({
             "TableName": table,
             "Item": item.0,
             "ConditionExpression": "attribute_not_exists(#first)",
-            "ExpressionAttributeNames": {"#first": names.first()},
+            "ExpressionAttributeNames": {"#first": self.key_names(table)[0]},
         });
         let error = match self
             .api
@@ -267,7 +283,7 @@ impl Store {
         if error.code != CONDITION && !error.kind.may_have_happened() {
             return Err(Self::failed(table, error));
         }
-        let found = self.get(table, &Item(key)).await?;
+        let found = self.get(table, &key).await?;
         match found.as_ref().map(|found| found.0.get("Mark")) {
             Some(found) if found == Some(&mark) => Ok(Put::Done),
             Some(_) => Ok(Put::Refused),

@@ -36,8 +36,11 @@ const TREE: &str = "tree";
 /// The partition of the roots of full tiles, which are computed once.
 const SUBTREE: &str = "subtree";
 
+/// The partition of how far the passes were noted at their rows.
+pub(super) const SEQUENCED: &str = "sequenced";
+
 /// The most leaves in a pass: each takes about 100 bytes.
-const PASS: usize = 1_024;
+pub(super) const PASS: usize = 1_024;
 
 /// Leaves that are remembered; they never change.
 const REMEMBERED: usize = 32_768;
@@ -56,12 +59,12 @@ pub(super) struct Pass {
 
 /// Which events of a remediation they are.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-struct Mark {
-    id: RemediationId,
+pub(super) struct Mark {
+    pub(super) id: RemediationId,
     /// When it was admitted, in milliseconds.
-    at: i64,
-    seq: u64,
-    events: u64,
+    pub(super) at: i64,
+    pub(super) seq: u64,
+    pub(super) events: u64,
 }
 
 /// Passes that were read.
@@ -98,10 +101,18 @@ struct Places {
 
 /// Events that stand one behind the other in the tree.
 #[derive(Debug, Clone, Copy)]
-struct Stretch {
-    seq: u64,
-    leaf: u64,
-    events: u64,
+pub(super) struct Stretch {
+    pub(super) seq: u64,
+    pub(super) leaf: u64,
+    pub(super) events: u64,
+}
+
+/// As a row has it.
+impl std::fmt::Display for Stretch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { seq, leaf, events } = self;
+        write!(f, "{seq}.{leaf}.{events}")
+    }
 }
 
 impl Pass {
@@ -154,6 +165,20 @@ impl Passes {
 
 fn pass_key(start: u64) -> String {
     format!("{start:016}")
+}
+
+/// A pass as it is stored.
+pub(super) fn pass_item(
+    start: u64,
+    links: &[Vec<u8>],
+    marks: &[Mark],
+    root: Digest,
+) -> Result<Item, LedgerError> {
+    let marked = serde_json::to_vec(marks).map_err(LedgerError::encode)?;
+    Ok(Item::key(TREE, &pass_key(start))
+        .with("Links", b(&compress(&links.join(&b'\n'))?))
+        .with("Marks", b(&compress(&marked)?))
+        .with("Root", b(root.as_bytes())))
 }
 
 impl DynamoLedger {
@@ -337,11 +362,7 @@ impl DynamoLedger {
                 tree.push(leaf_hash(link));
             }
             let root = tree.root();
-            let marked = serde_json::to_vec(&marks).map_err(LedgerError::encode)?;
-            let item = Item::key(TREE, &pass_key(size))
-                .with("Links", b(&compress(&links.join(&b'\n'))?))
-                .with("Marks", b(&compress(&marked)?))
-                .with("Root", b(root.as_bytes()));
+            let item = pass_item(size, &links, &marks, root)?;
             if self.store.create(&self.store.tables.state, item).await? == Put::Done {
                 added += links.len() as u64;
                 let pass = self.passes.keep(Pass {
@@ -452,7 +473,7 @@ impl DynamoLedger {
     /// Notes at each remediation of a pass where its events are.
     async fn settle(&self, pass: &Pass) -> Result<(), LedgerError> {
         let state = &self.store.tables.state;
-        let key = Item::key("sequenced", "end");
+        let key = Item::key(SEQUENCED, "end");
         let done = self.store.get(state, &key).await?;
         let done: u64 = done.and_then(|done| done.number("Leaves")).unwrap_or(0);
         if done >= pass.end() {
@@ -499,7 +520,7 @@ impl DynamoLedger {
         let mut expression = "SET #Sequenced = :end, \
              #Leaves = list_append(if_not_exists(#Leaves, :none), :leaves)"
             .to_owned();
-        let stretch = format!("{seq}.{leaf}.{events}");
+        let stretch = Stretch { seq, leaf, events }.to_string();
         let mut values = values([
             (":end", n(seq + events)),
             (":none", json!({"L": []})),
@@ -507,7 +528,7 @@ impl DynamoLedger {
         ]);
         if let Some(chain) = chain {
             if let (0, Some(Event::Received(received))) = (seq, first(&chain)) {
-                let end = self.store.tables.removal(at);
+                let end = self.store.tables.removal(at, at);
                 let item =
                     finding_item(&received.finding_id, id, at).with("ExpiresAt", n(seconds(end)));
                 self.store.put(&self.store.tables.state, &item).await?;

@@ -277,7 +277,7 @@ async fn a_table_that_is_missing_or_closed_says_so() {
 }
 
 /// Larger than an item, and not to be compressed.
-fn large() -> Event {
+pub fn large() -> Event {
     let Event::Planned(mut planned) = planned(false) else {
         panic!("it is a plan")
     };
@@ -552,11 +552,20 @@ async fn what_is_too_old_leaves_its_hashes() {
     assert_eq!(ledger.sweep(late).await.unwrap().sequenced, 1);
     ledger.sweep(noon_and(93 * day)).await.unwrap();
     assert!(ledger.record(old).await.unwrap().expired);
-    // The table's time to live.
-    tables.tamper("Audit", |item| {
-        let ends: i64 = item["ExpiresAt"]["N"].as_str().unwrap().parse().unwrap();
-        (ends > noon_and(98 * day).as_second()).then(|| item.clone())
-    });
+    // The table's time to live: what says that it has expired goes last.
+    let live_until = |time: u64| {
+        tables.tamper("Audit", |item| {
+            let ends: i64 = item["ExpiresAt"]["N"].as_str().unwrap().parse().unwrap();
+            (ends > noon_and(time).as_second()).then(|| item.clone())
+        });
+    };
+    live_until(98 * day);
+    let ledger: Arc<dyn Ledger> = Arc::new(self::ledger(&tables));
+    let error = ledger.entries(old).await.unwrap_err();
+    assert!(matches!(error, LedgerError::Expired(_)), "{error:?}");
+    let report = verify_ledger(ledger, None, None).await.unwrap();
+    assert!(report.holds(), "{:?}", report.faults);
+    live_until(100 * day);
     let ledger: Arc<dyn Ledger> = Arc::new(self::ledger(&tables));
     assert!(matches!(
         ledger.entries(old).await,

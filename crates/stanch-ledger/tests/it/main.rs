@@ -13,6 +13,8 @@ mod dynamo;
 #[cfg(test)]
 mod formats;
 #[cfg(test)]
+mod restore;
+#[cfg(test)]
 mod sealed;
 #[cfg(test)]
 mod sqlite;

@@ -163,6 +163,11 @@ impl Tables {
                 Ok(json!({}))
             }
             "Query" => Ok(self.query(params)),
+            "Scan" => {
+                assert_eq!(params["Limit"], 1);
+                let items = self.items(params["TableName"].as_str().unwrap());
+                Ok(json!({"Items": items.first().into_iter().collect::<Vec<_>>()}))
+            }
             other => panic!("{other}"),
         }
     }

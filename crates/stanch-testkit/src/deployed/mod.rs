@@ -5,6 +5,7 @@
 //! and in `emulator/stage.py`.
 
 mod account;
+mod daemon;
 pub mod load;
 pub mod scenarios;
 mod seen;
@@ -168,6 +169,7 @@ pub struct Deployed {
     pub took: Duration,
     /// What the topic told so far.
     heard: Mutex<Vec<Value>>,
+    daemon: daemon::Daemon,
 }
 
 impl Deployed {
@@ -208,6 +210,7 @@ impl Deployed {
             lacking: BTreeSet::new(),
             took: Duration::ZERO,
             heard: Mutex::default(),
+            daemon: daemon::Daemon::start().await?,
         };
         let begin = std::time::Instant::now();
         deployed.deploy_administrator(layout).await?;
@@ -246,6 +249,14 @@ impl Deployed {
     /// It cannot be read.
     pub fn administrator_template(&self, variables: &[(&str, &str)]) -> Outcome<Value> {
         let (mut stack, _) = template("administrator-stack.yaml", &self.administrator.region)?;
+        self.equip(&mut stack, variables);
+        Ok(stack)
+    }
+
+    /// Gives the functions of a template further variables, and the address of X-Ray's daemon, as Lambda
+    /// does.
+    fn equip(&self, stack: &mut Value, variables: &[(&str, &str)]) {
+        let daemon = ("AWS_XRAY_DAEMON_ADDRESS", &*self.daemon.address);
         let resources = stack
             .pointer_mut("/Resources")
             .and_then(Value::as_object_mut);
@@ -254,11 +265,17 @@ impl Deployed {
             if let Some(set) = set.and_then(Value::as_object_mut) {
                 let more = variables
                     .iter()
+                    .chain([&daemon])
                     .map(|(name, value)| ((*name).to_owned(), json!(value)));
                 set.extend(more);
             }
         }
-        Ok(stack)
+    }
+
+    /// The subsegments that X-Ray was sent so far.
+    #[must_use]
+    pub fn segments(&self) -> Vec<Value> {
+        self.daemon.documents()
     }
 
     /// The parameters of the administrator's stack.
@@ -272,6 +289,7 @@ impl Deployed {
             "MemberAccounts": json!(members).to_string(),
             "Architecture": ARCHITECTURE,
             "AutomaticRemediation": "ENABLED",
+            "EnableTracing": "true",
             "Approvers": APPROVER,
         })
     }
@@ -280,14 +298,16 @@ impl Deployed {
     async fn deploy_members(&mut self, archive: &[u8]) -> Outcome {
         let mut stacks = Vec::new();
         for region in &self.regions {
-            let (stack, lacking) = template("member-stack.yaml", region)?;
+            let (mut stack, lacking) = template("member-stack.yaml", region)?;
             self.lacking.extend(lacking);
+            self.equip(&mut stack, &[]);
             stacks.push((region, stack));
         }
         let parameters = json!({
             "AdministratorAccountId": self.administrator.id,
             "AdministratorRegion": self.administrator.region,
             "HomeRegion": self.administrator.region,
+            "EnableTracing": "true",
             "ExternalIdPrefix": EXTERNAL_ID_PREFIX,
             "Architecture": ARCHITECTURE,
         });

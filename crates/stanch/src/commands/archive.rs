@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs::{self, File},
-    io::{self, BufWriter, Write},
+    io::{self, BufRead, BufReader, BufWriter, Read as _, Write},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -11,9 +11,11 @@ use std::{
 
 use jiff::Timestamp;
 use serde_json::json;
+use stanch_hub::resource_key;
 use stanch_ledger::{
-    Format, Ledger, Order, Problem, Query, RemediationId, Selection, SqliteLedger, Witness, export,
-    export_selection, verify_ledger,
+    DynamoLedger, Format, Ledger, Order, Problem, Query, RemediationId, Report, Selection,
+    SqliteLedger, Trust, VerifierKey, Witness, dynamo::Copy, export, export_selection,
+    verify_export, verify_ledger,
 };
 
 use crate::{
@@ -65,22 +67,21 @@ pub async fn back_up(wire: &Wire, to: &Path) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-/// Puts a backup in the ledger's place, after it was checked; what was there is kept beside it.
-pub async fn restore(wire: &Wire, backup: &Path, accept_loss: bool) -> Result<Exit, Failure> {
-    let ledger = wire.ledger_file()?;
-    if !backup.exists() {
-        let message = format!("there is no backup `{}`", backup.display());
-        return Err(Failure::usage(message).hint("`stanch ledger backup` makes one"));
+fn there(copy: &Path) -> Result<(), Failure> {
+    if copy.exists() {
+        return Ok(());
     }
-    let copy: Arc<dyn Ledger> = Arc::new(SqliteLedger::open_read_only(backup)?);
-    let witness = wire.witness().await?;
-    let size = copy.head().await?.size;
-    let report = verify_ledger(Arc::clone(&copy), wire.verifier().await?, witness.clone()).await?;
+    let message = format!("there is no backup `{}`", copy.display());
+    Err(Failure::usage(message).hint("`stanch ledger backup` makes one"))
+}
+
+/// Says what is wrong with a backup; gives how many events it lacks of those that the witness has seen.
+fn lacks(report: &Report, witness: Option<&Witness>, accept_loss: bool) -> Result<u64, Failure> {
     let cut_off = |problem: &Problem| matches!(problem, Problem::CutOff { .. });
-    let mut lost = 0;
+    let (mut lost, mut has) = (0, 0);
     for fault in &report.faults {
         if let Problem::CutOff { witnessed, size } = fault.problem {
-            lost = witnessed - size;
+            (lost, has) = (witnessed - size, size);
         } else {
             print(fault)?;
         }
@@ -93,9 +94,9 @@ pub async fn restore(wire: &Wire, backup: &Path, accept_loss: bool) -> Result<Ex
     }
     if lost > 0 {
         say(format_args!(
-            "the backup has {size} events; the witness has seen {lost} more, which it lacks:"
+            "the backup has {has} events; the witness has seen {lost} more, which it lacks:"
         ));
-        let missing = witness.iter().flat_map(|witness| witness.events(size));
+        let missing = witness.iter().flat_map(|witness| witness.events(has));
         let mut by_remediation: BTreeMap<RemediationId, Vec<u64>> = BTreeMap::new();
         for (id, seq) in missing {
             by_remediation.entry(id).or_default().push(seq);
@@ -109,13 +110,27 @@ pub async fn restore(wire: &Wire, backup: &Path, accept_loss: bool) -> Result<Ex
                 .hint("find a newer backup, or say `--accept-loss`: the witness's copy is then kept under another name"));
         }
     }
+    Ok(lost)
+}
+
+/// What the names of things that are put aside end with.
+fn aside(wire: &Wire, path: &Path) -> PathBuf {
+    let stamp = wire.clock.now().strftime("%Y%m%dT%H%M%SZ");
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".before-{stamp}"));
+    name.into()
+}
+
+/// Puts a backup in the ledger's place, after it was checked; what was there is kept beside it.
+pub async fn restore(wire: &Wire, backup: &Path, accept_loss: bool) -> Result<Exit, Failure> {
+    let ledger = wire.ledger_file()?;
+    there(backup)?;
+    let copy: Arc<dyn Ledger> = Arc::new(SqliteLedger::open_read_only(backup)?);
+    let witness = wire.witness().await?;
+    let size = copy.head().await?.size;
+    let report = verify_ledger(Arc::clone(&copy), wire.verifier().await?, witness.clone()).await?;
+    let lost = lacks(&report, witness.as_ref(), accept_loss)?;
     drop(copy);
-    let stamp = wire.clock.now().strftime("%Y%m%dT%H%M%SZ").to_string();
-    let aside = |path: &Path| {
-        let mut name = path.as_os_str().to_owned();
-        name.push(format!(".before-{stamp}"));
-        PathBuf::from(name)
-    };
     // The new file first, so that there is always one or the other.
     let draft = ledger.with_extension("restored");
     fs::copy(backup, &draft)?;
@@ -124,23 +139,111 @@ pub async fn restore(wire: &Wire, backup: &Path, accept_loss: bool) -> Result<Ex
         path.push(end);
         let path = PathBuf::from(path);
         if path.exists() {
-            fs::rename(&path, aside(&path))?;
+            fs::rename(&path, aside(wire, &path))?;
         }
     }
     fs::rename(&draft, ledger)?;
-    if let Some(folder) = witness
-        .as_ref()
-        .filter(|_| lost > 0)
-        .and_then(Witness::folder)
-    {
-        fs::rename(folder, aside(folder))?;
-    }
+    forget_witness(wire, witness.as_ref(), lost)?;
     print(format_args!(
         "restored {size} events from `{}`",
         backup.display()
     ))?;
     Ok(Exit::Done)
 }
+
+/// A ledger that has lost events begins a new copy of its tree.
+fn forget_witness(wire: &Wire, witness: Option<&Witness>, lost: u64) -> Result<(), Failure> {
+    let folder = witness.filter(|_| lost > 0).and_then(Witness::folder);
+    if let Some(folder) = folder {
+        fs::rename(folder, aside(wire, folder))?;
+    }
+    Ok(())
+}
+
+/// Puts a backup or an export into tables that are empty, after it was checked.
+pub async fn restore_tables(
+    wire: &Wire,
+    tables: &DynamoLedger,
+    from: &Path,
+    accept_loss: bool,
+    key: Option<VerifierKey>,
+) -> Result<Exit, Failure> {
+    there(from)?;
+    tables.is_restorable().await?;
+    // Checkpoints of another key would be faults of these tables for ever.
+    let own = wire.verifier().await?.ok_or_else(|| {
+        Failure::usage("nothing says which key signs these tables: `audit.key` is not set")
+            .hint("name the one that the functions sign with: `kms:` and a key of AWS KMS")
+    })?;
+    let signed_by = key.unwrap_or_else(|| own.clone());
+    let witness = wire.witness().await?;
+    let open =
+        || -> io::Result<Box<dyn BufRead>> { Ok(Box::new(BufReader::new(File::open(from)?))) };
+    let mut start = [0; SQLITE.len()];
+    let is_backup = File::open(from)?.read_exact(&mut start).is_ok() && start == *SQLITE;
+    let backup = match is_backup {
+        true => Some(Arc::new(SqliteLedger::open_read_only(from)?)),
+        false => None,
+    };
+    let report = match &backup {
+        Some(backup) => {
+            let backup = Arc::clone(backup) as Arc<dyn Ledger>;
+            verify_ledger(backup, Some(signed_by), witness.clone()).await?
+        }
+        None => {
+            let trust = Trust {
+                key: Some(&signed_by),
+                witness: witness.as_ref(),
+            };
+            verify_export(BufReader::new(File::open(from)?), trust)?
+        }
+    };
+    let lost = lacks(&report, witness.as_ref(), accept_loss)?;
+    if lost > 0
+        && witness
+            .as_ref()
+            .is_some_and(|witness| witness.folder().is_none())
+    {
+        return Err(Failure::failed(
+            "the witness in the ledger's bucket would never accept these tables",
+        )
+        .hint(
+            "let `audit.bucket` name a new bucket; the old one is the evidence of what is lost",
+        ));
+    }
+    let copy = match &backup {
+        Some(backup) => Copy::Backup(&**backup),
+        None => Copy::Export(&open),
+    };
+    let now = wire.clock.now();
+    let restored = tables.restore(copy, Some(&own), &resource_key, now, accept_loss);
+    let restored = restored.await?;
+    forget_witness(wire, witness.as_ref(), lost)?;
+    // The tables are signed when the command ends.
+    wire.ledger()?;
+    print(format_args!(
+        "restored {} remediations and {} events from `{}` into `{}`",
+        restored.remediations,
+        restored.events,
+        from.display(),
+        tables.tables().audit,
+    ))?;
+    if restored.left_out > 0 {
+        say(format_args!(
+            "{} checkpoints are signed by another key, and stay in the copy: keep it",
+            restored.left_out
+        ));
+    }
+    if !is_backup {
+        say(
+            "an export has no pauses, rings of a roll-out and dead letters: give those orders again",
+        );
+    }
+    Ok(Exit::Done)
+}
+
+/// What a file of SQLite begins with (<https://www.sqlite.org/fileformat.html>).
+const SQLITE: &[u8; 16] = b"SQLite format 3\0";
 
 /// The years that contents are kept, by class of remediation.
 fn kept_for(wire: &Wire) -> Result<impl Fn(&str) -> Duration, Failure> {

@@ -75,7 +75,17 @@ pub async fn run(wire: &Wire, command: Ledger) -> Result<Exit, Failure> {
             archive::write_out(wire, out.as_deref(), format, &selection).await
         }
         Ledger::Backup { file } => archive::back_up(wire, &file).await,
-        Ledger::Restore { file, accept_loss } => archive::restore(wire, &file, accept_loss).await,
+        Ledger::Restore {
+            file,
+            accept_loss,
+            key,
+        } => match wire.tables()? {
+            Some(tables) => {
+                let key = key.map(|key| public_key(&key)).transpose()?;
+                archive::restore_tables(wire, &tables, &file, accept_loss, key).await
+            }
+            None => archive::restore(wire, &file, accept_loss).await,
+        },
         Ledger::Expire {
             id,
             reason,

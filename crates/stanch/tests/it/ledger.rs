@@ -1,7 +1,9 @@
 //! The ledger's signatures, proofs, copies and formats, as an auditor uses them.
 
 use serde_json::json;
-use stanch_ledger::{Event, IdempotencyKey, Ledger, Received, SqliteLedger, Status};
+use stanch_ledger::{Event, IdempotencyKey, KeyFile, Ledger, Received, SqliteLedger, Status};
+use stanch_testkit::{Emulated, Emulator, Maker, create_tables};
+use stanch_types::{AccountId, Region};
 
 use crate::command::Workplace;
 
@@ -226,4 +228,73 @@ fn contents_expire_and_formats_are_written() {
     here.run(&["ledger", "verify", "--set", "audit.retention_days.safe=10"])
         .exits(2)
         .says("90 to 2557 days");
+}
+
+/// A ledger in a file moves to tables, whose key is another; and an export goes to tables of its own key.
+#[test]
+fn a_backup_or_an_export_becomes_a_ledger_in_tables() {
+    let emulator = Emulator::start_with(Maker::Moto, &[]).unwrap();
+    let region: Region = "us-east-1".parse().unwrap();
+    let account: AccountId = "111111111111".parse().unwrap();
+    let api = Emulated::at(&emulator.endpoint(), region.clone()).root(&account, &region);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    for prefix in ["One", "Two"] {
+        runtime.block_on(create_tables(&*api, prefix)).unwrap();
+    }
+    let mut here = Workplace::new();
+    record(&here, 0, 5);
+    here.run(&["ledger", "backup", "copy.db"]).exits(0);
+    let export = ["ledger", "export", "--out", "export.jsonl"];
+    here.run(&export).exits(0);
+    let key = here.run(&["ledger", "key"]).exits(0).stdout;
+    here.put("ledger.pub", key);
+    KeyFile::create(&here.path().join("tables.key")).unwrap();
+    for (name, value) in [
+        ("AWS_ACCESS_KEY_ID", account.as_str()),
+        ("AWS_SECRET_ACCESS_KEY", "secret"),
+        ("AWS_REGION", "us-east-1"),
+        ("AWS_ENDPOINT_URL", &emulator.endpoint()),
+    ] {
+        here.set(name, value);
+    }
+    let tables = |name: &str, key: &str| {
+        let bucket = format!("{}-ledger", name.to_lowercase());
+        let text =
+            format!("ledger = \"dynamodb:{name}AuditLog\"\naudit.bucket = \"{bucket}\"\n{key}\n");
+        here.put("stanch.toml", text);
+    };
+    tables("One", "");
+    let restore = ["ledger", "restore", "copy.db", "--key", "ledger.pub"];
+    here.run(&restore)
+        .exits(2)
+        .says("nothing says which key signs these tables");
+    tables("One", "audit.key = \"tables.key\"");
+    here.run(&["ledger", "restore", "copy.db"])
+        .exits(1)
+        .says("is not signed by the key that was given");
+    here.run(&restore)
+        .exits(1)
+        .says("days back, and the tables keep less");
+    let long = "audit.table_retention_days = 2557";
+    tables("One", &format!("audit.key = \"tables.key\"\n{long}"));
+    here.run(&restore)
+        .exits(0)
+        .says("restored 5 remediations and 10 events from `copy.db` into `OneAuditLog`")
+        .says("checkpoints are signed by another key");
+    here.run(&restore).exits(1).says("`OneState` is not empty");
+    here.run(&["ledger", "verify"])
+        .exits(0)
+        .says("5 remediations and 10 events hold; the checkpoint of 10 events is signed");
+    tables("Two", &format!("audit.key = \"stanch.db.key\"\n{long}"));
+    here.run(&["ledger", "restore", "export.jsonl"])
+        .exits(0)
+        .says("an export has no pauses");
+    here.run(&["ledger", "verify"])
+        .exits(0)
+        .says("5 remediations and 10 events hold");
+    let listed = here.run(&["ledger", "list", "--limit", "3"]).exits(0);
+    assert!(listed.stdout.contains("Skipped"), "{}", listed.stdout);
 }

@@ -389,3 +389,54 @@ pub(super) fn figures(spent: &Spent) -> String {
         spent.write_units()
     )
 }
+
+/// X-Ray has a subsegment of the remediation, of each stage in it, and of each request in those, all of one
+/// trace and found by what they are about; none says what was asked for.
+pub(super) async fn traced(deployed: &Deployed, record: &Record, secret: &str) -> Outcome {
+    let id = record.remediation_id.to_string();
+    let stages = ["plan", "decide", "run", "verify", "tell"];
+    let of_it = wait_for("the subsegments", PATIENCE, async || {
+        let segments = deployed.segments().into_iter();
+        let of_it = segments.filter(|one| text(one, "/annotations/remediation_id") == id);
+        let of_it: Vec<Value> = of_it.collect();
+        let has = |name: &&str| of_it.iter().any(|one| text(one, "/name") == **name);
+        // It ends last.
+        let all = has(&"remediation") && stages.iter().all(has);
+        Ok(all.then_some(of_it))
+    })
+    .await?;
+    let named = |name: &str| of_it.iter().find(|one| text(one, "/name") == name);
+    let whole = named("remediation").cloned().unwrap_or_default();
+    for one in &of_it {
+        let said =
+            |holds: bool, what: &str| ensure(holds, || format!("the subsegment's {what}: {one}"));
+        said(text(one, "/type") == "subsegment", "type")?;
+        said(text(one, "/trace_id") == text(&whole, "/trace_id"), "trace")?;
+        for (name, value) in [
+            ("control", &*record.control),
+            ("account", record.account_id.as_str()),
+            ("region", record.region.as_str()),
+        ] {
+            said(text(one, &format!("/annotations/{name}")) == value, name)?;
+        }
+        said(!one.to_string().contains(secret), "parameters")?;
+    }
+    let status = text(&whole, "/annotations/status");
+    ensure(status == record.status.as_str(), || {
+        format!("the trace ends as `{status}`")
+    })?;
+    let change = of_it
+        .iter()
+        .find(|one| text(one, "/aws/operation") == "PutPublicAccessBlock");
+    let change = change.cloned().unwrap_or_default();
+    let run = named("run").cloned().unwrap_or_default();
+    ensure(
+        text(&change, "/parent_id") == text(&run, "/id")
+            && text(&run, "/parent_id") == text(&whole, "/id")
+            && text(&change, "/namespace") == "aws"
+            && text(&change, "/aws/account_id") == record.account_id.as_str()
+            && text(&change, "/aws/region") == record.region.as_str()
+            && change.pointer("/http/response/status") == Some(&json!(200)),
+        || format!("the change is traced as {change}, in {run}"),
+    )
+}

@@ -10,7 +10,7 @@ use super::{
     Seen,
     expect::{
         PATIENCE, accounted, ended, failed, figures, fixed, is, is_blocked, no_write, spent,
-        stands, writes,
+        stands, traced, writes,
     },
 };
 use crate::{Accident, Refusal};
@@ -27,6 +27,8 @@ pub(super) async fn manual_fix(deployed: &Deployed) -> Seen {
     ensure(spent.executions == 0, || {
         format!("{} executions", spent.executions)
     })?;
+    let record = ended(deployed, &found).await?;
+    traced(deployed, &record, bucket).await?;
     Ok(figures(&spent))
 }
 

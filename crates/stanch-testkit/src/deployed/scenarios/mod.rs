@@ -5,6 +5,7 @@ mod documents;
 mod events;
 mod expect;
 mod fixes;
+mod siem;
 mod trouble;
 mod waiting;
 
@@ -61,7 +62,7 @@ macro_rules! scenarios {
 }
 
 scenarios! {
-    fixes::manual_fix: "A person chooses the custom action: one run fixes the bucket in the member account, records, logs, measures and tells.",
+    fixes::manual_fix: "A person chooses the custom action: one run fixes the bucket in the member account, records, logs, measures, traces and tells.",
     fixes::automatic_fix: "An imported finding of what is safe to fix is fixed the same way.",
     fixes::undo: "What was fixed is put back as it was.",
     fixes::dry_run: "A plan shows the requests and sends none.",
@@ -87,6 +88,7 @@ scenarios! {
     denied::region_disabled: "A region is not opted in to: its findings fail, are recorded and told; those of other regions are fixed.",
     documents::automation: "With `executor = ssm` the member account's Automation document makes the change, and its end comes as an event.",
     documents::tampered_document: "The document was changed: nothing is started, it is recorded and told.",
+    siem::siem: "The options stack hands the audit log on: a fix is two events of OCSF in S3, which first refuses them, and the same ones through Firehose.",
     trouble::kill_switch: "While changes are paused by the function's variable nothing is changed; afterwards the finding is fixed.",
     trouble::topic_refuses: "SNS refuses: the fix stands, and the ledger says that the topic was not told.",
     trouble::table_throttled: "DynamoDB throttles longer than the client tries: the message comes again, and the finding is fixed, once.",
