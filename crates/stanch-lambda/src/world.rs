@@ -239,6 +239,7 @@ mod tests {
         Aws::new(
             Environment::new(variables),
             Arc::new(stanch_aws::SystemClock::default()),
+            None,
         )
     }
 
