@@ -11,7 +11,7 @@ use crate::{
 /// What is played.
 #[derive(Args)]
 pub struct Options {
-    /// Only these scenarios, `guide` and `many` among them; writes no report
+    /// Only these scenarios, `guide`, `standby` and `many` among them; writes no report
     scenarios: Vec<String>,
     /// Run the functions' debug build, whose size and start are not measured
     #[arg(long)]

@@ -257,6 +257,16 @@ impl Wire {
         Ok(Some(DynamoLedger::new(api, tables)))
     }
 
+    /// The ledger as one of the administrator regions has it.
+    pub fn ledger_in(&self, region: Region) -> Result<Arc<dyn Store>, Failure> {
+        let tables = self.resolved.config.tables().ok_or_else(|| {
+            Failure::usage("the ledger is in no tables that could have replicas")
+                .hint("set `ledger = \"dynamodb:SecurityRemediationAuditLog\"`")
+        })?;
+        let api = Arc::new(self.client(region)?);
+        Ok(Arc::new(DynamoLedger::new(api, tables)))
+    }
+
     /// The key that signs the ledger's checkpoints, made if there is none.
     pub async fn signer(&self) -> Result<Box<dyn Signer>, Failure> {
         if let Some(id) = self.resolved.config.audit.kms_key() {

@@ -14,7 +14,7 @@ use stanch_catalog::Catalog;
 use stanch_deploy::{BOOTSTRAP, charges, package};
 use stanch_testkit::{
     Maker, Request,
-    deployed::{Deployed, Layout, load, scenarios, walk},
+    deployed::{Deployed, Layout, load, scenarios, standby, walk},
     measure::FirstPoll,
     mends, models, repository,
 };
@@ -30,6 +30,9 @@ const MANY: &str = "many";
 
 /// The name of the walk through the guide.
 const GUIDE: &str = "guide";
+
+/// The name of the scenario with two administrator regions.
+const STANDBY: &str = "standby";
 
 /// What is asked for.
 #[derive(Default)]
@@ -112,6 +115,21 @@ async fn e2e() -> Outcome<bool> {
         }
         false => None,
     };
+    let paired = match options.asks_for(STANDBY) {
+        true => {
+            let small = Layout {
+                members: 1,
+                ..layout.clone()
+            };
+            let paired = standby::play(&small).await;
+            match &paired {
+                Ok(seen) => say(&format!("ok      {STANDBY}: {seen}")),
+                Err(error) => say(&format!("FAILED  {STANDBY}: {error}")),
+            }
+            Some(paired)
+        }
+        false => None,
+    };
     let mut rows = Vec::new();
     if !wanted.is_empty() {
         play(&layout, wanted, options.dev, &mut rows).await?;
@@ -128,13 +146,22 @@ async fn e2e() -> Outcome<bool> {
     }
     let whole = rows.iter().all(|(_, seen, _)| seen.is_ok())
         && walked.as_ref().is_none_or(Result::is_ok)
+        && paired.as_ref().is_none_or(Result::is_ok)
         && large.as_ref().is_none_or(|seen| seen.is_ok());
     if options.scenarios.is_empty() {
         let large = large.map(|seen| seen.map_err(|error| error.to_string()));
         let start = options.program.as_deref().map(start).transpose()?;
         let archive = options.archive.is_some().then_some(packed.len());
         let walked = walked.map(|seen| seen.map_err(|error| error.to_string()));
-        let text = report(&rows, walked.as_ref(), large.as_ref(), archive, start)?;
+        let paired = paired.map(|seen| seen.map_err(|error| error.to_string()));
+        let text = report(
+            &rows,
+            walked.as_ref(),
+            paired.as_ref(),
+            large.as_ref(),
+            archive,
+            start,
+        )?;
         fs::write(repository().join("bench/E2E.md"), text)?;
     }
     Ok(whole)
@@ -228,6 +255,7 @@ fn start(program: &Path) -> Outcome<(f64, f64)> {
 fn report(
     rows: &[Row],
     walked: Option<&Result<String, String>>,
+    paired: Option<&Result<String, String>>,
     large: Option<&Result<load::Load, String>>,
     archive: Option<usize>,
     start: Option<(f64, f64)>,
@@ -268,6 +296,17 @@ fn report(
             text,
             "\nThe [guide to a deployment](../docs/guides/deploy.md), walked through from an empty account \
              ([transcript](../docs/guides/deploy-transcript.md)): {said}."
+        );
+    }
+    if let Some(paired) = paired {
+        let said = match paired {
+            Ok(seen) => seen.clone(),
+            Err(error) => format!("**failed**: {error}"),
+        };
+        let _ = writeln!(
+            text,
+            "\nA [second administrator region](../docs/guides/standby-region.md) on replicas of the tables, \
+             failed over to: {said}."
         );
     }
     if let Some((milliseconds, mib)) = start {

@@ -9,6 +9,7 @@ mod daemon;
 pub mod load;
 pub mod scenarios;
 mod seen;
+pub mod standby;
 mod templates;
 pub mod walk;
 
@@ -303,6 +304,18 @@ impl Deployed {
         })
     }
 
+    /// The parameters of the members' stacks.
+    fn member_parameters(&self) -> Value {
+        json!({
+            "AdministratorAccountId": self.administrator.id,
+            "AdministratorRegion": self.administrator.region,
+            "HomeRegion": self.administrator.region,
+            "EnableTracing": "true",
+            "ExternalIdPrefix": EXTERNAL_ID_PREFIX,
+            "Architecture": ARCHITECTURE,
+        })
+    }
+
     /// In each account the home region first: its stack has the roles.
     async fn deploy_members(&mut self, archive: &[u8]) -> Outcome {
         let mut stacks = Vec::new();
@@ -312,14 +325,7 @@ impl Deployed {
             self.equip(&mut stack, &[]);
             stacks.push((region, stack));
         }
-        let parameters = json!({
-            "AdministratorAccountId": self.administrator.id,
-            "AdministratorRegion": self.administrator.region,
-            "HomeRegion": self.administrator.region,
-            "EnableTracing": "true",
-            "ExternalIdPrefix": EXTERNAL_ID_PREFIX,
-            "Architecture": ARCHITECTURE,
-        });
+        let parameters = self.member_parameters();
         for (region, stack) in &stacks {
             let here = self.administrator.in_region(region);
             let bucket = format!("stanch-artifacts-{region}");
