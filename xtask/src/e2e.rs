@@ -11,7 +11,7 @@ use crate::{
 /// What is played.
 #[derive(Args)]
 pub struct Options {
-    /// Only these scenarios; writes no report
+    /// Only these scenarios, `guide`, `standby` and `many` among them; writes no report
     scenarios: Vec<String>,
     /// Run the functions' debug build, whose size and start are not measured
     #[arg(long)]
@@ -24,6 +24,7 @@ pub struct Options {
 /// Builds the archive for this machine and the program that deploys and plays, and runs it.
 pub fn e2e(options: &Options) -> Outcome {
     setup::setup()?;
+    setup::venv(".venv-aws", "tools/aws.txt")?;
     let mut program = beside_the_product("e2e")?;
     if options.dev {
         section("building the functions");

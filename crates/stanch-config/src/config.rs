@@ -989,6 +989,9 @@ impl Config {
                 })
                 .collect(),
             paused: self.pause,
+            // Who runs it where there is a second region says which one this is.
+            region: None,
+            stands_by: false,
             rollout: Rollout {
                 rings: self.rollout.rings.clone(),
                 failure_rate: self.rollout.failure_rate,

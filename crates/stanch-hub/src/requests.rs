@@ -72,6 +72,12 @@ pub enum RequestError {
 }
 
 impl RequestError {
+    /// True if it was decided, and did not go wrong.
+    #[must_use]
+    pub const fn is_refusal(&self) -> bool {
+        !matches!(self, Self::Ledger(_) | Self::Plan(_) | Self::Gone(_))
+    }
+
     /// What to do about it.
     #[must_use]
     pub fn hint(&self) -> Option<&str> {

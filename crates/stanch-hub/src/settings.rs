@@ -17,6 +17,10 @@ pub struct Settings {
     pub accounts: BTreeMap<AccountId, Account>,
     /// This process changes nothing, whatever else is ordered.
     pub paused: bool,
+    /// The administrator region in which this process runs.
+    pub region: Option<Region>,
+    /// It stands by for another one, until an order says that this one acts.
+    pub stands_by: bool,
     /// How far the roll-out has come.
     pub rollout: Rollout,
     /// What the operator sets of the remediations' parameters, by their names.
@@ -80,6 +84,8 @@ impl Default for Settings {
         Self {
             accounts: BTreeMap::new(),
             paused: false,
+            region: None,
+            stands_by: false,
             rollout: Rollout::default(),
             parameters: BTreeMap::new(),
             budget: Budget::default(),

@@ -51,7 +51,38 @@ pub(crate) struct Switch {
     directives: Arc<dyn Directives>,
     /// This very process must not change anything.
     off: bool,
+    here: Here,
     place: Place,
+}
+
+/// Which of the administrator regions this process is in.
+#[derive(Debug, Clone)]
+struct Here {
+    region: Option<Region>,
+    stands_by: bool,
+}
+
+impl Here {
+    fn of(settings: &Settings) -> Self {
+        Self {
+            region: settings.region.clone(),
+            stands_by: settings.stands_by,
+        }
+    }
+
+    /// Why another region acts, and not this one.
+    fn is_passive(&self, standing: &Standing) -> Option<String> {
+        match &standing.acts {
+            Some((region, _)) if self.region.as_ref() == Some(region) => None,
+            Some((region, Given { by, reason, .. })) => Some(format!(
+                "changes are made in {region}, and not here, since {by} said so: {reason}"
+            )),
+            None if self.stands_by => {
+                Some("this region stands by, and nobody has said that it acts".to_owned())
+            }
+            None => None,
+        }
+    }
 }
 
 impl Switch {
@@ -63,6 +94,7 @@ impl Switch {
         Self {
             directives,
             off: settings.paused,
+            here: Here::of(settings),
             place: Place::of(received, settings),
         }
     }
@@ -79,7 +111,11 @@ impl Switch {
             return Some(reason);
         }
         match self.directives.directives().await {
-            Ok(given) => stopped(&Standing::of(&given), &self.place),
+            Ok(given) => {
+                let standing = Standing::of(&given);
+                let passive = self.here.is_passive(&standing);
+                passive.or_else(|| stopped(&standing, &self.place))
+            }
             Err(error) => Some(format!("the kill switch cannot be read: {}", chain(&error))),
         }
     }
@@ -181,6 +217,32 @@ impl Hub {
         .await
     }
 
+    /// Lets one administrator region act, and no other.
+    ///
+    /// # Errors
+    /// It could not be recorded: what acted before still does.
+    pub async fn act_in(
+        &self,
+        region: Region,
+        by: &str,
+        reason: &str,
+    ) -> Result<Given, DirectiveError> {
+        self.direct(by, reason, |_| {
+            Ok(Directive::Act {
+                region: region.clone(),
+            })
+        })
+        .await
+    }
+
+    /// Why another administrator region acts and not this one, if that is so.
+    ///
+    /// # Errors
+    /// The orders cannot be read: nothing may be done.
+    pub async fn passive(&self) -> Result<Option<String>, LedgerError> {
+        Ok(Here::of(&self.settings).is_passive(&self.standing().await?))
+    }
+
     /// What all directives come to.
     ///
     /// # Errors
@@ -212,6 +274,64 @@ impl Hub {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Of two administrator regions one acts, whatever orders there are; without a second one, nothing changes.
+    #[test]
+    fn one_region_acts() {
+        let act = |region: &str| Directive::Act {
+            region: region.parse().unwrap(),
+        };
+        let here = |region: Option<&str>, stands_by: bool| Here {
+            region: region.map(|region| region.parse().unwrap()),
+            stands_by,
+        };
+        let (first, second) = (
+            here(Some("us-east-1"), false),
+            here(Some("eu-west-1"), true),
+        );
+        let check = |orders: &[Directive], acting: [bool; 2]| {
+            let mut given: Vec<Given> = Vec::new();
+            for order in orders {
+                let next = Given::after(
+                    given.last(),
+                    order.clone(),
+                    "alice",
+                    "a drill",
+                    jiff::Timestamp::UNIX_EPOCH,
+                );
+                given.push(next);
+            }
+            let standing = Standing::of(&given);
+            let acts = [&first, &second].map(|here| here.is_passive(&standing).is_none());
+            assert_eq!(acts, acting, "{orders:?}");
+        };
+        check(&[], [true, false]);
+        check(&[act("eu-west-1")], [false, true]);
+        check(&[act("eu-west-1"), act("us-east-1")], [true, false]);
+        check(&[act("ap-south-1")], [false, false]);
+        check(
+            &[act("eu-west-1"), Directive::Pause { reach: Reach::All }],
+            [false, true],
+        );
+        // Whoever does not know where it is acts nowhere once there are two.
+        let nowhere = here(None, false);
+        let mut standing = Standing::default();
+        assert_eq!(nowhere.is_passive(&standing), None);
+        let given = Given::after(
+            None,
+            act("us-east-1"),
+            "alice",
+            "a drill",
+            jiff::Timestamp::UNIX_EPOCH,
+        );
+        standing.acts = Some(("us-east-1".parse().unwrap(), given));
+        assert!(
+            nowhere
+                .is_passive(&standing)
+                .unwrap()
+                .contains("alice said so: a drill")
+        );
+    }
 
     #[test]
     fn a_reach_covers_what_lies_within() {

@@ -6,7 +6,7 @@
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use stanch_catalog::{Plan, Remediation};
 use stanch_guard::Answer;
@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// The three states of a resource that somebody else has changed.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Drift {
     /// Before the remediation.
     pub before: Value,
@@ -36,7 +36,7 @@ pub struct Drift {
 }
 
 /// What a rollback came to.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Rollback {
     /// The requests.
     pub plan: Plan,

@@ -24,6 +24,9 @@ use crate::{
 /// How long what was read and looked up is used before it is read again.
 const AGE: Duration = Duration::from_mins(5);
 
+/// `REGION_ROLE` of the stack that stands by for another one.
+const STANDBY: &str = "standby";
+
 /// Everything that outlives an invocation.
 pub struct Setup {
     /// The hub's settings.
@@ -122,6 +125,8 @@ impl Setup {
         // Who is no member is none, whatever the file says of them.
         let accounts = inputs.members.keys().map(|id| (id.clone(), account(id)));
         settings.accounts = accounts.collect::<std::collections::BTreeMap<_, Account>>();
+        settings.region = world.environment.region();
+        settings.stands_by = variables.optional("REGION_ROLE") == Some(STANDBY);
         // Memory is freed after each batch, and a queue stands before it.
         settings.limits.backlog_per_account = usize::MAX;
         if let Some(least) = variables.parsed("REQUIRED_APPROVALS", "a number")? {

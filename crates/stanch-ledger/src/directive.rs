@@ -63,6 +63,11 @@ pub enum Directive {
         /// The ring's name.
         ring: String,
     },
+    /// Of the administrator regions that have this ledger, this one makes changes, and no other.
+    Act {
+        /// The region.
+        region: Region,
+    },
 }
 
 /// An order that was given.
@@ -166,6 +171,8 @@ pub struct Standing {
     pub pauses: BTreeMap<Reach, Given>,
     /// Who was moved to which ring, with the order that did.
     pub rings: BTreeMap<Reach, (String, Given)>,
+    /// The region that makes changes, with the order that said so; none if there never was a second one.
+    pub acts: Option<(Region, Given)>,
 }
 
 impl Standing {
@@ -184,6 +191,9 @@ impl Standing {
                 Directive::Move { reach, ring } => {
                     let placed = (ring.clone(), given.clone());
                     standing.rings.insert(reach.clone(), placed);
+                }
+                Directive::Act { region } => {
+                    standing.acts = Some((region.clone(), given.clone()));
                 }
             }
         }
@@ -248,5 +258,20 @@ mod tests {
         let mut moved = orders;
         moved.swap(0, 1);
         assert_eq!(Given::broken(&moved), Some(0));
+    }
+
+    #[test]
+    fn the_last_region_that_was_named_acts() {
+        let act = |region: &str| Directive::Act {
+            region: region.parse().unwrap(),
+        };
+        assert_eq!(Standing::of(&[]).acts, None);
+        let orders = given(&[
+            act("us-east-1"),
+            act("eu-west-1"),
+            Directive::Pause { reach: Reach::All },
+        ]);
+        let (region, order) = Standing::of(&orders).acts.unwrap();
+        assert_eq!((region.as_str(), order.seq), ("eu-west-1", 1));
     }
 }

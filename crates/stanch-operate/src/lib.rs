@@ -6,6 +6,7 @@
 mod accounts;
 pub mod cost;
 pub mod doctor;
+pub mod fail_over;
 mod gate;
 mod installation;
 pub mod logs;

@@ -222,11 +222,13 @@ async fn archives(own: &Look<'_>, artifacts: &Artifacts, lines: &mut Vec<Line>) 
         .collect();
     regions.sort();
     regions.dedup();
-    wanted.extend(
-        regions
-            .iter()
-            .map(|region| (format!("{members}-{region}"), archive.clone())),
-    );
+    for region in regions {
+        // The administrator's own bucket may be one of them.
+        let one = (format!("{members}-{region}"), archive.clone());
+        if !wanted.contains(&one) {
+            wanted.push(one);
+        }
+    }
     for (bucket, key) in wanted {
         let what = format!("s3://{bucket}/{key}");
         lines.push(

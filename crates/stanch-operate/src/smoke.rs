@@ -1,7 +1,9 @@
-//! The test after a deployment: one open bucket of a pilot account, found by both ways, fixed, recorded, told of.
+//! The test after a deployment: one open bucket of a pilot account, found by both ways, fixed, recorded, told of,
+//! and put back.
 
 use std::time::Duration;
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use stanch_types::{AccountId, Clock, Region};
@@ -55,9 +57,24 @@ impl Way {
 const ASK: Duration = Duration::from_secs(5);
 const PATIENCE: Duration = Duration::from_mins(5);
 
+/// How often the ledger is asked whether people were told of what has ended.
+const TELLS: u32 = 6;
+
 impl Probe {
     fn arn(&self) -> String {
         format!("arn:{}:s3:::{}", self.region.partition(), self.bucket)
+    }
+
+    /// As the audit log has it: by the id in its finding.
+    fn resource(&self, way: Way) -> String {
+        match way {
+            Way::Manual => self.arn(),
+            Way::Automatic => self.bucket.clone(),
+        }
+    }
+
+    fn what(&self) -> String {
+        format!("bucket {}", self.bucket)
     }
 
     /// The event as EventBridge would deliver it
@@ -191,7 +208,7 @@ pub async fn examine(
         lines.push(own.unknown(Issue::Ground, path, &error));
         return lines;
     }
-    let rows = match wait(&own, clock, probe).await {
+    let rows = match wait(&own, clock, &probe.resource(way)).await {
         Ok(rows) => rows,
         Err(error) => {
             lines.push(own.unknown(Issue::Ground, path, &error));
@@ -253,11 +270,18 @@ pub async fn examine(
     if status != "Success" {
         return lines;
     }
-    lines.push(fixed(&own, probe).await);
-    let told = rows
-        .iter()
-        .any(|row| row.pointer("/NotificationSent/BOOL") == Some(&json!(true)));
-    lines.push(match told {
+    lines.push(match blocks(&own, probe).await {
+        Ok(true) => own.good(Issue::NotFixed, probe.what(), "blocks all public access"),
+        Ok(false) => own.line(
+            Issue::NotFixed,
+            probe.what(),
+            State::Problem,
+            "does not block all public access",
+            "it was recorded as fixed: look at what was logged",
+        ),
+        Err(line) => *line,
+    });
+    lines.push(match told(&own, clock, &id, &rows).await {
         true => own.good(Issue::Notifications, "the notification", "was taken"),
         false => own
             .line(
@@ -269,17 +293,59 @@ pub async fn examine(
             )
             .command(follow),
     });
-    lines.push(
+    lines.push(way_back(&own, probe, &id).await);
+    lines
+}
+
+/// Whether people were told. The row is written before that: the ledger's events are asked, where there is one.
+async fn told(own: &Look<'_>, clock: &dyn Clock, id: &str, rows: &[Value]) -> bool {
+    let says = |row: &Value| row.pointer("/NotificationSent/BOOL") == Some(&json!(true));
+    let (Some(ledger), Ok(id)) = (own.patient.ledger, id.parse()) else {
+        return rows.iter().any(says);
+    };
+    for _ in 0..TELLS {
+        let record = ledger.record(id).await;
+        if record.is_ok_and(|record| record.notification_sent) {
+            return true;
+        }
+        clock.sleep(ASK).await;
+    }
+    false
+}
+
+/// Takes the change back as `stanch rollback` does, and sees that the bucket is open again.
+async fn way_back(own: &Look<'_>, probe: &Probe, id: &str) -> Line {
+    let what = "the way back";
+    let stage = json!({"stage": "roll-back", "remediationId": id, "by": "stanch deploy check"});
+    let params = json!({
+        "FunctionName": own.patient.installation.named("Orchestrator"),
+        "Payload": STANDARD.encode(stage.to_string()),
+    });
+    let answer = match own.call("lambda", "Invoke", params).await {
+        Ok(answer) => answer,
+        Err(error) => return own.unknown(Issue::NotFixed, what, &error),
+    };
+    let payload = STANDARD.decode(read::text(&answer, "/Payload").unwrap_or_default());
+    let payload = payload.unwrap_or_default();
+    let said: Value = serde_json::from_slice(&payload).unwrap_or_default();
+    let problem = |seen: String| {
         own.line(
             Issue::NotFixed,
-            "the way back",
-            State::Unknown,
-            "is not tried by itself",
-            "put the bucket back, and see that it is open again",
+            what,
+            State::Problem,
+            seen,
+            "put the bucket back, and look at what was logged",
         )
-        .command(format!("stanch rollback {id}")),
-    );
-    lines
+        .command(format!("stanch rollback {id}"))
+    };
+    if read::text(&said, "/done/status") != Some("Undone") {
+        return problem(String::from_utf8_lossy(&payload).into_owned());
+    }
+    match blocks(own, probe).await {
+        Ok(false) => own.good(Issue::NotFixed, what, "the bucket is as it was"),
+        Ok(true) => problem("recorded as undone, and the bucket blocks public access".to_owned()),
+        Err(line) => *line,
+    }
 }
 
 /// Whether the rule would send this event on: EventBridge takes none of AWS's own sources from people.
@@ -323,26 +389,27 @@ async fn pattern(own: &Look<'_>, way: Way, event: &Value) -> Line {
     }
 }
 
-/// The rows of the probe's resource, once the last one is final; what there is after a while.
+/// The rows of a resource, once the last one is final or waits for people; what there is after a
+/// while.
 async fn wait(
     own: &Look<'_>,
     clock: &dyn Clock,
-    probe: &Probe,
+    resource: &str,
 ) -> Result<Vec<Value>, stanch_types::CallError> {
     let params = json!({
         "TableName": own.patient.installation.named("AuditLog"),
         "IndexName": "ResourceId-Timestamp-index",
         "KeyConditionExpression": "ResourceId = :resource",
-        "ExpressionAttributeValues": {":resource": {"S": probe.arn()}},
+        "ExpressionAttributeValues": {":resource": {"S": resource}},
     });
     let mut waited = Duration::ZERO;
     loop {
         let found = own.call("dynamodb", "Query", params.clone()).await?;
         let rows: Vec<Value> = read::items(&found, "/Items").cloned().collect();
-        let status = rows
-            .last()
-            .and_then(|row| read::text(row, "/ExecutionStatus/S"));
-        if matches!(status, Some("Success" | "Failed")) || waited >= PATIENCE {
+        let last = |name: &str| rows.last().and_then(|row| read::text(row, name));
+        let rests = matches!(last("/ExecutionStatus/S"), Some("Success" | "Failed"))
+            || last("/Status/S") == Some("AwaitingApproval");
+        if rests || waited >= PATIENCE {
             return Ok(rows);
         }
         clock.sleep(ASK).await;
@@ -350,48 +417,31 @@ async fn wait(
     }
 }
 
-/// Whether the bucket is closed now, as the pilot account sees it.
-async fn fixed(own: &Look<'_>, probe: &Probe) -> Line {
-    let what = format!("bucket {}", probe.bucket);
-    let api = match own.accounts.audit(&probe.account, &probe.region).await {
-        Ok(api) => api,
-        Err(why) => {
-            return own.line(
-                Issue::NotFixed,
-                what,
-                State::Unknown,
-                stanch_types::chain(&why),
-                "set `deployment.audit_role`, to see it from within",
-            );
-        }
-    };
+/// Whether the bucket is closed now, as the pilot account sees it; else what to say.
+async fn blocks(own: &Look<'_>, probe: &Probe) -> Result<bool, Box<Line>> {
+    let api = own.accounts.audit(&probe.account, &probe.region).await;
+    let api = api.map_err(|why| {
+        Box::new(own.line(
+            Issue::NotFixed,
+            probe.what(),
+            State::Unknown,
+            stanch_types::chain(&why),
+            "set `deployment.audit_role`, to see it from within",
+        ))
+    })?;
+    let asked = json!({"Bucket": probe.bucket});
     match own
-        .call_with(
-            &api,
-            &probe.region,
-            "s3",
-            "GetPublicAccessBlock",
-            json!({"Bucket": probe.bucket}),
-        )
+        .call_with(&api, &probe.region, "s3", "GetPublicAccessBlock", asked)
         .await
     {
         Ok(found) => {
             let settings = found
                 .pointer("/PublicAccessBlockConfiguration")
                 .and_then(Value::as_object);
-            match settings
-                .is_some_and(|all| all.len() == 4 && all.values().all(|one| *one == json!(true)))
-            {
-                true => own.good(Issue::NotFixed, what, "blocks all public access"),
-                false => own.line(
-                    Issue::NotFixed,
-                    what,
-                    State::Problem,
-                    "does not block all public access",
-                    "it was recorded as fixed: look at what was logged",
-                ),
-            }
+            Ok(settings
+                .is_some_and(|all| all.len() == 4 && all.values().all(|one| *one == json!(true))))
         }
-        Err(error) => own.unknown(Issue::NotFixed, what, &error),
+        Err(error) if error.code == "NoSuchPublicAccessBlockConfiguration" => Ok(false),
+        Err(error) => Err(Box::new(own.unknown(Issue::NotFixed, probe.what(), &error))),
     }
 }

@@ -575,6 +575,8 @@ pub enum Deploy {
         #[command(flatten)]
         gate: Gate,
     },
+    /// Let another administrator region make changes, and no other
+    FailOver(FailOver),
     /// Let an account's findings start remediations, once people have seen enough of them succeed
     Automatic {
         /// The account
@@ -588,6 +590,28 @@ pub enum Deploy {
         #[command(flatten)]
         person: Person,
     },
+}
+
+#[derive(Debug, Args)]
+#[group(id = "which", required = true)]
+pub struct FailOver {
+    /// The region that is to act
+    #[arg(long, value_name = "REGION")]
+    pub to: Region,
+    /// The region that acts now: nothing of it is lost
+    #[arg(long, value_name = "REGION", group = "which")]
+    pub from: Option<Region>,
+    /// The region that acted cannot be asked: what it has not replicated is lost for now
+    #[arg(long, group = "which")]
+    pub lost: bool,
+    /// Why
+    #[arg(long)]
+    pub reason: String,
+    /// Do it: without this, only what would be done is shown
+    #[arg(long)]
+    pub yes: bool,
+    #[command(flatten)]
+    pub person: Person,
 }
 
 #[derive(Debug, Args)]

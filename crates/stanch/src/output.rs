@@ -117,15 +117,20 @@ impl From<stanch_ledger::LedgerError> for Failure {
 
 impl From<stanch_hub::RequestError> for Failure {
     fn from(error: stanch_hub::RequestError) -> Self {
-        use stanch_hub::RequestError::{Gone, Ledger, Plan, WhichRole};
+        Self::from(&error)
+    }
+}
+
+impl From<&stanch_hub::RequestError> for Failure {
+    fn from(error: &stanch_hub::RequestError) -> Self {
         let exit = match error {
-            Ledger(_) | Plan(_) | Gone(_) => Exit::Failed,
-            WhichRole { .. } => Exit::Usage,
-            _ => Exit::Refused,
+            stanch_hub::RequestError::WhichRole { .. } => Exit::Usage,
+            _ if error.is_refusal() => Exit::Refused,
+            _ => Exit::Failed,
         };
         Self {
             exit,
-            ..Self::of(&error).maybe_hint(error.hint())
+            ..Self::of(error).maybe_hint(error.hint())
         }
     }
 }

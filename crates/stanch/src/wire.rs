@@ -6,8 +6,10 @@ use std::{
     fs,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Map, Value, json};
 use stanch_aws::{
     Client, Environment, HttpClient, MemberRole, MemberSessions, SessionsSetup, Setup, SystemClock,
@@ -30,12 +32,16 @@ use stanch_syntax::Severity;
 use stanch_types::{Api as _, Call, Clock, Region};
 
 use crate::{
+    accounts::installation,
     cli::Global,
     notify::Terminal,
     output::{Failure, say},
     proof,
     serve::long_enough,
 };
+
+/// The orchestrator's timeout (`administrator-stack.yaml`), and a little for the way.
+const ORCHESTRATOR_TIMEOUT: Duration = Duration::from_secs(310);
 
 /// The command's surroundings, read once.
 pub struct Wire {
@@ -99,14 +105,18 @@ impl Wire {
 
     /// AWS with the command's own credentials.
     pub fn client(&self, region: Region) -> Result<Client, Failure> {
-        let mut setup = Setup::new(
+        let mut setup = self.setup()?;
+        setup.call_timeout = self.resolved.config.aws.call_timeout;
+        Ok(Client::new(setup, region))
+    }
+
+    fn setup(&self) -> Result<Setup, Failure> {
+        Ok(Setup::new(
             self.environment.clone(),
             self.models()?,
             Arc::clone(&self.clock),
             Arc::new(SystemRandom),
-        );
-        setup.call_timeout = self.resolved.config.aws.call_timeout;
-        Ok(Client::new(setup, region))
+        ))
     }
 
     /// The region that was asked for, or the environment's.
@@ -245,6 +255,16 @@ impl Wire {
         };
         let api = Arc::new(self.client(self.region(None)?)?);
         Ok(Some(DynamoLedger::new(api, tables)))
+    }
+
+    /// The ledger as one of the administrator regions has it.
+    pub fn ledger_in(&self, region: Region) -> Result<Arc<dyn Store>, Failure> {
+        let tables = self.resolved.config.tables().ok_or_else(|| {
+            Failure::usage("the ledger is in no tables that could have replicas")
+                .hint("set `ledger = \"dynamodb:SecurityRemediationAuditLog\"`")
+        })?;
+        let api = Arc::new(self.client(region)?);
+        Ok(Arc::new(DynamoLedger::new(api, tables)))
     }
 
     /// The key that signs the ledger's checkpoints, made if there is none.
@@ -596,6 +616,33 @@ impl Wire {
         };
         if refused {
             say("the answer is recorded; the next sweep goes on with it");
+        }
+    }
+
+    /// What the orchestrator answers. It is called once, and given the time that it may take.
+    pub async fn ask_orchestrator(&self, event: &Value) -> Result<Value, Failure> {
+        let installation = installation(self)?;
+        let mut setup = self.setup()?;
+        setup.attempts = 1;
+        setup.call_timeout = ORCHESTRATOR_TIMEOUT;
+        let params = json!({
+            "FunctionName": installation.named("Orchestrator"),
+            "Payload": STANDARD.encode(event.to_string()),
+        });
+        let client = Client::new(setup, installation.region);
+        let reply = client.call(&Call::new("lambda", "Invoke", params)).await?;
+        let payload = reply.output.get("Payload").and_then(Value::as_str);
+        let payload = STANDARD.decode(payload.unwrap_or_default());
+        let answer: Option<Value> = payload
+            .ok()
+            .and_then(|text| serde_json::from_slice(&text).ok());
+        match (reply.output.get("FunctionError"), answer) {
+            (None, Some(answer)) => Ok(answer),
+            (_, answer) => {
+                let said = answer.unwrap_or_default().to_string();
+                let failure = Failure::failed(format!("the orchestrator failed: {said}"));
+                Err(failure.hint("`stanch doctor` looks at it"))
+            }
         }
     }
 

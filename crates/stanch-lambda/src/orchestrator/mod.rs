@@ -56,6 +56,15 @@ impl Orchestrator {
         let hub = setup.hub(&self.world);
         let until = invocation.deadline.checked_sub(RESERVE);
         hub.let_go_at(until.unwrap_or(invocation.deadline));
+        // Where there is a second administrator region, only one of them even takes something in: both have
+        // one ledger.
+        if Variables(&self.world.environment)
+            .optional("REGION_ROLE")
+            .is_some()
+            && let Some(why) = hub.passive().await?
+        {
+            return Err(Failure::new("Passive", why).hint("`stanch deploy fail-over` changes that"));
+        }
         Ok(Run {
             world: &self.world,
             setup,

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
-use stanch_hub::Worked;
+use stanch_hub::{RequestError, Worked};
 use stanch_ledger::{RemediationId, State, Status};
 use stanch_types::{Call, CallError, chain};
 
@@ -84,6 +84,7 @@ impl Run<'_> {
                 self.await_answer(id()?, token).await
             }
             Some("check-dependencies") => self.check(event.get("dependencies")).await,
+            Some("roll-back") => self.roll_back(id()?, event).await,
             other => Err(Failure::event(format!(
                 "there is no stage `{}`",
                 other.unwrap_or_default()
@@ -206,6 +207,33 @@ impl Run<'_> {
         own.call(&Call::new("dynamodb", "DeleteItem", named))
             .await?;
         Ok(())
+    }
+
+    /// Takes a change back for a person, who calls directly: nobody but this function may enter the account.
+    /// That may take as long as the invocation may; what needs an approval is handed over.
+    async fn roll_back(&self, id: RemediationId, event: &Value) -> Result<Value, Failure> {
+        let by = event.get("by").and_then(Value::as_str);
+        let by = by.ok_or_else(|| Failure::event("nobody is named who asks for it"))?;
+        let is = |name: &str| event.get(name) == Some(&json!(true));
+        match self.hub.rollback(id, by, is("dryRun"), is("force")).await {
+            Ok(done) => {
+                if done.status == Some(Status::AwaitingApproval) {
+                    self.hand_over(&[id]).await;
+                }
+                Ok(json!({ "done": done }))
+            }
+            Err(RequestError::Drift(drift)) => Ok(json!({ "drift": drift })),
+            Err(error) => {
+                if let RequestError::Ledger(error) = &error {
+                    self.tell_of_break(id, error).await;
+                }
+                Ok(json!({
+                    "error": chain(&error),
+                    "hint": error.hint(),
+                    "refused": error.is_refusal(),
+                }))
+            }
+        }
     }
 
     /// Whether what has to be done before has been.

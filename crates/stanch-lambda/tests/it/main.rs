@@ -15,6 +15,8 @@ mod deployed;
 #[cfg(test)]
 mod notifier;
 #[cfg(test)]
+mod regions;
+#[cfg(test)]
 mod security;
 #[cfg(test)]
 mod segments;

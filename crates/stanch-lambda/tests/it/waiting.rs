@@ -8,7 +8,7 @@ use stanch_guard::{Automatic, Guard};
 use stanch_hub::{Approvals, Approver, Hub, Ports, Settings};
 use stanch_lambda::Handler;
 use stanch_ledger::{Means, RemediationId, Status};
-use stanch_types::Clock;
+use stanch_types::{Api, Call, Clock};
 
 use crate::world::{MACHINE, World, batch, services};
 
@@ -276,4 +276,75 @@ async fn the_sweep_goes_on_with_what_got_stuck_and_finds_what_was_missed() {
     assert!(world.is_blocked("missed").await);
     assert_eq!(world.deliver(&[sweep]).await.unwrap(), [""; 0]);
     assert_eq!(world.all().await.len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_is_taken_back_for_whoever_calls() {
+    let world = World::new();
+    let message = world.planted("logs").await;
+    assert_eq!(world.deliver(&[message]).await.unwrap(), [""; 0]);
+    let id = world.all().await[0].0;
+    assert!(world.is_blocked("logs").await);
+    let writes = || world.tap.writes().len();
+    let sent = writes();
+
+    let unnamed = world.function(Handler::Orchestrator);
+    let unnamed = unnamed.handle(world.invocation(stage("roll-back", id)));
+    assert!(unnamed.await.is_err(), "somebody has to answer for it");
+    let by = |more: Value| {
+        let mut event = stage("roll-back", id);
+        event["by"] = json!("alice");
+        for (name, value) in more.as_object().unwrap() {
+            event[name] = value.clone();
+        }
+        event
+    };
+    let shown = world.stage(by(json!({"dryRun": true}))).await;
+    assert_eq!(shown["done"]["status"], Value::Null);
+    let plan = shown["done"]["plan"].to_string();
+    assert!(plan.contains("DeletePublicAccessBlock"), "{plan}");
+    assert!(world.is_blocked("logs").await && writes() == sent);
+
+    let done = world.stage(by(json!({}))).await;
+    assert_eq!(done["done"]["status"], "Undone", "{done:#}");
+    assert!(!world.is_blocked("logs").await);
+    assert_eq!(
+        world.all().await[0]
+            .1
+            .undo
+            .clone()
+            .unwrap()
+            .planned
+            .requester,
+        "alice"
+    );
+    assert_eq!(world.told().last().unwrap()["Status"], "Undone");
+}
+
+/// Somebody else's change stays: the caller gets the three states, or the reason.
+#[tokio::test(start_paused = true)]
+async fn what_is_not_taken_back_is_answered_too() {
+    let world = World::new();
+    let message = world.planted("logs").await;
+    assert_eq!(world.deliver(&[message]).await.unwrap(), [""; 0]);
+    let id = world.all().await[0].0;
+    let mut event = stage("roll-back", id);
+    event["by"] = json!("alice");
+    let half = json!({"Bucket": "logs", "PublicAccessBlockConfiguration": {"BlockPublicAcls": true,
+        "IgnorePublicAcls": true, "BlockPublicPolicy": false, "RestrictPublicBuckets": true}});
+    let api: Arc<dyn Api> = world
+        .aws
+        .account(&crate::world::account(), &crate::world::region());
+    let put = Call::new("s3", "PutPublicAccessBlock", half);
+    api.call(&put).await.unwrap();
+    let answer = world.stage(event.clone()).await;
+    assert!(answer["drift"]["now"].is_object(), "{answer:#}");
+    assert!(world.is_blocked("logs").await);
+
+    event["remediationId"] = json!("00000000-0000-5000-8000-000000000001");
+    let answer = world.stage(event).await;
+    assert!(
+        answer["error"].is_string() && answer["refused"] == false,
+        "{answer:#}"
+    );
 }

@@ -10,6 +10,7 @@
 
 mod cost;
 mod doctor;
+mod fail_over;
 mod gate;
 mod logs;
 mod preflight;

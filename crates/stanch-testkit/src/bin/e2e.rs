@@ -14,7 +14,7 @@ use stanch_catalog::Catalog;
 use stanch_deploy::{BOOTSTRAP, charges, package};
 use stanch_testkit::{
     Maker, Request,
-    deployed::{Deployed, Layout, load, scenarios},
+    deployed::{Deployed, Layout, load, scenarios, standby, walk},
     measure::FirstPoll,
     mends, models, repository,
 };
@@ -27,6 +27,12 @@ const REGIONS: [&str; 2] = ["us-east-1", "eu-central-1"];
 
 /// The large scenario's name.
 const MANY: &str = "many";
+
+/// The name of the walk through the guide.
+const GUIDE: &str = "guide";
+
+/// The name of the scenario with two administrator regions.
+const STANDBY: &str = "standby";
 
 /// What is asked for.
 #[derive(Default)]
@@ -47,6 +53,13 @@ async fn main() -> ExitCode {
             eprintln!("error: {error}");
             ExitCode::FAILURE
         }
+    }
+}
+
+impl Options {
+    /// True if this is named, or nothing is.
+    fn asks_for(&self, name: &str) -> bool {
+        self.scenarios.is_empty() || self.scenarios.iter().any(|one| one == name)
     }
 }
 
@@ -87,13 +100,86 @@ async fn e2e() -> Outcome<bool> {
         regions: &REGIONS,
         variables: &[],
     };
-    let deployed = Deployed::start(&layout).await?;
+    let walked = match options.asks_for(GUIDE) {
+        true => {
+            let program = match &options.program {
+                Some(path) => fs::read(path)?,
+                None => script(&std::env::current_exe()?.with_file_name(BOOTSTRAP)).into_bytes(),
+            };
+            let walked = walk::play(&layout, &program).await;
+            match &walked {
+                Ok(seen) => say(&format!("ok      {GUIDE}: {seen}")),
+                Err(error) => say(&format!("FAILED  {GUIDE}: {error}")),
+            }
+            Some(walked)
+        }
+        false => None,
+    };
+    let paired = match options.asks_for(STANDBY) {
+        true => {
+            let small = Layout {
+                members: 1,
+                ..layout.clone()
+            };
+            let paired = standby::play(&small).await;
+            match &paired {
+                Ok(seen) => say(&format!("ok      {STANDBY}: {seen}")),
+                Err(error) => say(&format!("FAILED  {STANDBY}: {error}")),
+            }
+            Some(paired)
+        }
+        false => None,
+    };
+    let mut rows = Vec::new();
+    if !wanted.is_empty() {
+        play(&layout, wanted, options.dev, &mut rows).await?;
+    }
+    let large = match options.asks_for(MANY) && options.findings > 0 {
+        true => Some(load::play(&packed, options.findings).await),
+        false => None,
+    };
+    if let Some(large) = &large {
+        match large {
+            Ok(seen) => say(&format!("ok      {seen}")),
+            Err(error) => say(&format!("FAILED  {} findings: {error}", options.findings)),
+        }
+    }
+    let whole = rows.iter().all(|(_, seen, _)| seen.is_ok())
+        && walked.as_ref().is_none_or(Result::is_ok)
+        && paired.as_ref().is_none_or(Result::is_ok)
+        && large.as_ref().is_none_or(|seen| seen.is_ok());
+    if options.scenarios.is_empty() {
+        let large = large.map(|seen| seen.map_err(|error| error.to_string()));
+        let start = options.program.as_deref().map(start).transpose()?;
+        let archive = options.archive.is_some().then_some(packed.len());
+        let walked = walked.map(|seen| seen.map_err(|error| error.to_string()));
+        let paired = paired.map(|seen| seen.map_err(|error| error.to_string()));
+        let text = report(
+            &rows,
+            walked.as_ref(),
+            paired.as_ref(),
+            large.as_ref(),
+            archive,
+            start,
+        )?;
+        fs::write(repository().join("bench/E2E.md"), text)?;
+    }
+    Ok(whole)
+}
+
+/// Plays scenarios on one organization.
+async fn play(
+    layout: &Layout<'_>,
+    wanted: Vec<scenarios::Scenario>,
+    dev: bool,
+    rows: &mut Vec<Row>,
+) -> Outcome {
+    let deployed = Deployed::start(layout).await?;
     let stacks = 1 + MEMBERS * REGIONS.len();
     say(&format!(
         "deployed {stacks} stacks in {:.1} s",
         deployed.took.as_secs_f64()
     ));
-    let mut rows = Vec::new();
     for scenario in wanted {
         let begin = Instant::now();
         let seen = scenario.play(&deployed).await;
@@ -105,33 +191,12 @@ async fn e2e() -> Outcome<bool> {
                 deployed.forget().await?;
             }
         }
-        if options.dev {
+        if dev {
             leave_traces(&deployed)?;
         }
         rows.push((scenario, seen.map_err(|error| error.to_string()), took));
     }
-    drop(deployed);
-    let asked = options.scenarios.is_empty() || options.scenarios.iter().any(|name| name == MANY);
-    let large = match asked && options.findings > 0 {
-        true => Some(load::play(&packed, options.findings).await),
-        false => None,
-    };
-    if let Some(large) = &large {
-        match large {
-            Ok(seen) => say(&format!("ok      {seen}")),
-            Err(error) => say(&format!("FAILED  {} findings: {error}", options.findings)),
-        }
-    }
-    let whole = rows.iter().all(|(_, seen, _)| seen.is_ok())
-        && large.as_ref().is_none_or(|seen| seen.is_ok());
-    if options.scenarios.is_empty() {
-        let large = large.map(|seen| seen.map_err(|error| error.to_string()));
-        let start = options.program.as_deref().map(start).transpose()?;
-        let archive = options.archive.is_some().then_some(packed.len());
-        let text = report(&rows, large.as_ref(), archive, start)?;
-        fs::write(repository().join("bench/E2E.md"), text)?;
-    }
-    Ok(whole)
+    Ok(())
 }
 
 /// Leaves what the emulator said, and every request, where a developer can read it.
@@ -162,8 +227,12 @@ fn leave_traces(deployed: &Deployed) -> Outcome {
 
 /// An archive whose `bootstrap` starts a program of this machine, as large as it may be.
 fn launcher(program: &Path) -> Outcome<Vec<u8>> {
-    let script = format!("#!/bin/sh\nexec '{}'\n", program.display());
+    let script = script(program);
     Ok(package(script.as_bytes(), &Catalog::embedded(), &models())?)
+}
+
+fn script(program: &Path) -> String {
+    format!("#!/bin/sh\nexec '{}'\n", program.display())
 }
 
 type Row = (scenarios::Scenario, Result<String, String>, Duration);
@@ -185,6 +254,8 @@ fn start(program: &Path) -> Outcome<(f64, f64)> {
 
 fn report(
     rows: &[Row],
+    walked: Option<&Result<String, String>>,
+    paired: Option<&Result<String, String>>,
     large: Option<&Result<load::Load, String>>,
     archive: Option<usize>,
     start: Option<(f64, f64)>,
@@ -214,6 +285,28 @@ fn report(
             scenario.what,
             seen.replace('|', "\\|").replace('\n', " "),
             took.as_secs_f64()
+        );
+    }
+    if let Some(walked) = walked {
+        let said = match walked {
+            Ok(seen) => seen.clone(),
+            Err(error) => format!("**failed**: {error}"),
+        };
+        let _ = writeln!(
+            text,
+            "\nThe [guide to a deployment](../docs/guides/deploy.md), walked through from an empty account \
+             ([transcript](../docs/guides/deploy-transcript.md)): {said}."
+        );
+    }
+    if let Some(paired) = paired {
+        let said = match paired {
+            Ok(seen) => seen.clone(),
+            Err(error) => format!("**failed**: {error}"),
+        };
+        let _ = writeln!(
+            text,
+            "\nA [second administrator region](../docs/guides/standby-region.md) on replicas of the tables, \
+             failed over to: {said}."
         );
     }
     if let Some((milliseconds, mib)) = start {

@@ -9,7 +9,9 @@ mod daemon;
 pub mod load;
 pub mod scenarios;
 mod seen;
+pub mod standby;
 mod templates;
+pub mod walk;
 
 use std::{
     collections::BTreeSet,
@@ -178,6 +180,20 @@ impl Deployed {
     /// # Errors
     /// A stack is not whole.
     pub async fn start(layout: &Layout<'_>) -> Outcome<Self> {
+        let mut deployed = Self::empty(layout).await?;
+        let begin = std::time::Instant::now();
+        deployed.deploy_administrator(layout).await?;
+        deployed.deploy_members(layout.archive).await?;
+        deployed.took = begin.elapsed();
+        deployed.listen().await?;
+        Ok(deployed)
+    }
+
+    /// Starts the emulator, and deploys nothing.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub async fn empty(layout: &Layout<'_>) -> Outcome<Self> {
         let settings = [
             ("FOREIGN_ACCOUNTS", FOREIGN),
             ("REQUEST_BODY", "65536"),
@@ -202,7 +218,7 @@ impl Deployed {
                 Ok(Account::root(&endpoint, &id, &home))
             })
             .collect::<Outcome<Vec<_>>>()?;
-        let mut deployed = Self {
+        Ok(Self {
             emulator,
             administrator,
             members,
@@ -211,20 +227,14 @@ impl Deployed {
             took: Duration::ZERO,
             heard: Mutex::default(),
             daemon: daemon::Daemon::start().await?,
-        };
-        let begin = std::time::Instant::now();
-        deployed.deploy_administrator(layout).await?;
-        deployed.deploy_members(layout.archive).await?;
-        deployed.took = begin.elapsed();
-        deployed.listen().await?;
-        Ok(deployed)
+        })
     }
 
     async fn deploy_administrator(&mut self, layout: &Layout<'_>) -> Outcome {
         let here = &self.administrator;
         let bucket = format!("artifacts-{}", here.id);
         here.create_bucket(&bucket).await?;
-        let (monitoring, lacking) = template("administrator-monitoring.yaml", &here.region)?;
+        let (monitoring, lacking) = template("administrator-monitoring.yaml")?;
         self.lacking.extend(lacking);
         let monitoring = monitoring.to_string();
         here.put(
@@ -237,7 +247,7 @@ impl Deployed {
         for key in archives(&stack, ARCHITECTURE) {
             here.put(&bucket, &key, layout.archive).await?;
         }
-        let (_, lacking) = template("administrator-stack.yaml", &here.region)?;
+        let (_, lacking) = template("administrator-stack.yaml")?;
         self.lacking.extend(lacking);
         here.deploy("administrator", &stack, self.parameters())
             .await
@@ -248,7 +258,7 @@ impl Deployed {
     /// # Errors
     /// It cannot be read.
     pub fn administrator_template(&self, variables: &[(&str, &str)]) -> Outcome<Value> {
-        let (mut stack, _) = template("administrator-stack.yaml", &self.administrator.region)?;
+        let (mut stack, _) = template("administrator-stack.yaml")?;
         self.equip(&mut stack, variables);
         Ok(stack)
     }
@@ -294,23 +304,28 @@ impl Deployed {
         })
     }
 
-    /// In each account the home region first: its stack has the roles.
-    async fn deploy_members(&mut self, archive: &[u8]) -> Outcome {
-        let mut stacks = Vec::new();
-        for region in &self.regions {
-            let (mut stack, lacking) = template("member-stack.yaml", region)?;
-            self.lacking.extend(lacking);
-            self.equip(&mut stack, &[]);
-            stacks.push((region, stack));
-        }
-        let parameters = json!({
+    /// The parameters of the members' stacks.
+    fn member_parameters(&self) -> Value {
+        json!({
             "AdministratorAccountId": self.administrator.id,
             "AdministratorRegion": self.administrator.region,
             "HomeRegion": self.administrator.region,
             "EnableTracing": "true",
             "ExternalIdPrefix": EXTERNAL_ID_PREFIX,
             "Architecture": ARCHITECTURE,
-        });
+        })
+    }
+
+    /// In each account the home region first: its stack has the roles.
+    async fn deploy_members(&mut self, archive: &[u8]) -> Outcome {
+        let mut stacks = Vec::new();
+        for region in &self.regions {
+            let (mut stack, lacking) = template("member-stack.yaml")?;
+            self.lacking.extend(lacking);
+            self.equip(&mut stack, &[]);
+            stacks.push((region, stack));
+        }
+        let parameters = self.member_parameters();
         for (region, stack) in &stacks {
             let here = self.administrator.in_region(region);
             let bucket = format!("stanch-artifacts-{region}");
@@ -634,14 +649,7 @@ impl Deployed {
         credentials: &[(&str, String)],
     ) -> Outcome<tokio::process::Command> {
         let settings = self.configuration(folder).await?;
-        let here = std::env::current_exe()?;
-        let program = [
-            here.with_file_name("stanch"),
-            here.with_file_name("../stanch"),
-        ];
-        let program = program.iter().find(|path| path.exists());
-        let program = program.ok_or(Trouble::NotPlayed("there is no `stanch` beside this"))?;
-        let mut command = tokio::process::Command::new(program);
+        let mut command = tokio::process::Command::new(command_beside()?);
         command
             .env_clear()
             .env("HOME", folder)
@@ -738,6 +746,17 @@ impl Served {
         let status = answer.split(' ').nth(1).unwrap_or_default().to_owned();
         Ok((status, answer))
     }
+}
+
+/// The command, which stands beside this program.
+fn command_beside() -> Outcome<PathBuf> {
+    let here = std::env::current_exe()?;
+    let programs = [
+        here.with_file_name("stanch"),
+        here.with_file_name("../stanch"),
+    ];
+    let program = programs.into_iter().find(|path| path.exists());
+    program.ok_or(Trouble::NotPlayed("there is no `stanch` beside this"))
 }
 
 /// What the command said.

@@ -2,17 +2,15 @@
 
 use std::{collections::BTreeSet, fs};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use stanch_syntax::Limits;
-use stanch_types::Region;
 
 use super::{Outcome, Trouble, text};
 
 /// What MiniStack 1.5.33 lacks of CloudFormation, and is taken out or put in for it.
-pub const LACKING: [&str; 3] = [
+pub const LACKING: [&str; 2] = [
     "alarms with metric math (`AWS::CloudWatch::Alarm` with `Metrics`): taken out",
     "saved queries (`AWS::Logs::QueryDefinition`): taken out",
-    "`Ref: AWS::Region` in a condition, which it takes for a text: the region put in",
 ];
 
 /// A template of `generated/cloudformation/` as it is committed.
@@ -36,10 +34,10 @@ pub fn committed(name: &str) -> Outcome<Value> {
 ///
 /// # Errors
 /// It cannot be read.
-pub fn template(name: &str, region: &Region) -> Outcome<(Value, BTreeSet<&'static str>)> {
+pub fn template(name: &str) -> Outcome<(Value, BTreeSet<&'static str>)> {
     let mut template = committed(name)?;
     let mut used = BTreeSet::new();
-    let [metric_math, saved_queries, pseudo_parameter] = LACKING;
+    let [metric_math, saved_queries] = LACKING;
     if let Some(resources) = template
         .pointer_mut("/Resources")
         .and_then(Value::as_object_mut)
@@ -55,10 +53,6 @@ pub fn template(name: &str, region: &Region) -> Outcome<(Value, BTreeSet<&'stati
             }
             _ => true,
         });
-    }
-    if let Some(place) = template.pointer_mut("/Conditions/Home/Fn::Equals/0") {
-        *place = json!(region);
-        used.insert(pseudo_parameter);
     }
     Ok((template, used))
 }

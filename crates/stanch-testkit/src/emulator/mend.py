@@ -358,6 +358,22 @@ def ministack_failures_of_streams():
     wrap(functions, "_execute_function", executed)
 
 
+def ministack_region_in_conditions():
+    """A condition may ask for AWS::Region, AWS::AccountId or AWS::Partition
+    (https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/pseudo-parameter-reference.html);
+    MiniStack's CloudFormation takes the name for a text there."""
+    from ministack.core.responses import get_account_id, get_region
+
+    def evaluated(original, template, params):
+        pseudo = {"AWS::Region": get_region(), "AWS::AccountId": get_account_id(), "AWS::Partition": "aws"}
+        return original(template, {**params, **{name: {"Value": value} for name, value in pseudo.items()}})
+
+    for module in ("engine", "handlers", "changesets", "stacks", "provisioners"):
+        module = service(f"cloudformation.{module}")
+        if hasattr(module, "_evaluate_conditions"):
+            wrap(module, "_evaluate_conditions", evaluated)
+
+
 def ministack_secrets_of_stacks():
     """Ref of a secret in a template is its ARN
     (https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-secretsmanager-secret.html);
@@ -462,8 +478,121 @@ def ministack_organization():
     each is its own. Here all are of one but those that `FOREIGN_ACCOUNTS` names."""
     from ministack.core import iam_evaluator
 
-    foreign = os.environ.get("FOREIGN_ACCOUNTS", "").split()
-    iam_evaluator._principal_org_id = lambda account: None if account in foreign else "o-stanchtests"
+    foreign, organization = os.environ.get("FOREIGN_ACCOUNTS", "").split(), "o-stanchtests"
+    iam_evaluator._principal_org_id = lambda account: None if account in foreign else organization
+    organizations = service("organizations")
+
+    def ensured(original):
+        original()
+        own = organizations._orgs["self"]
+        known = own["Id"]
+        own.update({name: value.replace(known, organization) for name, value in own.items() if type(value) is str})
+
+    wrap(organizations, "_ensure_org", ensured)
+
+
+def ministack_stack_sets():
+    """A stack set puts a template into accounts, region by region
+    (https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/stacksets-concepts.html), with the leave of
+    the organization (ActivateOrganizationsAccess); MiniStack has none of that. Here the accounts have to be
+    named, and an operation does what it is asked for one stack at a time."""
+    import asyncio
+
+    from ministack.core.responses import get_account_id, request_scope
+
+    stacks, helpers = service("cloudformation"), service("cloudformation.helpers")
+    handlers = service("cloudformation.handlers")
+    trusted, sets, operations = set(), {}, {}
+
+    def found(original, params):
+        return (params["Template"], None) if "Template" in params else original(params)
+
+    wrap(handlers, "_resolve_template", found)
+
+    def answer(operation, inner=""):
+        return helpers._xml(200, f"{operation}Response", f"<{operation}Result>{inner}</{operation}Result>")
+
+    def listed(params, name):
+        numbered = [key for key in params if key.startswith(f"{name}.member.")]
+        return [params[key][0] for key in sorted(numbered, key=lambda key: int(key.rsplit(".", 1)[1]))]
+
+    async def put(account, region, name, asked):
+        with request_scope(account, region):
+            status, _, body = handlers._create_stack({**asked, "StackName": [name]})
+            if status != 200:
+                return "FAILED", body.decode()
+            while (stack := stacks._stacks[name])["StackStatus"].endswith("IN_PROGRESS"):
+                await asyncio.sleep(0.1)
+            if stack["StackStatus"] == "CREATE_COMPLETE":
+                return "SUCCEEDED", ""
+            return "FAILED", stack.get("StackStatusReason") or stack["StackStatus"]
+
+    async def operate(operation, name, asked, accounts, regions):
+        for region in regions:
+            for account in accounts:
+                outcome = await put(account, region, f"StackSet-{name}", asked)
+                operation["results"].append((account, region, *outcome))
+        ended = {outcome for _, _, outcome, _ in operation["results"]}
+        operation["status"] = "FAILED" if "FAILED" in ended else "SUCCEEDED"
+
+    def of(params):
+        return get_account_id(), params["StackSetName"][0]
+
+    def create(params):
+        template, error = helpers._resolve_template(params)
+        if error:
+            return error
+        kept = {key: value for key, value in params.items() if key.startswith(("Parameters.", "Capabilities."))}
+        sets[of(params)] = {**kept, "Template": template}
+        return answer("CreateStackSet", f"<StackSetId>{params['StackSetName'][0]}</StackSetId>")
+
+    def describe(params):
+        if of(params) not in sets:
+            return helpers._error("StackSetNotFoundException", "StackSet not found", 404)
+        return answer("DescribeStackSet", f"<StackSet><StackSetName>{params['StackSetName'][0]}</StackSetName></StackSet>")
+
+    def instances(params):
+        accounts = listed(params, "Accounts") or listed(params, "DeploymentTargets.Accounts")
+        if not accounts:
+            return helpers._error("ValidationError", "whole organizational units are not played here")
+        if "DeploymentTargets.OrganizationalUnitIds.member.1" in params and get_account_id() not in trusted:
+            return helpers._error("ValidationError", "You must enable organizations access to operate a service managed stack set")
+        operation = {"status": "RUNNING", "results": []}
+        name, number = params["StackSetName"][0], str(len(operations))
+        operations[number] = operation
+        work = operate(operation, name, sets[of(params)], accounts, listed(params, "Regions"))
+        operation["work"] = asyncio.get_event_loop().create_task(work)
+        return answer("CreateStackInstances", f"<OperationId>{number}</OperationId>")
+
+    def operated(params):
+        status = operations[params["OperationId"][0]]["status"]
+        return answer("DescribeStackSetOperation", f"<StackSetOperation><Status>{status}</Status></StackSetOperation>")
+
+    def results(params):
+        members = "".join(
+            f"<member><Account>{account}</Account><Region>{region}</Region><Status>{status}</Status>"
+            f"<StatusReason>{helpers._esc(reason)}</StatusReason></member>"
+            for account, region, status, reason in operations[params["OperationId"][0]]["results"]
+        )
+        return answer("ListStackSetOperationResults", f"<Summaries>{members}</Summaries>")
+
+    def activate(_):
+        trusted.add(get_account_id())
+        return answer("ActivateOrganizationsAccess")
+
+    def access(_):
+        status = "ENABLED" if get_account_id() in trusted else "DISABLED"
+        return answer("DescribeOrganizationsAccess", f"<Status>{status}</Status>")
+
+    stacks._ACTION_HANDLERS.update({
+        "CreateStackSet": create,
+        "DescribeStackSet": describe,
+        "CreateStackInstances": instances,
+        "DescribeStackSetOperation": operated,
+        "ListStackSetOperationResults": results,
+        "ActivateOrganizationsAccess": activate,
+        "DescribeOrganizationsAccess": access,
+    })
 
 
 def ministack_paths_of_states():

@@ -93,7 +93,7 @@ def ministack():
         if await befallen(line, send):
             return
         if of == "securityhub":
-            return await security_hub(scope, receive_again, send, key)
+            return await security_hub(scope, receive_again, send, key, region)
         await answer(scope, receive_again, send)
 
     app.app = record_and_answer

@@ -7,6 +7,7 @@ import re as _re
 
 ACCIDENTS = []
 FINDINGS = {}
+HUBS = set()
 
 
 def signed_by(headers):
@@ -101,21 +102,38 @@ async def befallen(line, send):
     return False
 
 
-async def security_hub(scope, receive, send, key):
-    """BatchUpdateFindings and GetFindings
-    (https://docs.aws.amazon.com/securityhub/1.0/APIReference/API_BatchUpdateFindings.html)."""
+async def security_hub(scope, receive, send, key, region):
+    """EnableSecurityHub, DescribeHub, CreateActionTarget, BatchUpdateFindings and GetFindings
+    (https://docs.aws.amazon.com/securityhub/1.0/APIReference/API_Operations.html)."""
+    from ministack.core import responses
+
     asked = json.loads(await body_of(receive) or b"{}")
-    if scope["path"] == "/findings/batchupdate":
-        named = asked["FindingIdentifiers"]
-        for finding in named:
-            FINDINGS.setdefault(finding["Id"], []).append(
-                {name: asked[name] for name in ("Note", "Workflow", "UserDefinedFields") if name in asked}
-            )
-        answer = {"ProcessedFindings": named, "UnprocessedFindings": []}
-    elif scope["path"] == "/findings":
-        answer = {"Findings": []}
-    else:
-        return await say(send, 404, b'{"Message": "not played here"}')
-    await say(send, 200, json.dumps(answer).encode(), [("content-type", "application/json")])
+    account = key if key.isdigit() else responses._account_from_sts_session(key)
+    arn, status = f"arn:aws:securityhub:{region}:{account}", 200
+    match scope["method"], scope["path"]:
+        case "POST", "/accounts":
+            HUBS.add((account, region))
+            answer = {}
+        case "GET", "/accounts" if (account, region) in HUBS:
+            answer = {"HubArn": f"{arn}:hub/default"}
+        case "POST", "/actionTargets" if (account, region) in HUBS:
+            answer = {"ActionTargetArn": f"{arn}:action/custom/{asked['Id']}"}
+        case _, "/accounts" | "/actionTargets":
+            status, answer = 401, {"Message": f"Account {account} is not subscribed to AWS Security Hub"}
+        case _, "/findings/batchupdate":
+            named = asked["FindingIdentifiers"]
+            for finding in named:
+                FINDINGS.setdefault(finding["Id"], []).append(
+                    {name: asked[name] for name in ("Note", "Workflow", "UserDefinedFields") if name in asked}
+                )
+            answer = {"ProcessedFindings": named, "UnprocessedFindings": []}
+        case _, "/findings":
+            answer = {"Findings": []}
+        case _:
+            status, answer = 404, {"Message": "not played here"}
+    headers = [("content-type", "application/json")]
+    if status == 401:
+        headers.append(("x-amzn-errortype", "InvalidAccessException"))
+    await say(send, status, json.dumps(answer).encode(), headers)
 
 

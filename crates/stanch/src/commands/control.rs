@@ -105,6 +105,7 @@ async fn list(wire: &Wire, all: bool) -> Result<Exit, Failure> {
                 Directive::Pause { reach } => reach.to_string(),
                 Directive::Resume { reach } => format!("resume {reach}"),
                 Directive::Move { reach, ring } => format!("{reach} to ring {ring}"),
+                Directive::Act { region } => format!("changes are made in {region}"),
             };
             table.row([
                 format!("{:.0}", given.at),

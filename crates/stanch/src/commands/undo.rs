@@ -1,5 +1,6 @@
 //! `stanch rollback`.
 
+use serde::Deserialize;
 use serde_json::{Value, json};
 use stanch_hub::{Drift, Hub, RequestError, Rollback, Selection};
 use stanch_ledger::{RemediationId, Status, Verdict};
@@ -27,19 +28,28 @@ pub async fn rollback(wire: &Wire, options: cli::Rollback) -> Result<Exit, Failu
                 .map(|text| moment(text, wire.clock.now()))
                 .transpose()?,
         };
-        return many(wire, &hub, &selection, &by, options.yes, options.force).await;
+        let turn = Turn {
+            by,
+            dry_run: !options.yes,
+            force: options.force,
+        };
+        return many(wire, &hub, &selection, &turn).await;
     };
-    let done = match hub.rollback(id, &by, options.dry_run, options.force).await {
+    let turn = Turn {
+        by,
+        dry_run: options.dry_run,
+        force: options.force,
+    };
+    let done = match turn.back(wire, &hub, id).await {
         Ok(rollback) => rollback,
-        Err(RequestError::Drift(drift)) => {
-            if wire.json {
-                print_json(&json!({ "drift": drift }))?;
-            } else {
-                print(drifted(&drift))?;
+        Err(Refused { failure, drift }) => {
+            match drift {
+                Some(drift) if wire.json => print_json(&json!({ "drift": drift }))?,
+                Some(drift) => print(drifted(&drift))?,
+                None => {}
             }
-            return Err(RequestError::Drift(drift).into());
+            return Err(failure);
         }
-        Err(error) => return Err(error.into()),
     };
     if wire.json {
         print_json(&as_json(id, &done))?;
@@ -49,21 +59,98 @@ pub async fn rollback(wire: &Wire, options: cli::Rollback) -> Result<Exit, Failu
     Ok(ended(&done))
 }
 
-/// Takes back what a selection means, the newest first: what a later change stands on goes first.
-async fn many(
-    wire: &Wire,
-    hub: &Hub,
-    selection: &Selection,
-    by: &str,
-    yes: bool,
+/// How a change is to be taken back.
+struct Turn {
+    by: String,
+    dry_run: bool,
     force: bool,
-) -> Result<Exit, Failure> {
+}
+
+/// Why it was not.
+struct Refused {
+    failure: Failure,
+    /// Somebody else has changed the resource.
+    drift: Option<Box<Drift>>,
+}
+
+impl From<Failure> for Refused {
+    fn from(failure: Failure) -> Self {
+        Self {
+            failure,
+            drift: None,
+        }
+    }
+}
+
+impl From<RequestError> for Refused {
+    fn from(error: RequestError) -> Self {
+        let failure = Failure::from(&error);
+        let drift = match error {
+            RequestError::Drift(drift) => Some(drift),
+            _ => None,
+        };
+        Self { failure, drift }
+    }
+}
+
+/// What the orchestrator answers.
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Answer {
+    Done(Box<Rollback>),
+    Drift(Box<Drift>),
+    #[serde(untagged)]
+    Error {
+        error: String,
+        hint: Option<String>,
+        refused: bool,
+    },
+}
+
+impl Turn {
+    /// Here, or by the functions in AWS: only their role may enter accounts.
+    async fn back(&self, wire: &Wire, hub: &Hub, id: RemediationId) -> Result<Rollback, Refused> {
+        let Self { by, dry_run, force } = self;
+        if !wire.works_elsewhere() {
+            return Ok(hub.rollback(id, by, *dry_run, *force).await?);
+        }
+        let stage = json!({"stage": "roll-back", "remediationId": id, "by": by, "dryRun": dry_run, "force": force});
+        let answer = wire.ask_orchestrator(&stage).await?;
+        match serde_json::from_value(answer) {
+            Ok(Answer::Done(rollback)) => Ok(*rollback),
+            Ok(Answer::Drift(drift)) => Err(RequestError::Drift(drift).into()),
+            Ok(Answer::Error {
+                error,
+                hint,
+                refused,
+            }) => {
+                let exit = if refused { Exit::Refused } else { Exit::Failed };
+                let failure = Failure {
+                    exit,
+                    ..Failure::failed(error)
+                };
+                Err(failure.maybe_hint(hint).into())
+            }
+            Err(error) => {
+                let message = format!("the orchestrator's answer cannot be read: {error}");
+                let hint = format!(
+                    "is the administrator stack of this version? `stanch ledger show {id}` tells what it did"
+                );
+                Err(Failure::failed(message).hint(hint).into())
+            }
+        }
+    }
+}
+
+/// Takes back what a selection means, the newest first: what a later change stands on goes first.
+async fn many(wire: &Wire, hub: &Hub, selection: &Selection, turn: &Turn) -> Result<Exit, Failure> {
     let found = hub.undoable(selection).await?;
     let mut exit = Exit::Done;
     let mut all: Vec<Value> = Vec::new();
     for record in &found {
         let id = record.remediation_id;
-        match hub.rollback(id, by, !yes, force).await {
+        let resource = clean(&record.resource_id);
+        match turn.back(wire, hub, id).await {
             Ok(done) => {
                 exit = worse(exit, ended(&done));
                 if wire.json {
@@ -72,28 +159,24 @@ async fn many(
                     print(report(id, &done))?;
                 }
             }
-            Err(error) => {
+            Err(Refused { failure, drift }) => {
+                exit = worse(exit, failure.exit);
+                let Failure { message, .. } = failure;
                 if wire.json {
-                    all.push(json!({ "id": id, "error": stanch_types::chain(&error),
-                        "drift": match &error { RequestError::Drift(drift) => json!(drift), _ => Value::Null } }));
+                    all.push(json!({ "id": id, "error": message, "drift": drift }));
                 } else {
-                    say(format_args!(
-                        "{}: {}",
-                        clean(&record.resource_id),
-                        stanch_types::chain(&error)
-                    ));
-                    if let RequestError::Drift(drift) = &error {
-                        print(drifted(drift))?;
+                    say(format_args!("{resource}: {message}"));
+                    if let Some(drift) = drift {
+                        print(drifted(&drift))?;
                     }
                 }
-                exit = worse(exit, Failure::from(error).exit);
             }
         }
     }
     if wire.json {
         print_json(&json!({ "rollbacks": all }))?;
     }
-    match (found.is_empty(), yes) {
+    match (found.is_empty(), !turn.dry_run) {
         (true, _) => say("no successful change fits"),
         (false, false) => say("nothing was changed; `--yes` takes all of it back"),
         (false, true) => {}

@@ -54,8 +54,8 @@ pub(super) async fn automatic_fix(deployed: &Deployed) -> Seen {
     Ok(figures(&spent))
 }
 
-/// As an operator does it from a terminal, with the command and the ledger in AWS: who may become the
-/// orchestrator may take back what it did.
+/// As an operator does it from a terminal, with the command and the ledger in AWS: who may enter no member
+/// account asks the orchestrator.
 pub(super) async fn undo(deployed: &Deployed) -> Seen {
     let member = deployed.member()?;
     let bucket = "undo";
@@ -65,8 +65,9 @@ pub(super) async fn undo(deployed: &Deployed) -> Seen {
     is(&record, Status::Success)?;
     let id = record.remediation_id.to_string();
     let said = deployed
-        .stanch(&["rollback", &id, "--as", "alice"], "")
+        .operate(&["rollback", &id, "--as", "alice"])
         .await?;
+    ensure(said.exit == Some(0), || said.to_string())?;
     is_blocked(deployed, member, bucket, false).await?;
     let record = stands(deployed, &found, "taken back", |status| {
         status == Status::Undone
@@ -75,7 +76,7 @@ pub(super) async fn undo(deployed: &Deployed) -> Seen {
     Ok(format!(
         "{}: {}",
         record.status,
-        said.lines().next().unwrap_or_default()
+        said.stdout.lines().next().unwrap_or_default()
     ))
 }
 

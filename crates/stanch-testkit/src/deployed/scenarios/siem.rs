@@ -55,7 +55,7 @@ async fn deploy(deployed: &Deployed) -> Outcome {
             parameters.insert(name, json!(text(output, "/OutputValue")));
         }
     }
-    let (stack, _) = template("administrator-options.yaml", &here.region)?;
+    let (stack, _) = template("administrator-options.yaml")?;
     ensure(!archives(&stack, ARCHITECTURE).is_empty(), || {
         "the options stack has no function".to_owned()
     })?;

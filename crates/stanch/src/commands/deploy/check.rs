@@ -58,7 +58,7 @@ async fn try_out(wire: &Wire, account: AccountId, yes: bool) -> Result<Exit, Fai
     let config = &wire.resolved.config;
     test_account(config, &account, "the test")?;
     let installation = installation(wire)?;
-    let patient = patient(wire, &installation, std::slice::from_ref(&account))?;
+    let mut patient = patient(wire, &installation, std::slice::from_ref(&account))?;
     let region = installation.region.clone();
     let member = config.accounts.get(&account);
     let id = RandomIds.next();
@@ -88,6 +88,11 @@ async fn try_out(wire: &Wire, account: AccountId, yes: bool) -> Result<Exit, Fai
     });
     let owner: Arc<dyn Api> = Arc::new(owner);
     let organization = Organization::of(wire)?;
+    let ledger = match wire.works_elsewhere() {
+        true => Some(wire.ledger_to_read()?),
+        false => None,
+    };
+    patient.ledger = ledger.as_deref().map(|store| store as _);
     let mut lines = Vec::new();
     for (way, word) in [(Way::Manual, "manual"), (Way::Automatic, "automatic")] {
         let bucket = format!("stanch-smoke-{account}-{short}-{word}");

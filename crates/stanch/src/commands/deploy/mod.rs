@@ -1,6 +1,7 @@
 //! `stanch deploy`: CloudFormation templates from the catalog, what they cost, and how they get into accounts.
 
 mod check;
+mod fail_over;
 mod roll_out;
 
 use std::{collections::BTreeSet, fs, path::Path};
@@ -36,6 +37,7 @@ pub async fn run(wire: &Wire, command: Deploy) -> Result<Exit, Failure> {
             show(wire, &plan.map_err(|error| Failure::of(&error))?)
         }
         Deploy::Check(options) => check::run(wire, options).await,
+        Deploy::FailOver(options) => fail_over::run(wire, options).await,
         Deploy::Pilot(stacks) => roll_out::pilot(wire, stacks).await,
         Deploy::RollOut {
             stacks,
