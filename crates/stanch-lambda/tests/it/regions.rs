@@ -1,6 +1,7 @@
 //! Two administrator regions with one ledger.
 
 use stanch_ledger::{Directive, Given, Status};
+use stanch_types::Clock as _;
 
 use crate::world::World;
 
