@@ -7,7 +7,7 @@ use std::{env, process::Command};
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
-    let is = |name: &str, value: &str| env::var(name).is_ok_and(|found| found == value);
+    let is = |name: &str, value: &str| env::var_os(name).is_some_and(|found| found == value);
     let here = env::var_os("HOST") == env::var_os("TARGET");
     if here && is("CARGO_CFG_TARGET_OS", "linux") && glibc().is_some_and(|at| at >= (2, 36)) {
         println!("cargo:rustc-link-arg-bins=-Wl,-z,pack-relative-relocs");

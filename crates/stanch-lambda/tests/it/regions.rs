@@ -28,16 +28,29 @@ async fn one_of_them_takes_something_in() {
         |failure: stanch_lambda::Failure| assert_eq!(failure.kind, "Passive", "{failure}");
 
     in_region(&mut world, second, "standby");
-    refused(world.deliver(&[message.clone()]).await.unwrap_err());
+    refused(
+        world
+            .deliver(std::slice::from_ref(&message))
+            .await
+            .unwrap_err(),
+    );
     assert!(world.all().await.is_empty() && world.tap.writes().is_empty());
 
     in_region(&mut world, first, "first");
-    assert_eq!(world.deliver(&[message.clone()]).await.unwrap(), [""; 0]);
+    assert_eq!(
+        world.deliver(std::slice::from_ref(&message)).await.unwrap(),
+        [""; 0]
+    );
     assert!(world.is_blocked("logs").await);
 
     act(&world, second).await;
     let other = world.planted("other").await;
-    refused(world.deliver(&[other.clone()]).await.unwrap_err());
+    refused(
+        world
+            .deliver(std::slice::from_ref(&other))
+            .await
+            .unwrap_err(),
+    );
     in_region(&mut world, second, "standby");
     // What the first one has dealt with is known here.
     assert_eq!(world.deliver(&[message, other]).await.unwrap(), [""; 0]);
