@@ -427,7 +427,10 @@ const DIFFERENT: [(&str, &str); 13] = [
     (r"-[0-9a-f]{8}-automatic", "-1a2b3c4d-automatic"),
     (r"\bplan [0-9a-f]{12}\b", "plan a1a1a1a1a1a1"),
     // It is drawn over itself.
-    (r"\r?Uploading to [^\r\n]*", "Uploading to (its hash).template"),
+    (
+        r"\r?Uploading to [^\r\n]*",
+        "Uploading to (its hash).template",
+    ),
     (r#""Timestamp":\d+"#, "\"Timestamp\":1769860800000"),
     (r#""ExecutionDuration":\d+"#, "\"ExecutionDuration\":800"),
     (
