@@ -135,9 +135,7 @@ impl Aws {
         );
         Ok(self.client.get_or_init(|| Client::new(setup, region)))
     }
-}
 
-impl Aws {
     /// A path in the archive.
     fn archived(&self, path: &str) -> PathBuf {
         let root = self.environment.get("LAMBDA_TASK_ROOT").unwrap_or(".");

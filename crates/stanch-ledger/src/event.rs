@@ -181,7 +181,8 @@ pub struct Received {
     pub account: AccountId,
     /// The region, from the finding.
     pub region: Region,
-    /// The resource as the finding names it, usually an ARN.
+    /// The one name of the resource, whoever found it: its ARN, where it is known
+    /// (`stanch_types::Resource`).
     pub resource_id: String,
     /// Its ARN, where there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -5,16 +5,17 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{Arn, Region};
+use crate::{AccountId, Arn, Region};
 
 /// One resource that a finding is about.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Resource {
     /// The type as ASFF names it: `AwsS3Bucket`.
     pub resource_type: String,
-    /// The id as the finding writes it; often an ARN.
+    /// The one name by which the resource is known, whoever found it: its ARN where there is one,
+    /// otherwise the id as the finding writes it.
     pub id: String,
-    /// The ARN, where the finding gives it.
+    /// The ARN, where the finding gives it or its type and id tell it.
     pub arn: Option<Arn>,
     /// What API calls take to name the resource: the bucket's name, the key's id, the role's name
     /// without its path. A Config result gives its own id instead, which for IAM users, roles and
@@ -28,6 +29,86 @@ pub struct Resource {
     /// The product's details of it; null without.
     #[serde(default, skip_serializing_if = "Value::is_null")]
     pub details: Value,
+}
+
+impl Resource {
+    /// A resource with what its type and id tell.
+    pub(crate) fn new(kind: &str, id: &str, arn: Option<Arn>) -> Self {
+        Self {
+            resource_type: asff_type(kind),
+            id: id.to_owned(),
+            name: arn
+                .as_ref()
+                .map_or_else(|| name_from_id(id), name_from_arn)
+                .to_owned(),
+            arn,
+            region: None,
+            tags: BTreeMap::new(),
+            details: Value::Null,
+        }
+    }
+
+    /// Makes one of the names that products have for it: Security Hub gives a bucket's ARN, Config its
+    /// name, and what works on it must be able to tell that both mean the same.
+    pub(crate) fn identify(&mut self, account: &AccountId, region: &Region) {
+        if self.arn.is_some() {
+            return;
+        }
+        if self.resource_type == "AwsAccount" {
+            self.id = format!("AWS::::Account:{}", self.name);
+            return;
+        }
+        let region = self.region.as_ref().unwrap_or(region);
+        if let Some(arn) = arn_of(&self.resource_type, &self.name, account, region) {
+            self.id = arn.to_string();
+            self.arn = Some(arn);
+        }
+    }
+}
+
+/// The ARN of a resource that goes by its name or id in Config's results and in the findings of
+/// products without ARNs. None where that is not in it: RDS and IAM give things a second id, a trail
+/// may be of another region.
+///
+/// The forms are those of <https://docs.aws.amazon.com/service-authorization/latest/reference/>.
+fn arn_of(kind: &str, name: &str, account: &AccountId, region: &Region) -> Option<Arn> {
+    const FORMS: [(&str, &str, &str); 20] = [
+        ("AwsDynamoDbTable", "dynamodb", "table/"),
+        ("AwsEc2Instance", "ec2", "instance/"),
+        ("AwsEc2LaunchTemplate", "ec2", "launch-template/"),
+        ("AwsEc2NetworkAcl", "ec2", "network-acl/"),
+        ("AwsEc2NetworkInterface", "ec2", "network-interface/"),
+        ("AwsEc2RouteTable", "ec2", "route-table/"),
+        ("AwsEc2SecurityGroup", "ec2", "security-group/"),
+        ("AwsEc2Subnet", "ec2", "subnet/"),
+        ("AwsEc2TransitGateway", "ec2", "transit-gateway/"),
+        ("AwsEc2Volume", "ec2", "volume/"),
+        ("AwsEc2Vpc", "ec2", "vpc/"),
+        ("AwsEcrRepository", "ecr", "repository/"),
+        ("AwsEfsFileSystem", "elasticfilesystem", "file-system/"),
+        ("AwsEksCluster", "eks", "cluster/"),
+        (
+            "AwsElbLoadBalancer",
+            "elasticloadbalancing",
+            "loadbalancer/",
+        ),
+        ("AwsKinesisStream", "kinesis", "stream/"),
+        ("AwsKmsKey", "kms", "key/"),
+        ("AwsLambdaFunction", "lambda", "function:"),
+        ("AwsRedshiftCluster", "redshift", "cluster:"),
+        ("AwsSqsQueue", "sqs", ""),
+    ];
+    let partition = region.partition();
+    let text = match FORMS.iter().find(|(of, ..)| *of == kind) {
+        Some((_, service, prefix)) => {
+            format!("arn:{partition}:{service}:{region}:{account}:{prefix}{name}")
+        }
+        None if kind == "AwsS3Bucket" => format!("arn:{partition}:s3:::{name}"),
+        None => return None,
+    };
+    let arn: Arn = text.parse().ok()?;
+    // A name with something in it that separates is not what this takes it for.
+    (name_from_arn(&arn) == name).then_some(arn)
 }
 
 /// The ASFF name of a resource type that Config and OCSF write as `AWS::S3::Bucket`. A name that is
@@ -109,7 +190,7 @@ pub fn name_from_arn(arn: &Arn) -> &str {
 }
 
 /// What API calls take to name a resource whose id is not an ARN.
-pub(crate) fn name_from_id(id: &str) -> &str {
+fn name_from_id(id: &str) -> &str {
     // `AWS::::Account:123456789012` of account-wide controls
     if let Some(account) = id.strip_prefix("AWS::::Account:") {
         return account;
@@ -154,6 +235,62 @@ mod tests {
         ] {
             assert_eq!(asff_type(config), asff, "{config}");
         }
+    }
+
+    #[test]
+    fn whoever_names_a_resource_it_has_one_id() {
+        let (account, region) = (
+            "123456789012".parse().unwrap(),
+            "eu-central-1".parse().unwrap(),
+        );
+        for (kind, id, one) in [
+            ("AWS::S3::Bucket", "logs", "arn:aws:s3:::logs"),
+            ("AwsS3Bucket", "arn:aws:s3:::logs", "arn:aws:s3:::logs"),
+            (
+                "AWS::EC2::SecurityGroup",
+                "sg-1",
+                "arn:aws:ec2:eu-central-1:123456789012:security-group/sg-1",
+            ),
+            (
+                "AwsSqsQueue",
+                "https://sqs.eu-central-1.amazonaws.com/123456789012/q",
+                "arn:aws:sqs:eu-central-1:123456789012:q",
+            ),
+            (
+                "AWS::Lambda::Function",
+                "f",
+                "arn:aws:lambda:eu-central-1:123456789012:function:f",
+            ),
+            (
+                "AWS::ECR::Repository",
+                "team/app",
+                "arn:aws:ecr:eu-central-1:123456789012:repository/team/app",
+            ),
+            (
+                "AWS::::Account",
+                "123456789012",
+                "AWS::::Account:123456789012",
+            ),
+            (
+                "AwsAccount",
+                "AWS::::Account:123456789012",
+                "AWS::::Account:123456789012",
+            ),
+            // What the name of it is, its id does not tell.
+            ("AWS::RDS::DBInstance", "db-ABC", "db-ABC"),
+            ("AWS::Lambda::Function", "f:live", "f:live"),
+        ] {
+            let arn = id.parse().ok();
+            let mut resource = Resource::new(kind, id, arn);
+            let name = resource.name.clone();
+            resource.identify(&account, &region);
+            assert_eq!((&*resource.id, &resource.name), (one, &name), "{kind} {id}");
+            assert_eq!(resource.arn, one.parse().ok());
+        }
+        let mut elsewhere = Resource::new("AWS::KMS::Key", "k", None);
+        elsewhere.region = Some("cn-north-1".parse().unwrap());
+        elsewhere.identify(&account, &region);
+        assert_eq!(elsewhere.id, "arn:aws-cn:kms:cn-north-1:123456789012:key/k");
     }
 
     #[test]

@@ -262,7 +262,7 @@ pub enum Ledger {
         /// Of this account
         #[arg(long)]
         account: Option<AccountId>,
-        /// Of this resource, as its finding names it
+        /// Of this resource: its ARN; for what has none, the id that its finding gives
         #[arg(long)]
         resource: Option<String>,
         /// Of this finding

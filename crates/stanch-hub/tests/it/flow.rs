@@ -115,6 +115,53 @@ async fn concurrent_deliveries_to_two_hubs_are_one_fix() {
     assert_eq!(world.block("logs").await, Some(all_on()));
 }
 
+/// Security Hub gives the bucket's ARN and Config its name: one is fixed after the other, and both
+/// count as attempts on one resource.
+#[tokio::test(start_paused = true)]
+async fn a_resource_that_two_products_name_is_fixed_once() {
+    let world = World::new();
+    world.bucket("logs").await;
+    let gate = Gate::closed();
+    world.tap.inject(
+        Aim::at("s3.PutPublicAccessBlock"),
+        Fault::HoldRequest(gate.clone()),
+    );
+    let hub = world.hub();
+    let runner = tokio::spawn({
+        let hub = hub.clone();
+        async move { hub.run().await }
+    });
+    let take = async |event: serde_json::Value| {
+        let bytes = event.to_string();
+        let taken = hub.take(&Source::automatic("test"), bytes.as_bytes()).await;
+        taken.unwrap().admitted[0]
+    };
+    let first = take(world.finding("logs").security_hub_event()).await;
+    gate.reached().await;
+    world.clock.sleep(std::time::Duration::from_secs(1)).await;
+    let of_config = stanch_testkit::Misconfiguration {
+        resource_type: "AWS::S3::Bucket".to_owned(),
+        resource_id: "logs".to_owned(),
+        ..world.finding("logs")
+    };
+    let rule = "s3-bucket-level-public-access-prohibited";
+    let second = take(of_config.config_event(rule)).await;
+    assert_ne!(first, second);
+    world.clock.sleep(std::time::Duration::from_secs(5)).await;
+    assert_eq!(world.story(second).await, "received");
+    gate.open();
+    hub.finish();
+    runner.await.unwrap();
+    assert_eq!(
+        world.ledger.record(first).await.unwrap().status,
+        Status::Success
+    );
+    let record = world.ledger.record(second).await.unwrap();
+    assert_eq!(record.status, Status::NothingToDo);
+    assert_eq!(record.resource_id, "arn:aws:s3:::logs");
+    assert_eq!(world.tap.writes().len(), 1);
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_is_compliant_is_left_alone() {
     let world = World::new();

@@ -29,7 +29,7 @@ use stanch_ledger::{
 };
 use stanch_models::Models;
 use stanch_runbook::Ids;
-use stanch_types::{AccountId, Call, Clock, Region};
+use stanch_types::{AccountId, Call, Clock, ControlRef, Incoming, Region, event};
 use tokio::task::JoinSet;
 
 use self::process::{Death, Moment, Process, Sent, Shared, hold};
@@ -639,10 +639,10 @@ impl History {
             let bucket = BUCKETS
                 .get(usize::try_from(self.chance.below(3)).unwrap_or(0))
                 .unwrap_or(&"bucket-a");
-            let control = if self.chance.permille(500) {
-                "S3.8"
-            } else {
-                "Test.2"
+            let control = match self.chance.below(4) {
+                0 => "config:s3-bucket-level-public-access-prohibited",
+                1 => "S3.8",
+                _ => "Test.2",
             };
             self.find(control, bucket).await;
         }
@@ -651,21 +651,28 @@ impl History {
     /// Something is wrong with a bucket, and the event is delivered.
     async fn find(&mut self, control: &str, bucket: &str) {
         let Ok(control) = control.parse() else { return };
+        let (resource_type, resource_id) = match control {
+            ControlRef::ConfigRule(_) => ("AWS::S3::Bucket", bucket.to_owned()),
+            _ => ("AwsS3Bucket", format!("arn:aws:s3:::{bucket}")),
+        };
         let finding = Misconfiguration {
             account: account(),
             region: region(),
             control,
-            resource_type: "AwsS3Bucket".to_owned(),
-            resource_id: format!("arn:aws:s3:::{bucket}"),
+            resource_type: resource_type.to_owned(),
+            resource_id,
             details: Value::Null,
             at: self.shared.clock.now(),
         };
         self.note(format_args!("{} on {bucket} is found", finding.control));
-        let asff = finding.asff();
-        let id = asff.get("Id").and_then(Value::as_str).unwrap_or_default();
+        let bytes = finding.bytes();
+        let read = event::read(&bytes, &event::Options::default());
+        let Some(Incoming::Accepted { finding: read, .. }) = read.first() else {
+            return;
+        };
         self.deliveries.push(Delivery {
-            bytes: finding.bytes(),
-            finding: (id.to_owned(), finding.at),
+            finding: (read.id.to_string(), finding.at),
+            bytes,
             acknowledged: false,
         });
         // Some come late, after others.

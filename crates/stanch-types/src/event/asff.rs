@@ -8,8 +8,7 @@ use serde_json::{Map, Value};
 use super::{Draft, Problem, Refused, members::Members, short};
 use crate::{
     AccountId, Arn, Compliance, ControlRef, Finding, Generation, RecordState, Region, Resource,
-    Severity, SeverityLabel, Workflow, asff_type,
-    resource::{name_from_arn, name_from_id},
+    Severity, SeverityLabel, Workflow,
 };
 
 pub(super) fn read(map: Map<String, Value>) -> Result<Draft, Refused> {
@@ -197,7 +196,7 @@ fn resources(
                     .transpose()?
                     .unwrap_or_default(),
                 region: resource_region(resource)?,
-                ..new_resource(kind, id, arn)
+                ..Resource::new(kind, id, arn)
             }),
             Err(problem) => refused.push(problem),
         }
@@ -224,22 +223,6 @@ fn tags(tags: Members<'_>) -> Result<BTreeMap<String, String>, Problem> {
     tags.keys()
         .map(|key| Ok((key.clone(), tags.text(key)?.unwrap_or_default().to_owned())))
         .collect()
-}
-
-/// A resource with what its type and id tell.
-pub(super) fn new_resource(kind: &str, id: &str, arn: Option<Arn>) -> Resource {
-    Resource {
-        resource_type: asff_type(kind),
-        id: id.to_owned(),
-        name: arn
-            .as_ref()
-            .map_or_else(|| name_from_id(id), name_from_arn)
-            .to_owned(),
-        arn,
-        region: None,
-        tags: BTreeMap::new(),
-        details: Value::Null,
-    }
 }
 
 /// The resource's ARN, if its id is one, or why it must not be touched: it belongs to another

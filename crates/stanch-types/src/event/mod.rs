@@ -442,7 +442,7 @@ impl Reader<'_> {
     }
 
     fn settle(&mut self, draft: Result<Draft, Refused>, context: &Context) {
-        let draft = match draft {
+        let mut draft = match draft {
             Ok(draft) => draft,
             Err((problem, map)) => {
                 let event = context.deliverable(Value::Object(map));
@@ -457,12 +457,21 @@ impl Reader<'_> {
             });
         }
         let more = draft.refused.len().saturating_sub(1);
-        if let Some(mut problem) = draft.refused.into_iter().next() {
+        if let Some(mut problem) = std::mem::take(&mut draft.refused).into_iter().next() {
             if more > 0 {
                 problem.reason += &format!(" (and {more} more such)");
             }
             let event = context.deliverable(Value::clone(&draft.finding.raw));
             self.refuse_value(problem, &event);
+        }
+        let Finding {
+            account,
+            region,
+            resources,
+            ..
+        } = &mut draft.finding;
+        for resource in resources {
+            resource.identify(account, region);
         }
         if !draft.finding.resources.is_empty() {
             self.out.push(Incoming::Accepted {

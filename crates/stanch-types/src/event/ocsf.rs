@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use super::{
     Draft, Problem, Refused,
-    asff::{self, new_resource, own_resource, resource_region},
+    asff::{self, own_resource, resource_region},
     members::Members,
     short,
 };
@@ -266,7 +266,7 @@ fn resources(
             .try_fold(None, |found, arn| arn.map(|arn| found.or(arn)));
         match arn {
             Ok(arn) => {
-                let mut new = new_resource(kind, uid, arn);
+                let mut new = Resource::new(kind, uid, arn);
                 new.region = resource_region(resource)?;
                 new.tags = tags(resource)?;
                 new.details = resource.raw("data");

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::{
     Draft, Problem, Refused,
-    asff::{self, new_resource, own_resource, resource_region},
+    asff::{self, own_resource, resource_region},
     members::Members,
 };
 use crate::{
@@ -204,7 +204,7 @@ impl<'a> Resources<'a> {
 
     fn add(&mut self, kind: &str, id: &str) -> Option<&mut Resource> {
         match own_resource(self.account, kind, id, None) {
-            Ok(arn) => self.own.push(new_resource(kind, id, arn)),
+            Ok(arn) => self.own.push(Resource::new(kind, id, arn)),
             Err(problem) => {
                 self.refused.push(problem);
                 return None;

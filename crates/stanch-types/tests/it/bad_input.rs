@@ -156,6 +156,47 @@ fn what_is_no_event() {
     assert_eq!(event::read(br#"{"Records": []}"#, &Options::default()), []);
 }
 
+/// Config names a few things by an id that no call takes: read as a name, the resource would seem gone.
+#[test]
+fn ids_of_config_that_are_no_names() {
+    let read = |kind: &str, id: &str| {
+        let change = json!({
+            "messageType": "ComplianceChangeNotification", "configRuleName": "a-rule", "awsAccountId": "111122223333",
+            "awsRegion": "eu-central-1", "resourceType": kind, "resourceId": id,
+            "newEvaluationResult": {"complianceType": "NON_COMPLIANT", "resultRecordedTime": "2026-03-02T20:00:00Z"},
+        });
+        event::read(change.to_string().as_bytes(), &Options::default())
+    };
+    for (kind, id) in [
+        ("AWS::IAM::User", "AIDACKCEVSQ6C2EXAMPLE"),
+        ("AWS::IAM::Role", "AROADBQP57FF2AEXAMPLE"),
+        ("AWS::IAM::Group", "AGPACKCEVSQ6C2EXAMPLE"),
+        ("AWS::IAM::Policy", "ANPACKCEVSQ6C2EXAMPLE"),
+        ("AWS::RDS::DBInstance", "db-ABCDEFGHIJKLMNOPQRSTUVWXYZ"),
+        ("AWS::RDS::DBCluster", "cluster-ABCDEFGHIJKLMNOPQRSTUVWXYZ"),
+    ] {
+        let read = read(kind, id);
+        let [Incoming::Unreadable { problem, .. }] = read.as_slice() else {
+            panic!("{kind}: {read:?}");
+        };
+        let reason =
+            format!("`{id}` is the unique id of an `{kind}`, not the name that API calls take");
+        assert_eq!(problem.reason, reason);
+    }
+    for (kind, id) in [
+        ("AWS::IAM::User", "AIDA"),
+        ("AWS::IAM::User", "aida-of-the-shop-in-town"),
+        ("AWS::RDS::DBInstance", "db-of-the-shop-in-town"),
+        ("AWS::EC2::Instance", "i-0123456789abcdef0"),
+    ] {
+        let read = read(kind, id);
+        assert!(
+            matches!(read.as_slice(), [Incoming::Accepted { .. }]),
+            "{kind} {id}: {read:?}"
+        );
+    }
+}
+
 #[test]
 fn wrapping_without_end() {
     let mut text = finding().to_string();

@@ -71,8 +71,8 @@ fn there(copy: &Path) -> Result<(), Failure> {
     if copy.exists() {
         return Ok(());
     }
-    let message = format!("there is no backup `{}`", copy.display());
-    Err(Failure::usage(message).hint("`stanch ledger backup` makes one"))
+    let message = format!("there is no backup or export `{}`", copy.display());
+    Err(Failure::usage(message).hint("`stanch ledger backup` and `stanch ledger export` make them"))
 }
 
 /// Says what is wrong with a backup; gives how many events it lacks of those that the witness has seen.

@@ -158,7 +158,7 @@ fn a_backup_is_checked_before_it_is_restored() {
         .says("the backup does not hold, and is not restored");
     here.run(&["ledger", "restore", "nothing.db"])
         .exits(2)
-        .says("there is no backup");
+        .says("there is no backup or export `nothing.db`");
 }
 
 #[test]
