@@ -7,7 +7,7 @@ use std::{
     num::NonZero,
     ops::Range,
     panic,
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     thread,
 };
 
@@ -96,6 +96,7 @@ struct Entry {
 }
 
 /// Where an entry's text is.
+#[derive(Clone)]
 enum Source {
     Embedded(&'static Embedded),
     Read(String),
@@ -166,8 +167,14 @@ impl Catalog {
         let mut found = Vec::new();
         for (path, text) in files {
             let (path, text) = (path.into(), text.into());
-            let parsed = parse(&text);
-            self.take(&path, &text, parsed, &mut found);
+            let (remediation, diagnostics) = parse(&text);
+            let entry = remediation.map(|remediation| {
+                let mut entry =
+                    Entry::claiming(path.clone().into(), Source::Read(text), &remediation);
+                entry.parsed = OnceLock::from(Some(Arc::new(remediation)));
+                entry
+            });
+            self.take(&path, entry, diagnostics, &mut found);
         }
         found
     }
@@ -176,14 +183,14 @@ impl Catalog {
     fn take(
         &mut self,
         path: &str,
-        text: &str,
-        (remediation, mut diagnostics): Reading,
+        entry: Option<Entry>,
+        mut diagnostics: Vec<Diagnostic>,
         found: &mut Vec<FileDiagnostic>,
     ) {
-        if let Some(remediation) = remediation {
-            diagnostics.extend(self.conflicts(&remediation));
+        if let Some(entry) = entry {
+            diagnostics.extend(self.conflicts(&entry));
             if diagnostics.iter().all(|d| d.severity != Severity::Error) {
-                self.add(Entry::of(path.to_owned(), text.to_owned(), remediation));
+                self.add(entry);
             }
         }
         found.extend(diagnostics.into_iter().map(|diagnostic| FileDiagnostic {
@@ -197,8 +204,8 @@ impl Catalog {
     pub fn check(&self) -> Vec<FileDiagnostic> {
         let mut loaded = Self::empty();
         let mut found = Vec::new();
-        for (entry, read) in self.entries.iter().zip(read_all(&self.entries)) {
-            loaded.take(&entry.path, entry.text(), read, &mut found);
+        for (entry, (claims, diagnostics)) in self.entries.iter().zip(claims(&self.entries)) {
+            loaded.take(&entry.path, claims, diagnostics, &mut found);
         }
         found
     }
@@ -300,21 +307,18 @@ impl Catalog {
         self.entries.push(entry);
     }
 
-    fn conflicts(&self, remediation: &Remediation) -> Vec<Diagnostic> {
+    fn conflicts(&self, new: &Entry) -> Vec<Diagnostic> {
         let complain = |message: String, hint: &str| {
             Diagnostic::error(Position { line: 1, column: 1 }, message).hint(hint)
         };
         let mut found = Vec::new();
-        if let Some(path) = self.path(&remediation.name) {
+        if let Some(path) = self.path(&new.name) {
             found.push(complain(
-                format!(
-                    "`{}` is already the remediation of `{path}`",
-                    remediation.name
-                ),
+                format!("`{}` is already the remediation of `{path}`", new.name),
                 "choose another name",
             ));
         }
-        let checks = remediation
+        let checks = new
             .controls
             .iter()
             .filter(|c| CHECKS.contains(&c.framework.as_str()));
@@ -331,7 +335,7 @@ impl Catalog {
                 let shared = entry
                     .resources
                     .iter()
-                    .find(|kind| remediation.resources.iter().any(|r| r == *kind));
+                    .find(|kind| new.resources.contains(kind));
                 if let Some(kind) = shared {
                     found.push(complain(
                         format!(
@@ -350,15 +354,23 @@ impl Catalog {
 /// A file's remediation, if it can be understood, and what is wrong with it.
 type Reading = (Option<Remediation>, Vec<Diagnostic>);
 
-/// Reads every file, each processor its share.
-fn read_all(entries: &[Entry]) -> Vec<Reading> {
+/// What every file claims, and what is wrong with it. Each processor reads what the others have left, a
+/// few files at a time, and keeps no more of them than that.
+fn claims(entries: &[Entry]) -> Vec<(Option<Entry>, Vec<Diagnostic>)> {
+    const AT_ONCE: usize = 8;
+    let left = Mutex::new(entries.chunks(AT_ONCE).enumerate());
+    let next = || left.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let read = || {
+        let mut done = Vec::new();
+        while let Some((number, share)) = next() {
+            let claims: Vec<_> = share.iter().map(Entry::claims).collect();
+            done.push((number, claims));
+        }
+        done
+    };
     let processors = thread::available_parallelism().map_or(1, NonZero::get);
-    let share = entries.len().div_ceil(processors).max(1);
-    thread::scope(|scope| {
-        let readers: Vec<_> = entries
-            .chunks(share)
-            .map(|share| scope.spawn(|| share.iter().map(Entry::read).collect::<Vec<_>>()))
-            .collect();
+    let mut done: Vec<_> = thread::scope(|scope| {
+        let readers: Vec<_> = (0..processors).map(|_| scope.spawn(read)).collect();
         readers
             .into_iter()
             .flat_map(|reader| {
@@ -367,14 +379,17 @@ fn read_all(entries: &[Entry]) -> Vec<Reading> {
                     .unwrap_or_else(|why| panic::resume_unwind(why))
             })
             .collect()
-    })
+    });
+    done.sort_unstable_by_key(|(number, _)| *number);
+    done.into_iter().flat_map(|(_, claims)| claims).collect()
 }
 
 impl Entry {
-    fn of(path: String, text: String, remediation: Remediation) -> Self {
+    /// What `remediation` claims; it is read again once it is asked for.
+    fn claiming(path: Cow<'static, str>, source: Source, remediation: &Remediation) -> Self {
         Self {
-            path: path.into(),
-            source: Source::Read(text),
+            path,
+            source,
             name: remediation.name.clone().into(),
             resources: remediation
                 .resources
@@ -382,8 +397,17 @@ impl Entry {
                 .map(|kind| kind.clone().into())
                 .collect(),
             controls: remediation.controls.clone(),
-            parsed: OnceLock::from(Some(Arc::new(remediation))),
+            parsed: OnceLock::new(),
         }
+    }
+
+    /// Reads the file for what it claims and what is wrong with it.
+    fn claims(&self) -> (Option<Self>, Vec<Diagnostic>) {
+        let (remediation, diagnostics) = self.read();
+        let claims = remediation.map(|remediation| {
+            Self::claiming(self.path.clone(), self.source.clone(), &remediation)
+        });
+        (claims, diagnostics)
     }
 
     /// None if the file has errors: those it ships are free of them, which a test asserts.
