@@ -221,7 +221,8 @@ fn beside(rows: &Value) -> String {
         "\n## Beside Cloud Custodian\n\n\
          c7n 0.9.53 with one policy, Stanch with the findings; both seen to have fixed all resources. CPU,\n\
          wall time and AWS requests of the process. `cargo xtask bench --custodian`.\n\n\
-         | remediation | resources | Custodian | | | Stanch | | |\n|---|--:|--:|--:|--:|--:|--:|--:|\n",
+         | remediation | resources | Custodian | | | Stanch | | | CPU | requests |\n\
+         |---|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n",
     );
     for row in rows.as_array().into_iter().flatten() {
         let of = |who: &str, what: &str| {
@@ -245,8 +246,21 @@ fn beside(rows: &Value) -> String {
                 of(who, "requests"),
             );
         }
-        text.push('\n');
+        let part = |what: &str| 100.0 * of("stanch", what) / of("custodian", what);
+        let _ = writeln!(
+            text,
+            " {:.0} % | {:.0} % |",
+            part("cpu_ms"),
+            part("requests")
+        );
     }
+    text.push_str(
+        "\nWanted: a tenth of the CPU, a third of the requests. Custodian lists what there is (a hundred groups in\n\
+         one request), changes it, and is done; nine tenths of its CPU for one resource are Python's start. For each\n\
+         finding Stanch reads the resource, plans, records durably before it sends, changes, and reads again to\n\
+         prove it: four to six requests. So a third of the requests is reached where Custodian, too, has to look at\n\
+         each resource (buckets), and cannot be where it does not.\n",
+    );
     text
 }
 

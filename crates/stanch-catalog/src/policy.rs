@@ -302,6 +302,15 @@ impl Remediation {
             .chain(called)
             .collect()
     }
+
+    /// IAM's prefixes of what a run of it is allowed beside its calls.
+    pub fn prefixes(&self) -> BTreeSet<&str> {
+        let steps = self.apply.iter().chain(&self.undo);
+        steps
+            .flat_map(|step| &step.allow)
+            .filter_map(|(action, _)| Some(action.split_once(':')?.0))
+            .collect()
+    }
 }
 
 fn step_permissions(

@@ -3,10 +3,7 @@
 //! The same files give the same bytes: no times, no users, the order as given.
 //! <https://docs.aws.amazon.com/lambda/latest/dg/configuration-function-zip.html>
 
-use std::{
-    collections::BTreeSet,
-    io::{self, Write as _},
-};
+use std::io::{self, Write as _};
 
 use flate2::{Compression, Crc, write::DeflateEncoder};
 use stanch_catalog::Catalog;
@@ -73,10 +70,7 @@ pub fn package(
     catalog: &Catalog,
     models: &Models,
 ) -> Result<Vec<u8>, PackageError> {
-    let remediations: Vec<_> = catalog.iter().collect();
-    let called = remediations.iter().flat_map(|one| one.services());
-    let services: BTreeSet<&str> = called.chain(OWN).collect();
-    let models = models.only(&services)?;
+    let models = called(catalog, models)?;
     let own: Vec<(String, &str)> = catalog
         .own()
         .map(|(name, text)| (format!("catalog/{name}.yaml"), text))
@@ -99,6 +93,14 @@ pub fn package(
         runs: false,
     }));
     Ok(archive(&entries)?)
+}
+
+/// The models of what is called for any remediation, or by the functions for themselves.
+fn called(catalog: &Catalog, models: &Models) -> Result<Vec<u8>, LookupError> {
+    let remediations: Vec<_> = catalog.iter().collect();
+    let services = remediations.iter().flat_map(|one| one.services());
+    let allowed = remediations.iter().flat_map(|one| one.prefixes()).collect();
+    models.only(&services.chain(OWN).collect(), &allowed)
 }
 
 /// An archive of `entries`, compressed as far as it goes.
@@ -182,10 +184,25 @@ mod tests {
         let all = package(b"#!/bin/sh", &Catalog::embedded(), &models).unwrap();
         assert!(!all.windows(8).any(|at| at == b"catalog/"));
         assert!(
-            packed.len() < all.len() && all.len() < 1_600_000,
+            packed.len() < all.len() && all.len() < 1_050_000,
             "{}",
             all.len()
         );
+    }
+
+    /// A session that is opened in a function may do what it may on one machine.
+    #[test]
+    fn permissions_are_the_same_with_the_models_of_a_package() {
+        let (catalog, all) = (Catalog::embedded(), Models::embedded().unwrap());
+        let some = called(&catalog, &all).unwrap();
+        let some = Models::read(some.leak()).unwrap();
+        for remediation in catalog.iter() {
+            let of = |models: &Models| {
+                let reads = remediation.read_policy(models).unwrap();
+                (reads, format!("{:?}", remediation.permissions(models)))
+            };
+            assert_eq!(of(&some), of(&all), "{}", remediation.name);
+        }
     }
 
     #[test]

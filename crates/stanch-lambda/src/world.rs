@@ -246,7 +246,10 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let missing = aws(root.path()).models().unwrap_err();
         assert!(missing.to_string().contains("models.bin"), "{missing}");
-        let models = Models::embedded().unwrap().only(&["s3"].into()).unwrap();
+        let models = Models::embedded()
+            .unwrap()
+            .only(&["s3"].into(), &[].into())
+            .unwrap();
         fs::write(root.path().join(stanch_models::FILE), models).unwrap();
         assert_eq!(aws(root.path()).models().unwrap().names(), ["s3"]);
 

@@ -1,6 +1,7 @@
 //! Which IAM actions a call needs, and what they are: AWS's service authorization reference
 //! (<https://docs.aws.amazon.com/service-authorization/latest/reference/reference.html>).
 
+use std::collections::BTreeSet;
 use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
@@ -297,6 +298,17 @@ impl Models {
             ..self.needed(&format!("apigateway:{}", operation.method), false)?
         })
     }
+}
+
+/// Every prefix that the actions of the service's calls may have.
+pub(crate) fn prefixes_of(service: &Service) -> BTreeSet<String> {
+    let rows = operations()
+        .iter()
+        .filter(|row| row.service == &*service.name);
+    let named = rows
+        .flat_map(|row| row.actions.split(','))
+        .filter_map(|action| Some(action.split_once(':')?.0.to_owned()));
+    named.chain(prefixes(service)).collect()
 }
 
 /// The prefixes that the service's actions may have, the likeliest first.

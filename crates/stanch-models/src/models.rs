@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::blob::{Blob, BlobError, Source};
 use crate::endpoint::{self, Endpoint, EndpointError, EndpointSettings, Partitions, RuleSet};
-use crate::iam::IamService;
+use crate::iam::{self, IamService};
 use crate::names;
 use crate::service::{Operation, Service};
 
@@ -111,21 +111,28 @@ impl Models {
         })
     }
 
-    /// Some of the services, as bytes, for a program that shall not carry all of them. What a user brought
-    /// is not among them.
+    /// Some of the services, as bytes, for a program that shall not carry all of them, with the IAM actions
+    /// that their calls need and those behind the prefixes of `allowed`. What a user brought is not among
+    /// them.
     ///
     /// # Errors
     /// When there is no such service, or the data in the binary is damaged.
-    pub fn only(&self, services: &BTreeSet<&str>) -> Result<Vec<u8>, LookupError> {
-        let mut keys = BTreeSet::new();
+    pub fn only(
+        &self,
+        services: &BTreeSet<&str>,
+        allowed: &BTreeSet<&str>,
+    ) -> Result<Vec<u8>, LookupError> {
+        let mut keys: BTreeSet<String> = allowed.iter().map(|name| format!("iam/{name}")).collect();
         for name in services {
-            let name = &self.service(name)?.name;
+            let service = self.service(name)?;
+            let name = &service.name;
             keys.extend([format!("service/{name}"), format!("rules/{name}")]);
+            let prefixes = iam::prefixes_of(&service).into_iter();
+            keys.extend(prefixes.map(|prefix| format!("iam/{prefix}")));
         }
-        // Partitions and IAM's actions are few, and what a call needs may be another service's.
-        let blob = self.blob.only(|key| {
-            keys.contains(key) || !(key.starts_with("service/") || key.starts_with("rules/"))
-        });
+        let blob = self
+            .blob
+            .only(|key| keys.contains(key) || !key.contains('/'));
         Ok(blob?)
     }
 
