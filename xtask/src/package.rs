@@ -63,10 +63,6 @@ pub struct Packed {
     pub archive: PathBuf,
 }
 
-/// A program that ends with its first panic, and has no symbols, has no use for the tables by which a stack
-/// is walked: a twentieth of the archive.
-const FLAGS: (&str, &str) = ("RUSTFLAGS", "-C force-unwind-tables=no");
-
 /// The archive, built now. On a machine of the same kind cargo builds it; for another, `cargo-zigbuild`,
 /// which brings a linker and the C library of any version.
 pub fn packed(architecture: Architecture) -> Outcome<Packed> {
@@ -78,7 +74,7 @@ pub fn packed(architecture: Architecture) -> Outcome<Packed> {
         .any(|line| line == format!("host: {target}"));
     let folder = run::target();
     let built = if own {
-        run(build(&["bootstrap"]).arg("--release").env(FLAGS.0, FLAGS.1))?;
+        run(build(&["bootstrap"]).arg("--release"))?;
         folder.join("release/bootstrap")
     } else {
         let (major, minor) = GLIBC;
@@ -86,7 +82,7 @@ pub fn packed(architecture: Architecture) -> Outcome<Packed> {
         let mut build = cargo();
         build.args(["zigbuild", "--release", "--locked", "--workspace"]);
         build.args(["--bin", "bootstrap", "--target", &wanted]);
-        run(build.env(FLAGS.0, FLAGS.1)).map_err(|failure| {
+        run(&mut build).map_err(|failure| {
             failure.hint(format!(
                 "once: `rustup target add {target}`, `cargo install --locked cargo-zigbuild`, `pip install ziglang`"
             ))

@@ -3,9 +3,9 @@
 //! The same files give the same bytes: no times, no users, the order as given.
 //! <https://docs.aws.amazon.com/lambda/latest/dg/configuration-function-zip.html>
 
-use std::io::{self, Write as _};
+use std::io;
 
-use flate2::{Compression, Crc, write::DeflateEncoder};
+use libdeflater::{CompressionLvl, Compressor, Crc};
 use stanch_catalog::Catalog;
 use stanch_models::{FILE, LookupError, Models};
 
@@ -113,9 +113,12 @@ pub fn archive(entries: &[Entry<'_>]) -> io::Result<Vec<u8>> {
         let offset = size(out.len())?;
         let mut crc = Crc::new();
         crc.update(entry.body);
-        let mut deflated = DeflateEncoder::new(Vec::new(), Compression::best());
-        deflated.write_all(entry.body)?;
-        let deflated = deflated.finish()?;
+        let mut compressor = Compressor::new(CompressionLvl::best());
+        let mut deflated = vec![0; compressor.deflate_compress_bound(entry.body.len())];
+        let length = compressor
+            .deflate_compress(entry.body, &mut deflated)
+            .map_err(io::Error::other)?;
+        deflated.truncate(length);
 
         // What both headers have: version 2.0, UTF-8 names, deflated, midnight of 1980-01-01.
         let mut common = Vec::new();
