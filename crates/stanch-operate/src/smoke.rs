@@ -65,14 +65,6 @@ impl Probe {
         format!("arn:{}:s3:::{}", self.region.partition(), self.bucket)
     }
 
-    /// As the audit log has it: by the id in its finding.
-    fn resource(&self, way: Way) -> String {
-        match way {
-            Way::Manual => self.arn(),
-            Way::Automatic => self.bucket.clone(),
-        }
-    }
-
     fn what(&self) -> String {
         format!("bucket {}", self.bucket)
     }
@@ -208,7 +200,7 @@ pub async fn examine(
         lines.push(own.unknown(Issue::Ground, path, &error));
         return lines;
     }
-    let rows = match wait(&own, clock, &probe.resource(way)).await {
+    let rows = match wait(&own, clock, &probe.arn()).await {
         Ok(rows) => rows,
         Err(error) => {
             lines.push(own.unknown(Issue::Ground, path, &error));

@@ -36,10 +36,10 @@ fn says(answer: Value) -> Value {
 }
 
 fn own(rows: Value) -> FakeApi {
-    own_of(Way::Manual, rows)
+    own_of(rows)
 }
 
-fn own_of(way: Way, rows: Value) -> FakeApi {
+fn own_of(rows: Value) -> FakeApi {
     let mut times = 0;
     FakeApi::new()
         .returns(
@@ -55,13 +55,8 @@ fn own_of(way: Way, rows: Value) -> FakeApi {
         .returns("sqs.SendMessage", json!({}))
         .returns("lambda.Invoke", says(json!({"done": {"status": "Undone"}})))
         .on("dynamodb.Query", move |call| {
-            // AWS Config knows a bucket by its name.
-            let resource = match way {
-                Way::Manual => "arn:aws:s3:::stanch-smoke",
-                Way::Automatic => "stanch-smoke",
-            };
             let asked = &call.params["ExpressionAttributeValues"][":resource"]["S"];
-            assert_eq!(asked, resource);
+            assert_eq!(asked, "arn:aws:s3:::stanch-smoke");
             times += 1;
             Ok(if times < 3 {
                 json!({"Items": []})
@@ -107,7 +102,7 @@ async fn lines(own: FakeApi, member: FakeApi, way: Way) -> Vec<Line> {
 async fn the_way_of_a_finding_is_followed_to_its_end() {
     use State::{Problem, Unknown, Warning};
     for way in [Way::Manual, Way::Automatic] {
-        let lines = lines(own_of(way, row("Success", true)), reopened(), way).await;
+        let lines = lines(own_of(row("Success", true)), reopened(), way).await;
         let states: Vec<State> = lines.iter().map(|line| line.state).collect();
         assert_eq!(states, [State::Ok; 7], "{lines:#?}");
     }
@@ -140,7 +135,7 @@ async fn the_way_of_a_finding_is_followed_to_its_end() {
     )
     .await;
     check(
-        own_of(Way::Automatic, row("InProgress", true)),
+        own_of(row("InProgress", true)),
         bucket(true),
         Way::Automatic,
         "the automatic way",
@@ -252,7 +247,7 @@ async fn whether_people_were_told_the_ledger_knows() {
 async fn an_approval_is_not_waited_for() {
     let waits = json!({"Items": [{"RemediationId": {"S": "r-1"}, "ExecutionStatus": {"S": "InProgress"}, "Status": {"S": "AwaitingApproval"}}]});
     let begin = tokio::time::Instant::now();
-    let lines = lines(own_of(Way::Automatic, waits), bucket(true), Way::Automatic).await;
+    let lines = lines(own_of(waits), bucket(true), Way::Automatic).await;
     let automatic = line(&lines, "the automatic way");
     assert_eq!(automatic.seen, "arrived, and waits");
     assert_eq!(begin.elapsed(), Duration::from_secs(10));
