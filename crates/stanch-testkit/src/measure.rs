@@ -211,6 +211,10 @@ mod tests {
 
     /// As version managers of Python have it: a script that runs this and that, and becomes Python.
     #[test]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the path on which Python is, as the measurement has it"
+    )]
     fn what_ran_before_python_is_not_counted() {
         let folder = tempfile::tempdir().unwrap();
         let script = folder.path().join("python3");
