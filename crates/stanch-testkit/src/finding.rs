@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use stanch_types::{AccountId, ControlRef, Region};
+use stanch_types::{AccountId, ControlRef, Finding, Incoming, Region, event};
 
 /// What is wrong with one resource.
 #[derive(Debug, Clone)]
@@ -38,6 +38,15 @@ impl Misconfiguration {
     #[must_use]
     pub fn bytes(&self) -> Vec<u8> {
         self.event().to_string().into_bytes()
+    }
+
+    /// The finding as it is understood, unless it is refused.
+    #[must_use]
+    pub fn read(&self) -> Option<Finding> {
+        match event::read(&self.bytes(), &event::Options::default()).pop() {
+            Some(Incoming::Accepted { finding, .. }) => Some(*finding),
+            _ => None,
+        }
     }
 
     /// The event of the same finding when it is seen again; when it was first seen stays.

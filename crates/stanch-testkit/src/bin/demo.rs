@@ -416,7 +416,9 @@ async fn wait_until_done(ledger: &SqliteLedger, findings: usize, hub: &mut Serve
 }
 
 async fn record_of(ledger: &SqliteLedger, found: &Misconfiguration) -> Outcome<Record> {
-    let page = ledger.query(&Query::resource(&found.resource_id)).await?;
+    let mut read = found.read().ok_or("the finding is refused")?;
+    let resource = read.resources.pop().ok_or("it names no resource")?;
+    let page = ledger.query(&Query::resource(&resource.id)).await?;
     let mut records = page.records.into_iter();
     records
         .find(|record| {
@@ -424,7 +426,7 @@ async fn record_of(ledger: &SqliteLedger, found: &Misconfiguration) -> Outcome<R
                 && record.status != Status::Refused
                 && record.control == found.control.to_string()
         })
-        .ok_or_else(|| format!("`{}` is not in the ledger", found.resource_id).into())
+        .ok_or_else(|| format!("`{}` is not in the ledger", resource.id).into())
 }
 
 /// Takes some of the fixes back, and shows that the resources are as they were.

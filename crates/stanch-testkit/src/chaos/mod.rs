@@ -29,7 +29,7 @@ use stanch_ledger::{
 };
 use stanch_models::Models;
 use stanch_runbook::Ids;
-use stanch_types::{AccountId, Call, Clock, ControlRef, Incoming, Region, event};
+use stanch_types::{AccountId, Call, Clock, ControlRef, Region};
 use tokio::task::JoinSet;
 
 use self::process::{Death, Moment, Process, Sent, Shared, hold};
@@ -665,14 +665,10 @@ impl History {
             at: self.shared.clock.now(),
         };
         self.note(format_args!("{} on {bucket} is found", finding.control));
-        let bytes = finding.bytes();
-        let read = event::read(&bytes, &event::Options::default());
-        let Some(Incoming::Accepted { finding: read, .. }) = read.first() else {
-            return;
-        };
+        let Some(read) = finding.read() else { return };
         self.deliveries.push(Delivery {
             finding: (read.id.to_string(), finding.at),
-            bytes,
+            bytes: finding.bytes(),
             acknowledged: false,
         });
         // Some come late, after others.
