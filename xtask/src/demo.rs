@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// How the demo is run.
-#[derive(Args)]
+#[derive(Default, Args)]
 pub struct Options {
     /// Leave the emulator and the hub running, and say how to talk to them
     #[arg(long)]

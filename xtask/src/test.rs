@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::{
-    new,
+    demo, new,
     run::{Failure, Outcome, answer, built, cargo, run, section},
     setup,
 };
@@ -27,11 +27,12 @@ pub fn test() -> Outcome {
     run(cargo().args(["test", "--workspace", "--locked"]))
 }
 
-/// `test`, licences where `cargo-deny` is installed, and that the scaffold of a new remediation is whole:
-/// checked and proved like any other.
+/// `test`, licences where `cargo-deny` is installed, the demo, and that the scaffold of a new remediation is
+/// whole: checked and proved like any other.
 pub fn ci() -> Outcome {
     test()?;
     deny()?;
+    demo::demo(&demo::Options::default())?;
     section("scaffold");
     let file = new::scaffold("s3/scaffold-of-ci")?;
     let outcome = scaffold(&file);
