@@ -256,7 +256,7 @@ fn beside(rows: &Value) -> String {
     }
     text.push_str(
         "\nWanted: a tenth of the CPU, a third of the requests. Custodian lists what there is (a hundred groups in\n\
-         one request), changes it, and is done; nine tenths of its CPU for one resource are Python's start. For each\n\
+         one request), changes it, and is done. For each\n\
          finding Stanch reads the resource, plans, records durably before it sends, changes, and reads again to\n\
          prove it: four to six requests. So a third of the requests is reached where Custodian, too, has to look at\n\
          each resource (buckets), and cannot be where it does not.\n",
