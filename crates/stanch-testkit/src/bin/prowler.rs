@@ -21,7 +21,10 @@ use stanch_testkit::{
     organization::{MEMBERS, REGIONS, role_policy},
     plant, repository,
 };
-use stanch_types::{AccountId, Region, chain};
+use stanch_types::{
+    AccountId, Incoming, Region, chain,
+    event::{Options, read},
+};
 
 type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 
@@ -47,8 +50,8 @@ async fn main() -> ExitCode {
     }
 }
 
-/// A scan: the resources that fail each check.
-type Failing = BTreeMap<String, BTreeSet<String>>;
+/// A scan: the resources that fail each check, as Prowler names them, each with its name in the ledger.
+type Failing = BTreeMap<String, BTreeMap<String, String>>;
 
 async fn run(prowler: &Path, only: &[String]) -> Outcome {
     let folder = repository().join(".prowler");
@@ -131,14 +134,20 @@ async fn run(prowler: &Path, only: &[String]) -> Outcome {
     println!("|---|---|--:|--:|---|");
     let (mut found, mut fixed) = (0, 0);
     for (check, fixes) in &checks {
-        let none = BTreeSet::new();
+        let none = BTreeMap::new();
         let failed = before.get(check).unwrap_or(&none);
         let still = after.get(check).unwrap_or(&none);
         found += failed.len();
-        fixed += failed.difference(still).count();
+        fixed += failed
+            .keys()
+            .filter(|resource| !still.contains_key(*resource))
+            .count();
         let reasons: BTreeSet<String> = still
             .iter()
-            .map(|resource| why(resource, check, failed, &records))
+            .map(|(resource, known_as)| match failed.contains_key(resource) {
+                true => why(known_as, check, &records),
+                false => "it is new: another fix made it".to_owned(),
+            })
             .collect();
         let mut reasons: Vec<String> = reasons.into_iter().collect();
         if failed.is_empty() && still.is_empty() {
@@ -274,18 +283,25 @@ impl Scanner<'_> {
                 (check, text("/Compliance/Status"), text("/Resources/0/Id"))
             {
                 let resources = failing.entry(check.to_owned()).or_default();
-                resources.insert(resource.to_owned());
+                resources.insert(resource.to_owned(), known_as(finding, resource));
             }
         }
         Ok(failing)
     }
 }
 
-/// Why a check fails after all was done.
-fn why(resource: &str, check: &str, before: &BTreeSet<String>, records: &[Record]) -> String {
-    if !before.contains(resource) {
-        return "it is new: another fix made it".to_owned();
-    }
+/// The name that the product gives the resource of a finding, whatever Prowler calls it.
+fn known_as(finding: &Value, resource: &str) -> String {
+    let read = read(finding.to_string().as_bytes(), &Options::default());
+    let known = read.into_iter().find_map(|incoming| match incoming {
+        Incoming::Accepted { finding, .. } => finding.resources.into_iter().next(),
+        _ => None,
+    });
+    known.map_or_else(|| resource.to_owned(), |known| known.id)
+}
+
+/// Why a check of a resource, by its name in the ledger, fails after all was done.
+fn why(resource: &str, check: &str, records: &[Record]) -> String {
     let of_resource = || {
         records
             .iter()
