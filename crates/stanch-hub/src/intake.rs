@@ -11,8 +11,8 @@ use stanch_ledger::{
     State, Status,
 };
 use stanch_types::{
-    Finding, Incoming, Region, Resource, chain,
-    event::{self, Executed},
+    Access, CallError, Finding, Incoming, Region, Reply, Resource, Scope, chain,
+    event::{self, Executed, Unnamed},
 };
 
 use crate::{Hub, schedule::Job};
@@ -97,7 +97,7 @@ impl Hub {
     /// The ledger failed: the source has to deliver the event again.
     pub async fn take(&self, source: &Source, bytes: &[u8]) -> Result<Taken, LedgerError> {
         let mut taken = Taken::default();
-        for incoming in event::read(bytes, &self.reading_options()) {
+        for incoming in self.read(bytes).await {
             match incoming {
                 Incoming::Accepted { finding, route } => {
                     for resource in &finding.resources {
@@ -200,6 +200,49 @@ impl Hub {
         }
     }
 
+    /// The findings of an event, their resources by the names that calls take. AWS Config is asked for
+    /// a name where something could be done with it.
+    pub(crate) async fn read(&self, bytes: &[u8]) -> Vec<Incoming> {
+        let mut read = Vec::new();
+        for incoming in event::read(bytes, &self.reading_options()) {
+            read.push(match incoming {
+                Incoming::Accepted { finding, route } => match Unnamed::of(&finding) {
+                    Some(unnamed) if self.is_of_use(&finding) => {
+                        let answer = self.ask(&unnamed, &finding).await;
+                        unnamed.named(finding, route, answer)
+                    }
+                    _ => Incoming::Accepted { finding, route },
+                },
+                other => other,
+            });
+        }
+        read
+    }
+
+    fn is_of_use(&self, finding: &Finding) -> bool {
+        let has_remediation = |resource: &Resource| {
+            let found = self
+                .catalog
+                .find(&finding.controls, &resource.resource_type);
+            !found.is_empty()
+        };
+        self.out_of_bounds(finding).is_none() && finding.resources.iter().any(has_remediation)
+    }
+
+    async fn ask(&self, unnamed: &Unnamed, finding: &Finding) -> Result<Reply, CallError> {
+        let policy = json!({"Version": "2012-10-17", "Statement": [
+            {"Effect": "Allow", "Action": Unnamed::ACTION, "Resource": "*"},
+        ]});
+        let scope = Scope {
+            account: finding.account.clone(),
+            region: finding.region.clone(),
+            session_name: "stanch-names".to_owned(),
+            access: Access::Read(policy.to_string()),
+        };
+        let session = self.ports.sessions.open(&scope).await?;
+        session.call(&unnamed.question()).await
+    }
+
     async fn admit(
         &self,
         source: &Source,
@@ -295,7 +338,8 @@ impl Hub {
         let other_region = (region != finding.region).then(|| finding.region.clone());
         let problem = self
             .out_of_bounds(finding)
-            .or_else(|| subject.as_ref().err().cloned());
+            .or_else(|| subject.as_ref().err().cloned())
+            .or_else(|| Unnamed::of(finding).map(|unnamed| unnamed.to_string()));
         let (manual, requester) = match (&source.requester, route) {
             (Some(person), _) => (true, person.clone()),
             (

@@ -62,7 +62,7 @@ impl Hub {
     /// nor to the ledger.
     pub async fn preview(&self, source: &Source, bytes: &[u8]) -> Preview {
         let mut preview = Preview::default();
-        for incoming in event::read(bytes, &self.reading_options()) {
+        for incoming in self.read(bytes).await {
             match incoming {
                 Incoming::Accepted { finding, route } => {
                     for resource in &finding.resources {
@@ -124,7 +124,7 @@ impl Hub {
     /// written.
     pub async fn explain(&self, source: &Source, bytes: &[u8]) -> Vec<Explained> {
         let mut explained = Vec::new();
-        for incoming in event::read(bytes, &self.reading_options()) {
+        for incoming in self.read(bytes).await {
             if let Incoming::Accepted { finding, route } = incoming {
                 for resource in &finding.resources {
                     let received = self.received(source, &finding, resource, &route);

@@ -162,6 +162,90 @@ async fn a_resource_that_two_products_name_is_fixed_once() {
     assert_eq!(world.tap.writes().len(), 1);
 }
 
+/// AWS Config gives a database's `DbiResourceId`, which no call takes.
+#[tokio::test(start_paused = true)]
+async fn a_resource_that_config_names_by_its_unique_id_is_asked_for_and_fixed() {
+    let mut world = World::new();
+    world
+        .automatic
+        .guarded
+        .insert("RdsMakeInstancePrivate".to_owned());
+    let create = json!({"DBInstanceIdentifier": "shop", "DBSubnetGroup": {"VpcId": "vpc-1"}});
+    let made = world.admin("rds", "CreateDBInstance", create).await;
+    let rule = "rds-instance-public-access-check";
+    let found = |id: &str| {
+        let found = stanch_testkit::Misconfiguration {
+            resource_type: "AWS::RDS::DBInstance".to_owned(),
+            resource_id: id.to_owned(),
+            ..world.finding("shop")
+        };
+        found.config_event(rule).to_string()
+    };
+    let event = found(made["DBInstance"]["DbiResourceId"].as_str().unwrap());
+    let source = Source::automatic("test");
+    let hub = world.hub();
+
+    // While Config does not answer, the event waits as a dead letter.
+    world.tap.inject(
+        Aim::at("config.BatchGetResourceConfig"),
+        Fault::Refuse {
+            kind: CallErrorKind::Throttled,
+            code: "ThrottlingException",
+        },
+    );
+    let taken = hub.take(&source, event.as_bytes()).await.unwrap();
+    let [buried] = taken.buried.as_slice() else {
+        panic!("{taken:?}");
+    };
+    assert!(
+        buried.reason.contains("AWS Config cannot be asked for it"),
+        "{}",
+        buried.reason
+    );
+    assert!(taken.admitted.is_empty());
+    world.tap.clear_faults();
+
+    let previewed = hub.preview(&source, event.as_bytes()).await;
+    assert_eq!(
+        previewed.findings[0].received.resource_id,
+        "arn:aws:rds:eu-central-1:222222222222:db:shop"
+    );
+    let taken = hub.take(&source, event.as_bytes()).await.unwrap();
+    let state = hub.handle(taken.admitted[0]).await.unwrap();
+    assert_eq!(state.status, Status::Success, "{:?}", state.error);
+    assert_eq!(
+        state.received.resource_id,
+        "arn:aws:rds:eu-central-1:222222222222:db:shop"
+    );
+    let asked = world
+        .tap
+        .opened()
+        .into_iter()
+        .filter(|scope| scope.session_name == "stanch-names");
+    for scope in asked {
+        assert!(
+            matches!(&scope.access, stanch_types::Access::Read(policy) if policy.contains("config:BatchGetResourceConfig") && !policy.contains("rds:"))
+        );
+    }
+
+    // Who decides without looking at anything does not ask Config either.
+    let judged = hub.judge_findings(&source, event.as_bytes()).await.unwrap();
+    let problem = judged[0].answer.as_ref().err().unwrap();
+    assert!(problem.contains("is the unique id of"), "{problem}");
+
+    // Nobody asks on behalf of an account that is not ours, or where nothing could be done.
+    let requests = world.tap.seen().len();
+    let foreign = event.replace("222222222222", "555555555555");
+    let other = event.replace(rule, "rule-that-nobody-knows");
+    for (event, reason) in [(foreign, "configured accounts"), (other, "no remediation")] {
+        let taken = hub.take(&source, event.as_bytes()).await.unwrap();
+        let state = hub.handle(taken.admitted[0]).await.unwrap();
+        assert_eq!(state.status, Status::Refused);
+        assert!(state.error.as_ref().unwrap().contains(reason), "{state:?}");
+    }
+    assert_eq!(world.tap.seen().len(), requests);
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_is_compliant_is_left_alone() {
     let world = World::new();

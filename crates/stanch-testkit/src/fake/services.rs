@@ -162,7 +162,8 @@ pub(super) fn answer(aws: &mut View<'_>, call: &Call) -> Answer {
 
         ("rds", "CreateDBInstance") => {
             let name = text(input, "DBInstanceIdentifier")?;
-            let mut database = json!({"PubliclyAccessible": true, "DBInstanceStatus": "available",
+            let id = format!("db-{:0>26}", aws.id("").to_uppercase());
+            let mut database = json!({"PubliclyAccessible": true, "DBInstanceStatus": "available", "DbiResourceId": id,
                 "DBInstanceArn": aws.arn("rds", &format!("db:{name}")), "PendingModifiedValues": {}});
             merge(&mut database, input);
             aws.put(DATABASE, name, database.clone());
@@ -188,6 +189,27 @@ pub(super) fn answer(aws: &mut View<'_>, call: &Call) -> Answer {
             }
             merge(database, &changes);
             Ok(json!({"DBInstance": database}))
+        }
+
+        ("config", "BatchGetResourceConfig") => {
+            let keys = input.get("resourceKeys").and_then(Value::as_array);
+            let asked = |id: &Value| {
+                let mut keys = keys.into_iter().flatten();
+                keys.any(|key| {
+                    key.get("resourceId") == Some(id)
+                        && key.get("resourceType") == Some(&json!("AWS::RDS::DBInstance"))
+                })
+            };
+            let items: Vec<Value> = aws
+                .all(DATABASE)
+                .filter(|database| asked(&database["DbiResourceId"]))
+                .map(|database| {
+                    json!({"configurationItemStatus": "OK", "resourceType": "AWS::RDS::DBInstance",
+                        "resourceId": database["DbiResourceId"], "resourceName": database["DBInstanceIdentifier"],
+                        "arn": database["DBInstanceArn"]})
+                })
+                .collect();
+            Ok(json!({"baseConfigurationItems": items, "unprocessedResourceKeys": []}))
         }
 
         ("cloudtrail", "CreateTrail") => {

@@ -4,7 +4,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use stanch_testkit::{Emulator, Maker};
+use serde_json::{Value, json};
+use stanch_testkit::{Emulated, Emulator, Maker, Misconfiguration};
+use stanch_types::{AccountId, Call, Incoming, Region, Route, event::Unnamed};
 
 #[test]
 fn it_answers_and_ends_when_dropped() {
@@ -85,4 +87,38 @@ fn moto_answers_resets_and_ends_when_dropped() {
     let address = emulator.address();
     drop(emulator);
     assert!(TcpStream::connect(address).is_err());
+}
+
+/// AWS Config's answer about a role has the shape that the reader of events takes it to have, by moto.
+#[tokio::test]
+async fn the_recorder_of_moto_knows_the_name_behind_a_unique_id() {
+    let emulator = Emulator::start_with(Maker::Moto, &[]).unwrap();
+    let region: Region = "eu-central-1".parse().unwrap();
+    let account: AccountId = "123456789012".parse().unwrap();
+    let api = Emulated::at(&emulator.endpoint(), region.clone()).root(&account, &region);
+    let trust = json!({"Version": "2012-10-17", "Statement": []}).to_string();
+    let role = json!({"RoleName": "shop", "AssumeRolePolicyDocument": trust});
+    let made = api.call(&Call::new("iam", "CreateRole", role)).await;
+    let role = &made.unwrap().output["Role"];
+    let found = Misconfiguration {
+        account,
+        region,
+        control: "config:a-rule".parse().unwrap(),
+        resource_type: "AWS::IAM::Role".to_owned(),
+        resource_id: role["RoleId"].as_str().unwrap().to_owned(),
+        details: Value::Null,
+        at: "2026-01-01T00:00:00Z".parse().unwrap(),
+    };
+    let finding = Box::new(found.read().unwrap());
+    let unnamed = Unnamed::of(&finding).unwrap();
+    let mut answer = api.call(&unnamed.question()).await.unwrap();
+    // In moto it is the name; in AWS an `AROA…`, as in the example of
+    // https://repost.aws/knowledge-center/config-configurationitemdiff.
+    answer.output["baseConfigurationItems"][0]["resourceId"] = role["RoleId"].clone();
+    let named = unnamed.named(finding, Route::Automatic, Ok(answer));
+    let Incoming::Accepted { finding, .. } = named else {
+        panic!("{named:?}");
+    };
+    assert_eq!(finding.resources[0].id, role["Arn"].as_str().unwrap());
+    assert_eq!(finding.resources[0].name, "shop");
 }

@@ -46,11 +46,7 @@ fn draft(map: &Map<String, Value>) -> Result<Draft, Problem> {
                 .or_else(|missing| change.timestamp("notificationCreationTime")?.ok_or(missing))?,
         ),
     };
-    let own = match second_id(kind, resource_id) {
-        Some(problem) => Err(problem),
-        None => own_resource(&account, kind, resource_id, None),
-    };
-    let (resources, refused) = match own {
+    let (resources, refused) = match own_resource(&account, kind, resource_id, None) {
         Ok(arn) => (vec![Resource::new(kind, resource_id, arn)], Vec::new()),
         Err(problem) => (Vec::new(), vec![problem]),
     };
@@ -89,32 +85,6 @@ fn draft(map: &Map<String, Value>) -> Result<Draft, Problem> {
             first_observed_at: Some(generation),
             raw: Arc::default(),
         },
-    })
-}
-
-/// Why nobody can be asked about a resource that goes by the id that nothing but its service makes:
-/// calls take the name, which Config's notification does not have.
-///
-/// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html#identifiers-unique-ids>,
-/// `DbiResourceId` and `DbClusterResourceId` in
-/// <https://docs.aws.amazon.com/AmazonRDS/latest/APIReference/API_DBInstance.html>.
-fn second_id(kind: &str, id: &str) -> Option<Problem> {
-    let prefix = match kind {
-        "AWS::IAM::Group" => "AGPA",
-        "AWS::IAM::Policy" => "ANPA",
-        "AWS::IAM::Role" => "AROA",
-        "AWS::IAM::User" => "AIDA",
-        "AWS::RDS::DBCluster" => "cluster-",
-        "AWS::RDS::DBInstance" => "db-",
-        _ => return None,
-    };
-    let rest = id.strip_prefix(prefix)?;
-    let is_made = |letter: u8| letter.is_ascii_uppercase() || letter.is_ascii_digit();
-    (rest.len() >= 16 && rest.bytes().all(is_made)).then(|| {
-        Problem::new(
-            format!("`{id}` is the unique id of an `{kind}`, not the name that API calls take"),
-            "let Security Hub deliver the finding, which has the ARN: AWS Config's rules are an integration of it",
-        )
     })
 }
 

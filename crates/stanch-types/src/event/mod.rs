@@ -18,6 +18,7 @@ mod members;
 mod ocsf;
 mod payload;
 mod product;
+mod unnamed;
 
 use std::{collections::BTreeSet, fmt, rc::Rc};
 
@@ -31,6 +32,7 @@ use crate::{
 pub use automation::Executed;
 use members::Members;
 pub use payload::Payload;
+pub use unnamed::Unnamed;
 
 /// How events are read.
 #[derive(Debug, Clone, Default)]

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 use stanch_types::{
-    Incoming, Payload,
-    event::{self, Options},
+    CallError, CallErrorKind, Finding, Incoming, Payload, Reply, Route,
+    event::{self, Options, Unnamed},
     json::{Limits, read},
 };
 
@@ -159,14 +159,6 @@ fn what_is_no_event() {
 /// Config names a few things by an id that no call takes: read as a name, the resource would seem gone.
 #[test]
 fn ids_of_config_that_are_no_names() {
-    let read = |kind: &str, id: &str| {
-        let change = json!({
-            "messageType": "ComplianceChangeNotification", "configRuleName": "a-rule", "awsAccountId": "111122223333",
-            "awsRegion": "eu-central-1", "resourceType": kind, "resourceId": id,
-            "newEvaluationResult": {"complianceType": "NON_COMPLIANT", "resultRecordedTime": "2026-03-02T20:00:00Z"},
-        });
-        event::read(change.to_string().as_bytes(), &Options::default())
-    };
     for (kind, id) in [
         ("AWS::IAM::User", "AIDACKCEVSQ6C2EXAMPLE"),
         ("AWS::IAM::Role", "AROADBQP57FF2AEXAMPLE"),
@@ -175,13 +167,13 @@ fn ids_of_config_that_are_no_names() {
         ("AWS::RDS::DBInstance", "db-ABCDEFGHIJKLMNOPQRSTUVWXYZ"),
         ("AWS::RDS::DBCluster", "cluster-ABCDEFGHIJKLMNOPQRSTUVWXYZ"),
     ] {
-        let read = read(kind, id);
-        let [Incoming::Unreadable { problem, .. }] = read.as_slice() else {
-            panic!("{kind}: {read:?}");
-        };
-        let reason =
-            format!("`{id}` is the unique id of an `{kind}`, not the name that API calls take");
-        assert_eq!(problem.reason, reason);
+        let unnamed = Unnamed::of(&change(kind, id).0).unwrap();
+        let question = unnamed.question();
+        assert_eq!(question.to_string(), "config.BatchGetResourceConfig");
+        assert_eq!(
+            question.params,
+            json!({"resourceKeys": [{"resourceType": kind, "resourceId": id}]})
+        );
     }
     for (kind, id) in [
         ("AWS::IAM::User", "AIDA"),
@@ -189,11 +181,103 @@ fn ids_of_config_that_are_no_names() {
         ("AWS::RDS::DBInstance", "db-of-the-shop-in-town"),
         ("AWS::EC2::Instance", "i-0123456789abcdef0"),
     ] {
-        let read = read(kind, id);
-        assert!(
-            matches!(read.as_slice(), [Incoming::Accepted { .. }]),
-            "{kind} {id}: {read:?}"
-        );
+        assert_eq!(Unnamed::of(&change(kind, id).0), None, "{kind} {id}");
+    }
+}
+
+#[test]
+fn answers_of_config_that_give_no_name() {
+    const ID: &str = "AIDACKCEVSQ6C2EXAMPLE";
+    let read = |answer: Result<Reply, CallError>| {
+        let (finding, route) = change("AWS::IAM::User", ID);
+        Unnamed::of(&finding).unwrap().named(finding, route, answer)
+    };
+    let answered = |items: Value| {
+        read(Ok(Reply {
+            output: json!({"baseConfigurationItems": items, "unprocessedResourceKeys": []}),
+            request_id: None,
+        }))
+    };
+    let item = |members: Value| {
+        let mut item = json!({"resourceType": "AWS::IAM::User", "resourceId": ID, "resourceName": "alice",
+            "arn": "arn:aws:iam::111122223333:user/sales/alice", "configurationItemStatus": "OK"});
+        let Value::Object(members) = members else {
+            panic!("members")
+        };
+        item.as_object_mut().unwrap().extend(members);
+        json!([item])
+    };
+
+    let Incoming::Accepted { finding, .. } = answered(item(json!({}))) else {
+        panic!("it has its name");
+    };
+    let [resource] = finding.resources.as_slice() else {
+        panic!("{finding:?}");
+    };
+    assert_eq!(resource.id, "arn:aws:iam::111122223333:user/sales/alice");
+    assert_eq!(resource.name, "alice");
+    assert_eq!(resource.resource_type, "AwsIamUser");
+    assert!(
+        finding.title.starts_with("`arn:aws:iam::"),
+        "{}",
+        finding.title
+    );
+    assert_eq!(Unnamed::of(&finding), None);
+
+    let call = Unnamed::of(&change("AWS::IAM::User", ID).0)
+        .unwrap()
+        .question();
+    let denied = CallError::new(CallErrorKind::Denied, &call, "no");
+    for (incoming, says) in [
+        (answered(json!([])), "AWS Config knows no such resource"),
+        (
+            answered(item(json!({"resourceId": "AIDAOFSOMEBODYELSE123"}))),
+            "AWS Config knows no such resource",
+        ),
+        (
+            answered(item(json!({"arn": "alice"}))),
+            "AWS Config's `arn` of it is `alice`",
+        ),
+        (
+            answered(item(json!({"arn": 7}))),
+            "AWS Config's `arn` of it is ``",
+        ),
+        (
+            answered(item(json!({"arn": "arn:aws:iam::444455556666:user/alice"}))),
+            "belongs to account 444455556666",
+        ),
+        (
+            read(Ok(Reply::default())),
+            "AWS Config knows no such resource",
+        ),
+        (
+            read(Err(denied)),
+            "AWS Config cannot be asked for it: config.BatchGetResourceConfig: no",
+        ),
+    ] {
+        let Incoming::Unreadable { problem, payload } = incoming else {
+            panic!("{says}: {incoming:?}");
+        };
+        assert!(problem.reason.contains(says), "{}", problem.reason);
+        // It can be delivered again.
+        let again = event::read(payload.as_bytes(), &Options::default());
+        let [Incoming::Accepted { finding, .. }] = again.as_slice() else {
+            panic!("{again:?}");
+        };
+        assert!(Unnamed::of(finding).is_some());
+    }
+}
+
+/// What Config says about a resource that is not compliant.
+fn change(kind: &str, id: &str) -> (Box<Finding>, Route) {
+    let change = json!({
+        "messageType": "ComplianceChangeNotification", "configRuleName": "a-rule", "awsAccountId": "111122223333",
+        "awsRegion": "eu-central-1", "resourceType": kind, "resourceId": id,
+        "newEvaluationResult": {"complianceType": "NON_COMPLIANT", "resultRecordedTime": "2026-03-02T20:00:00Z"},
+    });
+    match event::read(change.to_string().as_bytes(), &Options::default()).pop() {
+        Some(Incoming::Accepted { finding, route }) => (finding, route),
+        other => panic!("{kind} {id}: {other:?}"),
     }
 }
 
