@@ -236,7 +236,7 @@ pub struct State {
     pub shown: Option<Arc<Planned>>,
     /// Until when it is deferred.
     pub deferred_until: Option<Timestamp>,
-    /// Where it stood when changes were paused, and why they were.
+    /// Where it stood when changes were paused, and why they were: there while the status is `Paused`.
     pub paused: Option<(Status, String)>,
     /// The change.
     pub run: Option<Run>,
@@ -564,13 +564,13 @@ impl State {
             }
 
             Event::Resumed => match self.paused.take() {
-                Some((stood, _)) if status == Paused => self.status = stood,
-                _ => return illegal("it is not paused"),
+                Some((stood, _)) => self.status = stood,
+                None => return illegal("it is not paused"),
             },
 
             Event::UndoPlanned(planned) => {
                 let stood = match (&self.paused, &self.undo) {
-                    (Some((stood, _)), _) if status == Paused => *stood,
+                    (Some((stood, _)), _) => *stood,
                     // Planned again, before any of it was sent.
                     (_, Some(undo)) if status == Undoing && undo.run.is_none() => undo.from,
                     _ => status,
@@ -742,24 +742,29 @@ impl State {
 
     /// What is left once the contents of its events were removed: nothing of people and resources.
     pub(crate) fn forget(&mut self) {
-        let Self {
-            received,
-            run,
-            error,
-            ..
-        } = self;
-        let received = Arc::make_mut(received);
+        let received = Arc::make_mut(&mut self.received);
         received.finding_id.clear();
-        received.title.clear();
         received.resource_id.clear();
-        received.requester.clear();
+        received.resource_arn = None;
+        received.title.clear();
         received.subject = Value::Null;
-        *error = None;
-        if let Some(run) = run {
+        received.problem = None;
+        received.requester.clear();
+        received.tags.clear();
+        received.indicators.clear();
+        received.origin = None;
+        if let Some(run) = &mut self.run {
             run.started.executor_arn.clear();
+            run.started.session.clear();
             run.steps.clear();
+            run.refused = None;
         }
-        (self.plan, self.verified, self.undo) = (None, None, None);
+        if let Some(verified) = &mut self.verified {
+            verified.observed = Value::Null;
+        }
+        (self.plan, self.shown, self.decision, self.undo) = (None, None, None, None);
+        (self.approval, self.paused, self.error) = (None, None, None);
+        self.approved.clear();
     }
 
     fn in_flight(&self) -> bool {

@@ -867,16 +867,20 @@ async fn lets_contents_expire(ledger: Arc<dyn Ledger>) {
     let signer = signer();
     for n in 0..3 {
         let id = admit(&*ledger, n, noon_and(n)).await;
-        if n < 2 {
-            ledger.append(id, 1, success(), noon_and(n)).await.unwrap();
-        }
+        let events = match n {
+            0 => [success(), rollback()].concat(),
+            1 => success(),
+            _ => continue,
+        };
+        ledger.append(id, 1, events, noon_and(n)).await.unwrap();
     }
     let before = ledger.checkpoint(&signer).await.unwrap();
     let [gone, kept, open] = [0, 1, 2].map(|n| key(n).remediation_id());
+    let known = ledger.record(gone).await.unwrap();
     let head = ledger
         .expire(gone, "retention", "90 days", noon_and(9))
         .await;
-    assert_eq!(head.unwrap().events, 9);
+    assert_eq!(head.unwrap().events, 14);
     for error in [
         ledger
             .expire(gone, "retention", "again", noon_and(9))
@@ -884,7 +888,7 @@ async fn lets_contents_expire(ledger: Arc<dyn Ledger>) {
             .unwrap_err(),
         ledger.entries(gone).await.unwrap_err(),
         ledger
-            .append(gone, 9, rollback(), noon_and(9))
+            .append(gone, 14, success(), noon_and(9))
             .await
             .unwrap_err(),
     ] {
@@ -899,15 +903,22 @@ async fn lets_contents_expire(ledger: Arc<dyn Ledger>) {
         .await
         .unwrap_err();
     assert!(matches!(error, LedgerError::Illegal { .. }), "{error}");
-    let record = ledger.record(gone).await.unwrap();
-    assert_eq!(
-        (record.expired, record.events, record.status),
-        (true, 9, Status::Success)
-    );
-    assert_eq!(
-        record.resource_id + &record.requester + &record.finding_id + &record.title,
-        ""
-    );
+    // What it came to stays; who and what it was about does not.
+    let left = Record {
+        finding_id: String::new(),
+        resource_id: String::new(),
+        title: String::new(),
+        requester: String::new(),
+        executor_arn: String::new(),
+        error_message: None,
+        expired: true,
+        events: 14,
+        updated_at: noon_and(9),
+        ..known
+    };
+    assert_eq!(ledger.record(gone).await.unwrap(), left);
+    assert_eq!(left.status, Status::Undone);
+    assert_eq!(left.execution_status, ExecutionStatus::Success);
     assert_eq!(
         ledger.record(kept).await.unwrap().requester,
         received(1).requester
@@ -915,7 +926,7 @@ async fn lets_contents_expire(ledger: Arc<dyn Ledger>) {
     let mut text = Vec::new();
     export(&*ledger, &signer, &mut text).await.unwrap();
     let text = String::from_utf8(text).unwrap();
-    assert_eq!(text.matches("\"event\":null").count(), 8);
+    assert_eq!(text.matches("\"event\":null").count(), 13);
     assert!(!text.contains("bucket-0") && text.contains("bucket-1"));
     let trust = Trust {
         key: Some(signer.key()),
@@ -923,7 +934,7 @@ async fn lets_contents_expire(ledger: Arc<dyn Ledger>) {
     };
     let report = verify_export(text.as_bytes(), trust).unwrap();
     assert!(report.holds(), "{:?}", report.faults);
-    assert_eq!((report.events, report.expired), (18, 8));
+    assert_eq!((report.events, report.expired), (23, 13));
     let report = verify_ledger(Arc::clone(&ledger), None, None)
         .await
         .unwrap();

@@ -329,7 +329,7 @@ impl Writer {
                 [first, first + expected.cast_signed()],
             )?;
             connection.execute(
-                "UPDATE remediation SET expired = 1, finding_id = '', title = '', resource_id = '',
+                "UPDATE remediation SET finding_id = '', title = '', resource_id = '',
                      requester = '' WHERE n = ?1",
                 [n],
             )?;
@@ -469,7 +469,7 @@ impl Writer {
         let mut statement = self.file.connection.prepare_cached(
             "UPDATE remediation SET status = :status, open = :open, executor_arn = :executor_arn,
                  error = :error, duration_ms = :duration_ms, notified = :notified,
-                 undone = :undone, execution_status = :execution_status,
+                 undone = :undone, expired = :expired, execution_status = :execution_status,
                  started_at = :started_at, updated_at = :updated_at, events = :events
              WHERE n = :n",
         )?;
@@ -483,6 +483,7 @@ impl Writer {
                 ":duration_ms": record.execution_duration,
                 ":notified": record.notification_sent,
                 ":undone": record.undone,
+                ":expired": record.expired,
                 ":execution_status": record.execution_status,
                 ":started_at": record.started_at.map(Millis),
                 ":updated_at": Millis(record.updated_at),

@@ -422,6 +422,75 @@ fn a_failed_change_is_taken_back() {
     );
 }
 
+#[test]
+fn an_undo_is_planned_again_until_it_has_begun() {
+    let again = [success(), vec![undo_planned(), undo_planned()]].concat();
+    let state = reaches(Status::Undoing, &again);
+    assert_eq!(state.undo.unwrap().from, Status::Success);
+    let begun = [success(), rollback()[..2].to_vec(), vec![undo_planned()]].concat();
+    refuses("nothing to take back", &begun);
+    // While people are asked about it, it is voided first.
+    let asked = [success(), undo_asked(), vec![undo_planned()]].concat();
+    refuses("nothing to take back", &asked);
+}
+
+#[test]
+fn each_attempt_at_an_undo_counts_one_more() {
+    let begun = [success(), rollback()[..2].to_vec()].concat();
+    let then = |attempt| [&begun[..], &[Event::UndoStarted(started(attempt))]].concat();
+    refuses("one more", &then(0));
+    refuses("one more", &then(1));
+    let state = reaches(Status::Undoing, &then(2));
+    assert_eq!(state.undo.unwrap().run.unwrap().started.attempt, 2);
+}
+
+#[test]
+fn only_what_has_ended_expires() {
+    let expired = Event::Expired {
+        by: "retention".to_owned(),
+        reason: "90 days".to_owned(),
+    };
+    refuses("has not ended", &up_to(5, std::slice::from_ref(&expired)));
+    let state = reaches(Status::Success, &[success(), vec![expired]].concat());
+    assert!(state.expired);
+}
+
+#[test]
+fn who_was_told_stays_told() {
+    let told = |ok| Event::Notified {
+        channel: "c".to_owned(),
+        ok,
+        error: None,
+        asked: Vec::new(),
+    };
+    for (events, notified) in [
+        (vec![told(false)], false),
+        (vec![told(true)], true),
+        (vec![told(true), told(false)], true),
+        (vec![told(false), told(true)], true),
+    ] {
+        assert_eq!(run(&events).unwrap().notified, notified, "{events:?}");
+    }
+}
+
+#[test]
+fn who_was_not_asked_cannot_answer() {
+    for before in [
+        vec![planned(false)],
+        up_to(2, &[]),
+        up_to(5, &[]),
+        success(),
+    ] {
+        for (answer, reason) in [
+            (rejected(), "no approval was asked for"),
+            (lapsed(), "no approval was asked for"),
+            (voided(), "no approval to void"),
+        ] {
+            refuses(reason, &[&before[..], &[answer]].concat());
+        }
+    }
+}
+
 fn paused() -> Event {
     Event::Paused {
         reason: "alice paused everything".to_owned(),
