@@ -16,6 +16,7 @@ use std::{
 use serde_json::{Value, json};
 use stanch_aws::protocol::{self, HttpResponse};
 use stanch_models::Models;
+use stanch_types::{Incoming, Reply, event::Unnamed};
 
 use crate::chaos::{Chance, Chaos};
 
@@ -122,6 +123,7 @@ impl Target {
                 if read != stanch_types::event::read(input, &options) {
                     return Err("read twice, it means two things".to_owned());
                 }
+                return read.into_iter().try_for_each(|one| name(one, input));
             }
             Self::Documents => {
                 let parsed = stanch_runbook::parse(&text());
@@ -138,6 +140,26 @@ impl Target {
             )),
         }
         Ok(())
+    }
+}
+
+/// A resource that AWS Config was asked for has a name or none; the answer is what the event has beside.
+fn name(incoming: Incoming, input: &[u8]) -> Result<(), String> {
+    let Incoming::Accepted { finding, route } = incoming else {
+        return Ok(());
+    };
+    let Some(unnamed) = Unnamed::of(&finding) else {
+        return Ok(());
+    };
+    let answer = Reply {
+        output: serde_json::from_slice(input).unwrap_or_default(),
+        request_id: None,
+    };
+    match unnamed.named(finding, route, Ok(answer)) {
+        Incoming::Accepted { finding, .. } if Unnamed::of(&finding).is_some() => {
+            Err("it was named, and has no name".to_owned())
+        }
+        _ => Ok(()),
     }
 }
 

@@ -28,9 +28,9 @@ const MAX_BATCH: usize = 1_024;
 const MAX_LIVE: usize = 1_024;
 
 /// A piece of work. It is given the writer inside a transaction, or why there is none, and gives back
-/// how to answer its caller once the outcome is known.
+/// whether the store did its part, and how to answer its caller once the outcome is known.
 pub(super) type Job =
-    Box<dyn FnOnce(Result<&mut Writer, LedgerError>) -> Result<Answer, LedgerError> + Send>;
+    Box<dyn FnOnce(Result<&mut Writer, LedgerError>) -> (Result<(), LedgerError>, Answer) + Send>;
 type Answer = Box<dyn FnOnce(Result<(), LedgerError>) + Send>;
 
 /// `work` as a job, and where its result will come.
@@ -42,13 +42,14 @@ pub(super) fn job<T: Send + 'static>(
     let answer = move |result| drop(sender.send(result));
     let job: Job = Box::new(move |writer| match writer.and_then(work) {
         // A failing store fails the whole transaction; any other error is this caller's alone.
-        Err(error @ LedgerError::Store { .. }) => {
-            answer(Err(error.clone()));
-            Err(error)
-        }
-        done => Ok(Box::new(move |committed: Result<(), LedgerError>| {
-            answer(committed.and(done));
-        })),
+        Err(error @ LedgerError::Store { .. }) => (
+            Err(error.clone()),
+            Box::new(move |_| answer(Err(error))) as Answer,
+        ),
+        done => (
+            Ok(()),
+            Box::new(move |committed: Result<(), LedgerError>| answer(committed.and(done))),
+        ),
     });
     (job, result)
 }
@@ -151,16 +152,16 @@ impl Writer {
         }
     }
 
-    /// One transaction: all of it is on the disk before anyone is answered.
+    /// One transaction: all of it is on the disk before anyone is answered. Of a failure, too, nobody hears
+    /// before it is over, or who comes again at once would be in it.
     fn commit(&mut self, batch: impl Iterator<Item = Job>) {
         let mut answers = Vec::new();
         let mut outcome = self.begin();
         for job in batch {
             let writer = outcome.clone().map(|()| &mut *self);
-            match job(writer) {
-                Ok(answer) => answers.push(answer),
-                Err(error) => outcome = Err(error),
-            }
+            let (done, answer) = job(writer);
+            answers.push(answer);
+            outcome = outcome.and(done);
         }
         let outcome = outcome
             .and_then(|()| self.write_rows())
@@ -590,5 +591,38 @@ impl Writer {
             .and_then(|mut statement| statement.execute([id]))
             .map(|rows| rows > 0)
             .map_err(|error| self.file.error(error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sqlite::schema::{self, Mode};
+
+    #[test]
+    fn nobody_hears_of_a_failure_that_is_not_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ledger.db");
+        schema::create(&path).unwrap();
+        let mut connection = schema::connect(&path, Mode::Write).unwrap();
+        schema::migrate(&path, &mut connection).unwrap();
+        connection.busy_timeout(Duration::ZERO).unwrap();
+        let other = schema::connect(&path, Mode::Write).unwrap();
+        other.execute_batch("BEGIN IMMEDIATE").unwrap();
+
+        let mut writer = Writer::new(File { path, connection });
+        let (first, mut told) = job(|_| Ok(()));
+        let next = || {
+            assert!(told.try_recv().is_err(), "what comes now is in it");
+            None
+        };
+        writer.commit(std::iter::once(first).chain(std::iter::from_fn(next)));
+        let told = told.try_recv().unwrap();
+        assert!(matches!(told, Err(LedgerError::Store { .. })), "{told:?}");
+
+        other.execute_batch("ROLLBACK").unwrap();
+        let (again, mut told) = job(|_| Ok(()));
+        writer.commit(std::iter::once(again));
+        told.try_recv().unwrap().unwrap();
     }
 }
