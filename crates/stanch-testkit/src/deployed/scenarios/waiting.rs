@@ -153,7 +153,10 @@ pub(super) async fn approval_expired(deployed: &Deployed) -> Seen {
     };
     set("2").await?;
     let record = asked(deployed, &found).await;
+    // Unlike in AWS, a run that is under way ends when its function is changed.
+    let settled = deployed.settled(PATIENCE).await;
     set("86400").await?;
+    settled?;
     let id = record?.remediation_id;
     let record = ended(deployed, &found).await?;
     is(&record, Status::Refused)?;
