@@ -77,9 +77,7 @@ impl SqliteLedger {
     /// [`LedgerError::Store`]: it cannot be opened or written, is damaged, or is something else.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, LedgerError> {
         let path = path.into();
-        schema::create(&path)?;
-        let mut connection = schema::connect(&path, Mode::Write)?;
-        schema::migrate(&path, &mut connection)?;
+        let connection = schema::open(&path)?;
         Self::start(path, connection)
     }
 
@@ -426,9 +424,7 @@ mod tests {
     async fn a_full_store_says_so_and_keeps_what_it_acknowledged() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("ledger.db");
-        schema::create(&path).unwrap();
-        let mut connection = schema::connect(&path, Mode::Write).unwrap();
-        schema::migrate(&path, &mut connection).unwrap();
+        let connection = schema::open(&path).unwrap();
         connection
             .execute_batch("PRAGMA max_page_count = 40")
             .unwrap();

@@ -74,8 +74,16 @@ pub(super) fn connect(path: &Path, mode: Mode) -> Result<Connection, LedgerError
     Ok(connection)
 }
 
+/// The writer's connection to a file that is created if it is not there, of this version.
+pub(super) fn open(path: &Path) -> Result<Connection, LedgerError> {
+    create(path)?;
+    let mut connection = connect(path, Mode::Write)?;
+    migrate(path, &mut connection)?;
+    Ok(connection)
+}
+
 /// Makes a writer's connection durable and brings the file up to this version.
-pub(super) fn migrate(path: &Path, connection: &mut Connection) -> Result<(), LedgerError> {
+fn migrate(path: &Path, connection: &mut Connection) -> Result<(), LedgerError> {
     let fail = |error| sqlite_error(path, error);
     // FULL: a commit is acknowledged after its log has reached the disk. A longer log between
     // checkpoints writes the same index page fewer times.

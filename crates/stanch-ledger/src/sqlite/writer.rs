@@ -603,9 +603,7 @@ mod tests {
     fn nobody_hears_of_a_failure_that_is_not_over() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("ledger.db");
-        schema::create(&path).unwrap();
-        let mut connection = schema::connect(&path, Mode::Write).unwrap();
-        schema::migrate(&path, &mut connection).unwrap();
+        let connection = schema::open(&path).unwrap();
         connection.busy_timeout(Duration::ZERO).unwrap();
         let other = schema::connect(&path, Mode::Write).unwrap();
         other.execute_batch("BEGIN IMMEDIATE").unwrap();
