@@ -278,6 +278,15 @@ impl Catalog {
         self.by_control.keys()
     }
 
+    /// A control or a remediation as it is spelt, of what people call `name`; none if nothing here fixes it.
+    #[must_use]
+    pub fn spelt(&self, name: &str) -> Option<String> {
+        let same = |known: &String| known.eq_ignore_ascii_case(name);
+        let mut controls = self.controls().map(ToString::to_string);
+        let mut names = self.entries.iter().map(|entry| entry.name.to_string());
+        controls.find(same).or_else(|| names.find(same))
+    }
+
     /// How many remediations there are.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -1,6 +1,6 @@
 //! What a catalog file says, once it is understood.
 
-use std::fmt;
+use std::{collections::BTreeSet, fmt, mem::discriminant};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -99,6 +99,34 @@ impl Control {
 impl fmt::Display for Control {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.framework, self.id)
+    }
+}
+
+impl Remediation {
+    /// What the control is called that a finding calls `found`: so, and as other products call what this
+    /// fixes. Each product has names of its own; which of those of the same product a finding is about,
+    /// it says itself.
+    #[must_use]
+    pub fn names_of(&self, found: &str) -> BTreeSet<String> {
+        let product = found
+            .parse()
+            .ok()
+            .map(|name: ControlRef| discriminant(&name));
+        let others = self.controls.iter().filter_map(Control::reference);
+        let others = others.filter(|other| product != Some(discriminant(other)));
+        others
+            .map(|other| other.to_string())
+            .chain([found.to_owned()])
+            .collect()
+    }
+
+    /// Whether people who say `named` speak of a finding that calls its control `found`: they name the
+    /// control, as any product does, or this remediation.
+    #[must_use]
+    pub fn is_meant(&self, named: &str, found: &str) -> bool {
+        let mut names = self.names_of(found);
+        names.insert(self.name.clone());
+        names.iter().any(|name| name.eq_ignore_ascii_case(named))
     }
 }
 

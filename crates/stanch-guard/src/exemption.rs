@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
 use serde::Deserialize;
+use stanch_catalog::{Catalog, Remediation};
 use stanch_ledger::Received;
 use stanch_types::{AccountId, is_like};
 
@@ -19,7 +20,7 @@ pub struct Exemption {
     pub reason: String,
     /// The last day on which it counts, by UTC.
     pub expires: Date,
-    /// Controls, as findings name them.
+    /// Controls, as any product names them, or remediations.
     #[serde(default)]
     pub controls: Vec<String>,
     /// Member accounts.
@@ -58,11 +59,11 @@ pub enum Cover<'e> {
 }
 
 impl Exemptions {
-    /// Reads a file.
+    /// Reads a file of exemptions from what a catalog fixes, if there is one to ask.
     ///
     /// # Errors
     /// What is wrong with it, and where.
-    pub fn read(path: &str, text: &str) -> Result<Self, Problem> {
+    pub fn read(path: &str, text: &str, catalog: Option<&Catalog>) -> Result<Self, Problem> {
         let read: Self = toml::from_str(text).map_err(|error| {
             let offset = error.span().map_or(0, |span| span.start);
             Problem::at(path, text, offset, error.message())
@@ -97,6 +98,14 @@ impl Exemptions {
                     "name `controls`, `accounts`, `ous`, `resources` or `tags`",
                 );
             }
+            // Spelt wrongly, it would exempt nothing, and nobody would notice.
+            let unknown = |name: &&String| catalog.is_some_and(|all| all.spelt(name).is_none());
+            if let Some(control) = controls.iter().find(unknown) {
+                return fail(
+                    &format!("nothing that can be fixed is called `{control}`"),
+                    "`stanch catalog list` shows the controls and remediations that an exemption can name",
+                );
+            }
         }
         Ok(read)
     }
@@ -104,10 +113,16 @@ impl Exemptions {
     /// What covers a finding of an account in this organizational unit: the first that counts, else
     /// one that may, else one that did.
     #[must_use]
-    pub fn cover(&self, received: &Received, ou: Option<&str>, now: Timestamp) -> Cover<'_> {
+    pub fn cover(
+        &self,
+        received: &Received,
+        remediation: &Remediation,
+        ou: Option<&str>,
+        now: Timestamp,
+    ) -> Cover<'_> {
         let mut found = Cover::None;
         for exemption in &self.exemption {
-            let covers = match exemption.covers(received, ou) {
+            let covers = match exemption.covers(received, remediation, ou) {
                 Some(false) => continue,
                 covers => covers,
             };
@@ -145,8 +160,15 @@ impl Exemption {
     }
 
     /// `None` if only tags that nobody knows can tell.
-    fn covers(&self, received: &Received, ou: Option<&str>) -> Option<bool> {
-        let control = self.controls.is_empty() || self.controls.contains(&received.control);
+    fn covers(
+        &self,
+        received: &Received,
+        remediation: &Remediation,
+        ou: Option<&str>,
+    ) -> Option<bool> {
+        let mut controls = self.controls.iter();
+        let control = self.controls.is_empty()
+            || controls.any(|control| remediation.is_meant(control, &received.control));
         let account = self.accounts.is_empty() || self.accounts.contains(&received.account);
         let below = |unit: &String| {
             ou.is_some_and(|ou| {
@@ -195,7 +217,7 @@ mod tests {
     #[test]
     fn an_exemption_needs_an_owner_a_reason_an_end_and_something_to_exempt() {
         let check = |text: &str, line: usize, expected: &str| {
-            let problem = Exemptions::read("exemptions.toml", text).unwrap_err();
+            let problem = Exemptions::read("exemptions.toml", text, None).unwrap_err();
             assert!(problem.message.contains(expected), "{problem}");
             assert_eq!(problem.line, line, "{problem}");
         };

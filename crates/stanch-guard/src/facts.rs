@@ -39,6 +39,7 @@ pub(crate) struct Facts {
     pub(crate) account: String,
     pub(crate) placement: Placement,
     pub(crate) control: String,
+    pub(crate) controls: BTreeSet<String>,
     pub(crate) severity: Option<i64>,
     pub(crate) age: Option<SignedDuration>,
     pub(crate) now: Timestamp,
@@ -137,6 +138,7 @@ impl Facts {
                     Expression::new_entity_uid(uid(&Types::get().run, run.name())),
                 ),
                 ("control", Expression::new_string(self.control.clone())),
+                ("controls", texts(&self.controls)),
                 ("undo", Expression::new_bool(self.undo)),
                 ("now", datetime(self.now)),
                 ("hour", Expression::new_long(now.hour().into())),
@@ -152,10 +154,7 @@ impl Facts {
                         Some((name.clone(), value(*kind, fact)?))
                     }))?,
                 ),
-                (
-                    "threats",
-                    Expression::new_set(self.threats.iter().cloned().map(Expression::new_string)),
-                ),
+                ("threats", texts(&self.threats)),
             ];
         if let Some(severity) = self.severity {
             members.push(("severity", Expression::new_long(severity)));
@@ -195,6 +194,10 @@ impl Terms<'_> {
         let request = Request::new(principal, action, self.resource.clone(), context, None);
         request.map_err(|error| error.to_string())
     }
+}
+
+fn texts(texts: &BTreeSet<String>) -> Expression {
+    Expression::new_set(texts.iter().cloned().map(Expression::new_string))
 }
 
 fn datetime(at: Timestamp) -> Expression {

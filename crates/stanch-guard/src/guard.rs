@@ -227,8 +227,7 @@ impl Guard {
     /// # Errors
     /// All that is wrong with the files: a guard is whole or not at all.
     pub fn load(rules: Rules, catalog: &Catalog, now: Timestamp) -> Result<Self, Problems> {
-        let schema = matches!(rules.policies, Source::Files(_)).then(|| rules.schema(catalog));
-        Self::assemble(rules, schema.as_deref(), now)
+        Self::assemble(rules, Some(catalog), now)
     }
 
     /// The guard of the `automatic` settings alone.
@@ -249,8 +248,11 @@ impl Guard {
             .expect("a guard of nothing")
     }
 
-    fn assemble(rules: Rules, schema: Option<&str>, now: Timestamp) -> Result<Self, Problems> {
+    fn assemble(rules: Rules, catalog: Option<&Catalog>, now: Timestamp) -> Result<Self, Problems> {
         let hash = rules.hash();
+        let has_files = matches!(rules.policies, Source::Files(_));
+        let schema = catalog.filter(|_| has_files);
+        let schema = schema.map(|catalog| rules.schema(catalog));
         let mut problems = Vec::new();
         let mut calendars: Vec<Calendar> = Vec::new();
         for file in &rules.calendars {
@@ -276,7 +278,7 @@ impl Guard {
             .as_ref()
             .map_or_else(
                 || Ok(Exemptions::default()),
-                |file| Exemptions::read(&file.path, &file.text),
+                |file| Exemptions::read(&file.path, &file.text, catalog),
             )
             .unwrap_or_else(|problem| {
                 problems.push(problem);
@@ -290,7 +292,7 @@ impl Guard {
             }
         }
         let files = rules.policies.files();
-        let policies = match Policies::load(&files, schema) {
+        let policies = match Policies::load(&files, schema.as_deref()) {
             Ok(policies) if problems.is_empty() => policies,
             Ok(_) => return Err(Problems(problems)),
             Err(mut found) => {
@@ -620,6 +622,7 @@ impl Guard {
             account: received.account.to_string(),
             placement,
             control: received.control.clone(),
+            controls: case.remediation.names_of(&received.control),
             severity: severity
                 .map(|label| stanch_types::Severity::from_label(label).normalized.into()),
             age: received
@@ -672,7 +675,10 @@ impl Guard {
             return caps;
         }
         let ou = facts.placement.ou.as_deref();
-        match self.exemptions.cover(received, ou, case.now) {
+        match self
+            .exemptions
+            .cover(received, case.remediation, ou, case.now)
+        {
             Cover::None => {}
             Cover::Exempt(exemption) => caps.refuse.push(format!("it is exempt: {exemption}")),
             Cover::Expired(exemption) => caps.approval.push(format!(

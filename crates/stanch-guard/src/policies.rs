@@ -152,7 +152,10 @@ type Case = {
   run: Run,
   /// A change is to be taken back; else it is to be made.
   undo: Bool,
+  /// As the finding has it.
   control: String,
+  /// That, and what other products call what the remediation fixes: `S3.8` of what Prowler has found.
+  controls: Set<String>,
   /// 0 to 100 as Security Hub has it: 1 low, 40 medium, 70 high, 90 critical.
   severity?: Long,
   /// Since the finding was first seen.
@@ -573,6 +576,7 @@ mod tests {
                     tags: BTreeMap::new(),
                 },
                 control: "S3.8".to_owned(),
+                controls: BTreeSet::from(["S3.8".to_owned()]),
                 severity: is_weighed.then_some(70),
                 age: None,
                 now: Timestamp::UNIX_EPOCH,

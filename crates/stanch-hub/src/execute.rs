@@ -337,7 +337,11 @@ mod tests {
     use stanch_types::{Access, AccountId, Region, Scope, Sessions as _};
 
     use super::*;
-    use crate::observe::observe;
+    use crate::{
+        Settings,
+        observe::observe,
+        switch::{Place, Switch},
+    };
 
     /// Says this, whatever it is asked.
     struct Says(Value);
@@ -411,6 +415,8 @@ mod tests {
             access: Access::Policy("{}".to_owned()),
         };
         let operations = Arc::clone(&models) as Arc<dyn Operations>;
+        let settings = Settings::default();
+        let place = Place::of(&received(1), &settings, &Catalog::embedded());
         let running = Running {
             plan: &plan,
             skip: &[],
@@ -420,7 +426,7 @@ mod tests {
             api: tap.open(&scope).await.unwrap(),
             operations: Arc::clone(&operations),
             journal: Arc::new(Mutex::new(journal)),
-            switch: crate::switch::Switch::of(ledger, &crate::Settings::default(), &received(1)),
+            switch: Switch::of(ledger, &settings, place),
             until_when: Until {
                 deadline: Arc::default(),
                 clock: Arc::clone(&clock),

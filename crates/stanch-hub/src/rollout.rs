@@ -172,7 +172,10 @@ impl Hub {
             return Ok(Ceiling::NONE);
         }
         let standing = self.standing().await?;
-        Ok(rollout.ceiling(&Place::of(received, &self.settings), &standing))
+        Ok(rollout.ceiling(
+            &Place::of(received, &self.settings, &self.catalog),
+            &standing,
+        ))
     }
 
     /// Moves one ring on or back.
@@ -187,6 +190,7 @@ impl Hub {
         reason: &str,
     ) -> Result<Placed, DirectiveError> {
         let rollout = &self.settings.rollout;
+        let reach = self.known(&reach).unwrap_or(reach);
         let given = self
             .direct(by, reason, |standing| {
                 if rollout.rings.is_empty() {

@@ -1,7 +1,8 @@
 //! The kill switch: asked before every change, and never remembered. What cannot be read is a stop.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
+use stanch_catalog::Catalog;
 use stanch_ledger::{Directive, Directives, Given, LedgerError, Reach, Received, Standing};
 use stanch_types::{AccountId, Region, chain};
 
@@ -12,19 +13,25 @@ use crate::{Hub, settings::Settings};
 pub(crate) struct Place {
     pub account: AccountId,
     region: Region,
-    control: String,
-    remediation: String,
+    /// As any product calls what is changed, and the remediation's name.
+    names: BTreeSet<String>,
     unit: Option<String>,
 }
 
 impl Place {
-    pub(crate) fn of(received: &Received, settings: &Settings) -> Self {
+    pub(crate) fn of(received: &Received, settings: &Settings, catalog: &Catalog) -> Self {
         let account = settings.accounts.get(&received.account);
+        let remediation = catalog.get(&received.remediation);
+        let control = &received.control;
+        let mut names = remediation.map_or_else(
+            || BTreeSet::from([control.clone()]),
+            |remediation| remediation.names_of(control),
+        );
+        names.insert(received.remediation.clone());
         Self {
             account: received.account.clone(),
             region: received.region.clone(),
-            control: received.control.clone(),
-            remediation: received.remediation.clone(),
+            names,
             unit: account.and_then(|account| account.ou.clone()),
         }
     }
@@ -35,14 +42,20 @@ impl Place {
             Reach::Account(account) => self.account == *account,
             Reach::Region(region) => self.region == *region,
             Reach::Control(control) => {
-                self.control.eq_ignore_ascii_case(control) || self.remediation == *control
+                let mut names = self.names.iter();
+                names.any(|name| name.eq_ignore_ascii_case(control))
             }
-            Reach::Unit(unit) => self.unit.as_deref().is_some_and(|own| {
-                let below = own.trim_matches('/').strip_prefix(unit.trim_matches('/'));
-                below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-            }),
+            Reach::Unit(unit) => is_below(self.unit.as_deref(), unit),
         }
     }
+}
+
+/// Whether the organizational unit `own` is `unit` or lies below it.
+fn is_below(own: Option<&str>, unit: &str) -> bool {
+    own.is_some_and(|own| {
+        let below = own.trim_matches('/').strip_prefix(unit.trim_matches('/'));
+        below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    })
 }
 
 /// The switch as it stands before the changes of one remediation.
@@ -86,16 +99,12 @@ impl Here {
 }
 
 impl Switch {
-    pub(crate) fn of(
-        directives: Arc<dyn Directives>,
-        settings: &Settings,
-        received: &Received,
-    ) -> Self {
+    pub(crate) fn of(directives: Arc<dyn Directives>, settings: &Settings, place: Place) -> Self {
         Self {
             directives,
             off: settings.paused,
             here: Here::of(settings),
-            place: Place::of(received, settings),
+            place,
         }
     }
 
@@ -174,7 +183,24 @@ const TRIES: u32 = 16;
 impl Hub {
     /// The switch as changes of this finding see it.
     pub(crate) fn switch(&self, received: &Received) -> Switch {
-        Switch::of(Arc::clone(&self.ports.directives), &self.settings, received)
+        let place = Place::of(received, &self.settings, &self.catalog);
+        Switch::of(Arc::clone(&self.ports.directives), &self.settings, place)
+    }
+
+    /// `reach` as the catalog and the organization have it; none if nothing that is known here lies within.
+    #[must_use]
+    pub fn known(&self, reach: &Reach) -> Option<Reach> {
+        let mut accounts = self.settings.accounts.iter();
+        match reach {
+            Reach::Control(control) => self.catalog.spelt(control).map(Reach::Control),
+            Reach::Account(account) => accounts
+                .any(|(known, _)| known == account)
+                .then(|| reach.clone()),
+            Reach::Unit(unit) => accounts
+                .any(|(_, known)| is_below(known.ou.as_deref(), unit))
+                .then(|| reach.clone()),
+            Reach::All | Reach::Region(_) => Some(reach.clone()),
+        }
     }
 
     /// Stops all changes within `reach`, from the next request on.
@@ -187,6 +213,7 @@ impl Hub {
         by: &str,
         reason: &str,
     ) -> Result<Given, DirectiveError> {
+        let reach = self.known(&reach).unwrap_or(reach);
         self.direct(by, reason, |_| {
             Ok(Directive::Pause {
                 reach: reach.clone(),
@@ -205,13 +232,15 @@ impl Hub {
         by: &str,
         reason: &str,
     ) -> Result<Given, DirectiveError> {
+        // As it was said, if the catalog did not know it then.
+        let reaches = [Some(reach.clone()), self.known(&reach)];
         self.direct(by, reason, |standing| {
-            if standing.pauses.contains_key(&reach) {
-                Ok(Directive::Resume {
+            let mut paused = reaches.iter().flatten();
+            match paused.find(|reach| standing.pauses.contains_key(reach)) {
+                Some(reach) => Ok(Directive::Resume {
                     reach: reach.clone(),
-                })
-            } else {
-                Err(DirectiveError::NotPaused(reach.clone()))
+                }),
+                None => Err(DirectiveError::NotPaused(reach.clone())),
             }
         })
         .await
@@ -338,8 +367,7 @@ mod tests {
         let place = |unit: Option<&str>| Place {
             account: "222222222222".parse().unwrap(),
             region: "eu-central-1".parse().unwrap(),
-            control: "S3.8".to_owned(),
-            remediation: "S3BlockPublicAccess".to_owned(),
+            names: ["S3.8", "S3BlockPublicAccess"].map(str::to_owned).into(),
             unit: unit.map(str::to_owned),
         };
         let check = |reach: Reach, unit: Option<&str>, within: bool| {

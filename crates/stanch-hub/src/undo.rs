@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use stanch_catalog::{Plan, Remediation};
+use stanch_catalog::{Catalog, Plan, Remediation};
 use stanch_guard::Answer;
 use stanch_ledger::{
     Decided, Event, LedgerError, Phase, Query, Received, Record, RemediationId, Route, State,
@@ -55,16 +55,19 @@ pub struct Rollback {
 pub struct Selection {
     /// Of this account.
     pub account: Option<AccountId>,
-    /// Of this control as findings name it, or of this remediation.
+    /// Of this control, as any product names it, or of this remediation.
     pub control: Option<String>,
     /// Made since.
     pub since: Option<Timestamp>,
 }
 
 impl Selection {
-    fn has(&self, record: &Record) -> bool {
+    fn has(&self, record: &Record, catalog: &Catalog) -> bool {
         let control = self.control.as_ref().is_none_or(|control| {
-            record.control.eq_ignore_ascii_case(control) || record.remediation_action == *control
+            let remediation = catalog.get(&record.remediation_action);
+            record.control.eq_ignore_ascii_case(control)
+                || record.remediation_action.eq_ignore_ascii_case(control)
+                || remediation.is_some_and(|one| one.is_meant(control, &record.control))
         });
         let since = self
             .since
@@ -488,7 +491,7 @@ impl Hub {
             found.extend(
                 page.records
                     .into_iter()
-                    .filter(|record| selection.has(record)),
+                    .filter(|record| selection.has(record, &self.catalog)),
             );
             match page.next {
                 Some(cursor) => query.cursor = Some(cursor),

@@ -20,7 +20,7 @@ use std::{
 
 use serde_json::json;
 use stanch_ledger::{
-    Ledger, Query, SqliteLedger, Status, Trust, Verdict, export as write_out,
+    Ledger, Query, SqliteLedger, Status, Store, Trust, Verdict, export as write_out,
     testing::{decided, finished, key, noon_and, planned, received, signer, success},
     verify_export, verify_ledger,
 };
@@ -109,7 +109,7 @@ async fn main() {
     println!("unfinished: {:?}", begin.elapsed());
     figures["events_appended_per_second"] = json!(appended.round());
     let begin = Instant::now();
-    let store: Arc<dyn Ledger> = Arc::<SqliteLedger>::clone(&ledger);
+    let store: Arc<dyn Store> = Arc::<SqliteLedger>::clone(&ledger);
     let report = verify_ledger(store, None, None).await.unwrap();
     assert_eq!((report.holds(), report.events), (true, events));
     let checked = events as f64 / begin.elapsed().as_secs_f64();

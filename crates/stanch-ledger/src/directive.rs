@@ -21,7 +21,7 @@ pub enum Reach {
     All,
     /// An account.
     Account(AccountId),
-    /// A control as findings name it, or a remediation.
+    /// A control, as any product names it, or a remediation.
     Control(String),
     /// A region.
     Region(Region),
@@ -148,6 +148,41 @@ impl Given {
     }
 }
 
+/// How far the orders had come when a checkpoint was signed. The hash of the last one covers all before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Orders {
+    /// How many there were.
+    pub count: u64,
+    /// The hash of the last; zero, if there was none.
+    pub head: Digest,
+}
+
+impl Default for Orders {
+    fn default() -> Self {
+        Self::of(&[])
+    }
+}
+
+impl Orders {
+    /// All of `orders`.
+    #[must_use]
+    pub fn of(orders: &[Given]) -> Self {
+        Self {
+            count: orders.len() as u64,
+            head: orders.last().map_or(Digest::ZERO, |last| last.hash),
+        }
+    }
+
+    /// `orders`, whose chain holds, begin with those that were signed.
+    #[must_use]
+    pub fn begin(self, orders: &[Given]) -> bool {
+        let signed = usize::try_from(self.count).ok();
+        signed
+            .and_then(|count| orders.get(..count))
+            .is_some_and(|orders| Self::of(orders) == self)
+    }
+}
+
 /// Where orders are kept. They are read before every change, and never from a cache.
 #[async_trait]
 pub trait Directives: Send + Sync {
@@ -158,11 +193,6 @@ pub trait Directives: Send + Sync {
     /// another came in between.
     async fn give(&self, given: Given) -> Result<bool, LedgerError>;
 }
-
-/// A ledger with the orders beside it.
-pub trait Store: crate::Ledger + Directives {}
-
-impl<S: crate::Ledger + Directives> Store for S {}
 
 /// What the orders so far come to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -61,6 +61,12 @@ pub enum LedgerError {
     /// The tables would not keep all of a copy.
     #[error("the copy goes {0} days back, and the tables keep less")]
     TooOld(u64),
+    /// An order is not what was given.
+    #[error("order {0} (a pause, a ring of the roll-out) is not what was given")]
+    Order(u64),
+    /// The orders are not an extension of those that were signed.
+    #[error("the ledger's {0} first orders are not those that a checkpoint was signed with")]
+    OrdersRewritten(u64),
     /// A copy lacks what is left of the row of a remediation that has expired.
     #[error("remediation `{0}` has expired, and the copy does not have its row")]
     NoRow(RemediationId),
@@ -163,7 +169,12 @@ impl LedgerError {
     pub const fn hint(&self) -> Option<&'static str> {
         match self {
             Self::NotFound(_) => Some("`stanch ledger list` shows what there is"),
-            Self::Broken(_) | Self::Tree(_) | Self::BadCheckpoint(_) | Self::Rewritten(_) => {
+            Self::Broken(_)
+            | Self::Tree(_)
+            | Self::BadCheckpoint(_)
+            | Self::Rewritten(_)
+            | Self::Order(_)
+            | Self::OrdersRewritten(_) => {
                 Some("keep the file as evidence and restore the ledger from a backup")
             }
             Self::NotEmpty(_) => Some(

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use serde_json::json;
 
-use crate::{Ledger, LedgerError, Record, Selection, Signer};
+use crate::{Checkpoint, LedgerError, Record, Selection, Signer, Store};
 
 /// The most checkpoints in an export: the last, and others at even distances before it.
 const CHECKPOINTS: usize = 256;
@@ -13,6 +13,9 @@ const CHECKPOINTS: usize = 256;
 pub(crate) fn selected(selection: &Selection) -> String {
     json!({ "selection": selection }).to_string()
 }
+
+/// What begins the line of an order, after the checkpoints.
+pub(crate) const ORDER: &str = r#"{"order":"#;
 
 /// What begins the line before the events of a remediation that has expired.
 pub(crate) const ROW: &str = r#"{"row":"#;
@@ -30,25 +33,32 @@ pub(crate) fn parse_row(line: &str) -> Option<Record> {
 }
 
 /// Writes every event as a line of JSON ([`crate::Entry`]; `event` is `null` once it has expired), by
-/// remediation in the order of admission, after the checkpoints, the last of which is signed for it.
-/// Before the events of a remediation that has expired stands what is left of its row.
+/// remediation in the order of admission, after the checkpoints, the last of which is signed for it, and
+/// the orders. Before the events of a remediation that has expired stands what is left of its row.
 /// Returns how many events.
 ///
 /// # Errors
 /// The ledger cannot be read, the checkpoint not be made, or `to` not be written.
 pub async fn export(
-    ledger: &dyn Ledger,
+    ledger: &dyn Store,
     signer: &dyn Signer,
     to: &mut (dyn Write + Send),
 ) -> Result<u64, LedgerError> {
     let last = ledger.checkpoint(signer).await?;
+    let orders = ledger.directives().await?;
     let mut checkpoints = ledger.checkpoints().await?;
-    checkpoints.retain(|checkpoint| checkpoint.size < last.size);
+    let place = |checkpoint: &Checkpoint| (checkpoint.size, checkpoint.orders.count);
+    checkpoints.retain(|checkpoint| place(checkpoint) < place(&last));
     let step = checkpoints.len().div_ceil(CHECKPOINTS).max(1);
     let before = checkpoints.iter().rev().step_by(step).rev();
     for checkpoint in before.chain([&last]) {
         let note = serde_json::to_string(checkpoint.as_note()).map_err(LedgerError::encode)?;
         writeln!(to, r#"{{"checkpoint":{note}}}"#).map_err(LedgerError::write)?;
+    }
+    let signed = usize::try_from(last.orders.count).unwrap_or(usize::MAX);
+    for given in orders.iter().take(signed) {
+        let given = serde_json::to_string(given).map_err(LedgerError::encode)?;
+        writeln!(to, "{ORDER}{given}}}").map_err(LedgerError::write)?;
     }
     let (mut after, mut events) = (0, 0);
     loop {

@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 use stanch_types::AccountId;
 
 use crate::{
-    Break, Checkpoint, Digest, Entry, Event, IdempotencyKey, LedgerError, Received, Record,
-    RemediationId, Signer, State, Status,
+    Break, Checkpoint, Digest, Directives, Entry, Event, Given, IdempotencyKey, LedgerError,
+    Orders, Received, Record, RemediationId, Signer, State, Status,
     chain::{Header, to_millisecond},
     merkle::Needed,
 };
@@ -172,7 +172,7 @@ pub trait Ledger: Send + Sync {
     /// Keeps a checkpoint of this ledger.
     async fn keep(&self, checkpoint: &Checkpoint) -> Result<(), LedgerError>;
 
-    /// The checkpoints that were kept, by size.
+    /// The checkpoints that were kept, by size and by how many orders there were.
     async fn checkpoints(&self) -> Result<Vec<Checkpoint>, LedgerError>;
 
     /// What a remediation has come to, with the number of its events.
@@ -228,29 +228,6 @@ pub trait Ledger: Send + Sync {
         hashes.first().copied().ok_or(LedgerError::Tree(size))
     }
 
-    /// Signs the tree as it is and keeps that. One that would contradict the last is not signed.
-    ///
-    /// # Errors
-    /// [`LedgerError::Rewritten`]: the ledger is not an extension of its last checkpoint.
-    async fn checkpoint(&self, signer: &dyn Signer) -> Result<Checkpoint, LedgerError> {
-        let last = self.checkpoints().await?.pop();
-        let TreeHead { size, root, events } = self.head().await?;
-        if size != events {
-            return Err(LedgerError::Tree(size));
-        }
-        if let Some(last) = last {
-            if last.size > size || self.root(last.size).await? != last.root {
-                return Err(LedgerError::Rewritten(last.size));
-            }
-            if last.size == size && last.is_signed_by(signer.key()) {
-                return Ok(last);
-            }
-        }
-        let checkpoint = Checkpoint::sign(size, root, signer).await?;
-        self.keep(&checkpoint).await?;
-        Ok(checkpoint)
-    }
-
     /// Remediations that recovery has to look at, oldest first, all of them.
     async fn unfinished(&self) -> Result<Vec<Record>, LedgerError> {
         let mut query = Query::unfinished();
@@ -265,6 +242,46 @@ pub trait Ledger: Send + Sync {
         }
     }
 }
+
+/// A ledger with the orders beside it: the whole of what is signed.
+#[async_trait]
+pub trait Store: Ledger + Directives {
+    /// Signs the tree and the orders as they are and keeps that. What would contradict an earlier
+    /// checkpoint is not signed.
+    ///
+    /// # Errors
+    /// [`LedgerError::Rewritten`] and [`LedgerError::OrdersRewritten`]: the ledger is not an extension of
+    /// its last checkpoint.
+    async fn checkpoint(&self, signer: &dyn Signer) -> Result<Checkpoint, LedgerError> {
+        let kept = self.checkpoints().await?;
+        let given = self.directives().await?;
+        let TreeHead { size, root, events } = self.head().await?;
+        if size != events {
+            return Err(LedgerError::Tree(size));
+        }
+        if let Some(order) = Given::broken(&given) {
+            return Err(LedgerError::Order(order));
+        }
+        let signed = kept.iter().map(|kept| kept.orders).max();
+        if let Some(signed) = signed.filter(|signed| !signed.begin(&given)) {
+            return Err(LedgerError::OrdersRewritten(signed.count));
+        }
+        let orders = Orders::of(&given);
+        if let Some(last) = kept.last() {
+            if last.size > size || self.root(last.size).await? != last.root {
+                return Err(LedgerError::Rewritten(last.size));
+            }
+            if (last.size, last.orders) == (size, orders) && last.is_signed_by(signer.key()) {
+                return Ok(last.clone());
+            }
+        }
+        let checkpoint = Checkpoint::sign(size, root, orders, signer).await?;
+        self.keep(&checkpoint).await?;
+        Ok(checkpoint)
+    }
+}
+
+impl<S: Ledger + Directives> Store for S {}
 
 /// The tree over all events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

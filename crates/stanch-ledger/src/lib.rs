@@ -36,7 +36,7 @@ mod witness;
 
 pub use approval::{Approval, enough, same_person};
 pub use chain::{Break, Entry};
-pub use directive::{Directive, Directives, Given, Reach, Standing, Store};
+pub use directive::{Directive, Directives, Given, Orders, Reach, Standing};
 pub use dynamo::{DynamoLedger, Tables};
 pub use error::{LedgerError, StoreFault};
 pub use event::{
@@ -50,7 +50,7 @@ pub use ids::{Digest, IdempotencyKey, InvalidHex, RemediationId};
 pub use kms::KmsSigner;
 pub use ledger::{
     Admission, Attempts, Cursor, DeadLetter, Head, Lease, Ledger, Left, Letter, Lock, Order, Page,
-    Query, Scope, Slice, Told, TreeHead,
+    Query, Scope, Slice, Store, Told, TreeHead,
 };
 pub use memory::MemoryLedger;
 pub use note::{Checkpoint, KeyFile, NotACheckpoint, NotAKey, NotSigned, Signer, VerifierKey};

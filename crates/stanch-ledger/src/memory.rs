@@ -41,7 +41,8 @@ struct Inner {
     tiles: BTreeMap<(u8, u64), Vec<Digest>>,
     /// Where each leaf is: which chain, which of its events.
     leaves: Vec<(usize, usize)>,
-    checkpoints: BTreeMap<u64, Checkpoint>,
+    /// By size, and how many orders there were.
+    checkpoints: BTreeMap<(u64, u64), Checkpoint>,
 }
 
 /// How a resource was left.
@@ -486,7 +487,9 @@ impl Ledger for MemoryLedger {
 
     async fn keep(&self, checkpoint: &Checkpoint) -> Result<(), LedgerError> {
         let mut inner = self.inner();
-        let kept = inner.checkpoints.entry(checkpoint.size);
+        let kept = inner
+            .checkpoints
+            .entry((checkpoint.size, checkpoint.orders.count));
         kept.or_insert_with(|| checkpoint.clone());
         Ok(())
     }

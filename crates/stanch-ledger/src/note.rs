@@ -1,7 +1,7 @@
 //! Signed notes (<https://c2sp.org/signed-note>), the checkpoints of the ledger's tree
 //! (<https://c2sp.org/tlog-checkpoint>), and the keys that sign them.
 
-use std::{fmt, io, path::Path, str::FromStr, sync::Arc};
+use std::{fmt, fmt::Write as _, io, path::Path, str::FromStr, sync::Arc};
 
 use async_trait::async_trait;
 use base64::{Engine as _, prelude::BASE64_STANDARD as BASE64};
@@ -11,7 +11,7 @@ use ring::{
 };
 use sha2::{Digest as _, Sha256};
 
-use crate::{Digest, own_file};
+use crate::{Digest, Orders, own_file};
 
 /// The signature type of Ed25519 in a signed note.
 const TYPE_ED25519: u8 = 1;
@@ -245,7 +245,10 @@ impl<'n> Note<'n> {
     }
 }
 
-/// What the ledger's tree was at some time, signed by whoever keeps it.
+/// What begins the line of a checkpoint that the orders stand in: an extension line.
+const ORDERS: &str = "orders ";
+
+/// What the ledger's tree and the orders were at some time, signed by whoever keeps it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Checkpoint {
     /// Names the ledger.
@@ -254,6 +257,8 @@ pub struct Checkpoint {
     pub size: u64,
     /// The root of the tree over them.
     pub root: Digest,
+    /// How far the orders had come.
+    pub orders: Orders,
     note: Arc<str>,
 }
 
@@ -267,10 +272,19 @@ impl Checkpoint {
     ///
     /// # Errors
     /// The signer could not.
-    pub async fn sign(size: u64, root: Digest, signer: &dyn Signer) -> Result<Self, NotSigned> {
+    pub async fn sign(
+        size: u64,
+        root: Digest,
+        orders: Orders,
+        signer: &dyn Signer,
+    ) -> Result<Self, NotSigned> {
         let key = signer.key();
         let root64 = BASE64.encode(root.as_bytes());
-        let text = format!("{}\n{size}\n{root64}\n", key.name);
+        let mut text = format!("{}\n{size}\n{root64}\n", key.name);
+        if orders.count > 0 {
+            let head = BASE64.encode(orders.head.as_bytes());
+            let _ = writeln!(text, "{ORDERS}{} {head}", orders.count);
+        }
         let signed = signer.sign(&text).await?;
         if !key.verifies(&text, &signed) {
             return Err(NotSigned("the signature does not fit the key".to_owned()));
@@ -281,6 +295,7 @@ impl Checkpoint {
             origin: key.name.clone(),
             size,
             root,
+            orders,
             note,
         })
     }
@@ -299,6 +314,18 @@ impl Checkpoint {
     }
 }
 
+/// A number as it is written, and in no other way.
+fn number(text: &str) -> Option<u64> {
+    text.parse()
+        .ok()
+        .filter(|number: &u64| number.to_string() == text)
+}
+
+fn digest(text: &str) -> Option<Digest> {
+    let bytes: [u8; 32] = BASE64.decode(text).ok()?.try_into().ok()?;
+    Some(Digest::from(bytes))
+}
+
 impl FromStr for Checkpoint {
     type Err = NotACheckpoint;
 
@@ -307,15 +334,26 @@ impl FromStr for Checkpoint {
             let parsed = Note::parse(note)?;
             let mut lines = parsed.text.lines();
             let (origin, size, root) = (lines.next()?, lines.next()?, lines.next()?);
-            let number: u64 = size.parse().ok()?;
-            let root: [u8; 32] = BASE64.decode(root).ok()?.try_into().ok()?;
-            (!origin.is_empty() && number.to_string() == size && lines.all(|line| !line.is_empty()))
-                .then(|| Self {
-                    origin: origin.to_owned(),
-                    size: number,
-                    root: Digest::from(root),
-                    note: note.into(),
-                })
+            let further: Vec<&str> = lines.collect();
+            let mut orders = further.iter().filter_map(|line| line.strip_prefix(ORDERS));
+            let checkpoint = Self {
+                origin: origin.to_owned(),
+                size: number(size)?,
+                root: digest(root)?,
+                orders: match orders.next() {
+                    Some(line) => {
+                        let (count, head) = line.split_once(' ')?;
+                        Orders {
+                            count: number(count)?,
+                            head: digest(head)?,
+                        }
+                    }
+                    None => Orders::default(),
+                },
+                note: note.into(),
+            };
+            let is_whole = !origin.is_empty() && further.iter().all(|line| !line.is_empty());
+            (is_whole && orders.next().is_none()).then_some(checkpoint)
         };
         read().ok_or(NotACheckpoint)
     }

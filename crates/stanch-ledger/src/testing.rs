@@ -18,11 +18,12 @@ use serde_json::json;
 use stanch_types::{Call, CallErrorKind};
 
 use crate::{
-    Admission, Checkpoint, Cursor, Decided, Digest, Entry, Event, ExecutionStatus, IdempotencyKey,
-    KeyFile, Lease, Ledger, LedgerError, Left, Letter, Lock, Order, Phase, Planned, Proved, Query,
-    Received, Record, RemediationId, Route, Signer as _, Started, State, Status, StepFinished,
-    StepOutcome, StepStarted, Trust, UndoPlanned, Verdict, Verified, export, merkle,
-    prove_consistency, prove_inclusion, verify_export, verify_ledger, verify_proof,
+    Admission, Checkpoint, Cursor, Decided, Digest, Directive, Entry, Event, ExecutionStatus,
+    Given, IdempotencyKey, KeyFile, Lease, Ledger, LedgerError, Left, Letter, Lock, Order, Orders,
+    Phase, Planned, Proved, Query, Reach, Received, Record, RemediationId, Route, Signer as _,
+    Started, State, Status, StepFinished, StepOutcome, StepStarted, Store, Trust, UndoPlanned,
+    Verdict, Verified, export, merkle, prove_consistency, prove_inclusion, verify_export,
+    verify_ledger, verify_proof,
 };
 
 /// A moment to count from.
@@ -212,7 +213,7 @@ MC4CAQAwBQYDK2VwBCIEIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f
 ///
 /// # Panics
 /// The ledger does not conform.
-pub async fn conformance<L: Ledger + 'static>(open: impl AsyncFn() -> L) {
+pub async fn conformance<L: Store + 'static>(open: impl AsyncFn() -> L) {
     admits_a_key_once(Arc::new(open().await)).await;
     one_of_many_appends_wins(Arc::new(open().await)).await;
     appends_all_or_nothing(&open().await).await;
@@ -229,6 +230,7 @@ pub async fn conformance<L: Ledger + 'static>(open: impl AsyncFn() -> L) {
     exports_chains(&open().await).await;
     grows_a_tree(&open().await).await;
     signs_what_it_is(Arc::new(open().await)).await;
+    signs_the_orders(Arc::new(open().await)).await;
     lets_contents_expire(Arc::new(open().await)).await;
 }
 
@@ -722,7 +724,7 @@ async fn keeps_dead_letters(ledger: &dyn Ledger) {
     assert_eq!(bodies(10).await, ["[]"]);
 }
 
-async fn exports_chains(ledger: &dyn Ledger) {
+async fn exports_chains(ledger: &dyn Store) {
     for n in 0..300 {
         let id = admit(ledger, n, noon_and(n)).await;
         if n % 50 == 0 {
@@ -812,7 +814,7 @@ async fn grows_a_tree(ledger: &dyn Ledger) {
     );
 }
 
-async fn signs_what_it_is(ledger: Arc<dyn Ledger>) {
+async fn signs_what_it_is(ledger: Arc<dyn Store>) {
     let signer = signer();
     let key = signer.key();
     let empty = ledger.checkpoint(&signer).await.unwrap();
@@ -863,7 +865,43 @@ async fn signs_what_it_is(ledger: Arc<dyn Ledger>) {
     assert_eq!((report.remediations, report.covered), (40, 320));
 }
 
-async fn lets_contents_expire(ledger: Arc<dyn Ledger>) {
+/// Orders are signed and exported as events are, also while no event is appended.
+async fn signs_the_orders(ledger: Arc<dyn Store>) {
+    let signer = signer();
+    let id = admit(&*ledger, 1, NOON).await;
+    ledger.append(id, 1, success(), NOON).await.unwrap();
+    let mut kept = vec![ledger.checkpoint(&signer).await.unwrap()];
+    for (n, region) in (1..).zip(["eu-west-1", "us-east-1", "eu-central-1"]) {
+        let reach = Reach::Region(region.parse().unwrap());
+        let before = ledger.directives().await.unwrap();
+        let pause = Directive::Pause { reach };
+        let given = Given::after(before.last(), pause, "alice", "an outage", noon_and(n));
+        assert!(ledger.give(given.clone()).await.unwrap());
+        let checkpoint = ledger.checkpoint(&signer).await.unwrap();
+        assert_eq!(ledger.checkpoint(&signer).await.unwrap(), checkpoint);
+        let orders = Orders {
+            count: n,
+            head: given.hash,
+        };
+        assert_eq!((checkpoint.size, checkpoint.orders), (8, orders));
+        assert_eq!(checkpoint.as_note().parse(), Ok(checkpoint.clone()));
+        kept.push(checkpoint);
+    }
+    assert_eq!(ledger.checkpoints().await.unwrap(), kept);
+    let report = verify_ledger(Arc::clone(&ledger), Some(signer.key().clone()), None);
+    let report = report.await.unwrap();
+    assert!(report.holds(), "{:?}", report.faults);
+    assert_eq!((report.events, report.orders, report.signed), (8, 3, true));
+    let mut text = Vec::new();
+    assert_eq!(export(&*ledger, &signer, &mut text).await.unwrap(), 8);
+    let text = String::from_utf8(text).unwrap();
+    assert_eq!(text.matches(r#"{"order":{"seq":"#).count(), 3);
+    let report = verify_export(text.as_bytes(), Trust::default()).unwrap();
+    assert!(report.holds(), "{:?}", report.faults);
+    assert_eq!((report.events, report.orders), (8, 3));
+}
+
+async fn lets_contents_expire(ledger: Arc<dyn Store>) {
     let signer = signer();
     for n in 0..3 {
         let id = admit(&*ledger, n, noon_and(n)).await;

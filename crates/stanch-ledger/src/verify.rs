@@ -3,7 +3,8 @@
 //! Three things have to hold: each remediation's chain (nothing in it was changed, and its course is
 //! possible), the tree over all events (none is missing, none was put in, all stand where they were
 //! appended), and the signed checkpoints of that tree. What somebody rewrote with all its hashes is
-//! found by the checkpoints, and named by the tiles that the ledger or its witness kept.
+//! found by the checkpoints, and named by the tiles that the ledger or its witness kept. The orders are a
+//! chain of their own, whose end the checkpoints name.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -12,15 +13,15 @@ use std::{
 };
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Serialize, de::DeserializeOwned};
 use tokio::runtime::Handle;
 
 use crate::{
-    Checkpoint, Digest, Entry, Event, IllegalTransition, Ledger, LedgerError, Record,
-    RemediationId, Slice, State, VerifierKey, Witness,
+    Checkpoint, Digest, Entry, Event, Given, IllegalTransition, LedgerError, Orders, Record,
+    RemediationId, Slice, State, Store, VerifierKey, Witness,
     canonical::Canonical,
     chain::Header,
-    export::{ROW, parse_row},
+    export::{ORDER, ROW, parse_row},
     merkle::{Roots, TILE_WIDTH, leaf_hash, root},
 };
 
@@ -45,6 +46,8 @@ pub struct Report {
     pub events: u64,
     /// Those of them whose contents have expired.
     pub expired: u64,
+    /// Orders that were there: pauses, rings of the roll-out, the region that acts.
+    pub orders: u64,
     /// It is an export of some remediations: what was left out of it cannot be seen.
     pub selection: bool,
     /// The last checkpoint that holds: how many events it covers.
@@ -162,6 +165,26 @@ pub enum Problem {
     /// An order about all that runs is not what was given.
     #[error("order {0} (a pause, a ring of the roll-out) is not what was given")]
     Order(u64),
+    /// The orders up to a checkpoint end in another hash.
+    #[error(
+        "the {count} orders (pauses, rings of the roll-out) up to a checkpoint are not those that it was made of; those up to {held} are"
+    )]
+    Orders {
+        /// How many the checkpoint covers.
+        count: u64,
+        /// How many the last one covers that holds.
+        held: u64,
+    },
+    /// A checkpoint covers more orders than there are.
+    #[error(
+        "a checkpoint covers {signed} orders (pauses, rings of the roll-out), and {size} are there: they were cut off at the end"
+    )]
+    OrdersCutOff {
+        /// How many the checkpoint covers.
+        signed: u64,
+        /// How many there are.
+        size: u64,
+    },
     /// The stored size or root of the tree is not that of the events.
     #[error("the stored tree of {0} events is not the tree of the stored events")]
     Tree(u64),
@@ -233,9 +256,17 @@ enum Source {
 
 impl Against<'_> {
     /// Takes in the checkpoints that were kept and the one that a witness has. Those that are not
-    /// signed by `key`, if there is one, or say what cannot be, are faults.
-    fn take(&mut self, checkpoints: &[Checkpoint], trust: &Trust<'_>, report: &mut Report) {
+    /// signed by `key`, if there is one, or say what cannot be, are faults; so are `orders` that are not
+    /// what they were made of.
+    fn take(
+        &mut self,
+        checkpoints: &[Checkpoint],
+        orders: &[Given],
+        trust: &Trust<'_>,
+        report: &mut Report,
+    ) {
         let key = trust.key;
+        let mut signed_orders = Vec::new();
         let witness = trust.witness.and_then(Witness::checkpoint);
         let all = checkpoints.iter().map(|kept| (kept, Source::Checkpoint));
         let all = all.chain(witness.map(|witness| (witness, Source::Witness)));
@@ -253,6 +284,7 @@ impl Against<'_> {
                 report.signed = false;
                 continue;
             }
+            signed_orders.push(checkpoint.orders);
             match self.tree {
                 Some((stored, _)) if stored < size => fault(Problem::CutOff {
                     witnessed: size,
@@ -271,7 +303,33 @@ impl Against<'_> {
             });
         }
         self.marks.sort_by_key(|mark| (mark.size, mark.source));
+        report.orders = orders.len() as u64;
+        let wrong = Given::broken(orders).map(Problem::Order);
+        let wrong = wrong.or_else(|| wrong_orders(signed_orders, orders));
+        report.faults.extend(wrong.map(|problem| Fault {
+            problem,
+            ..Fault::default()
+        }));
     }
+}
+
+/// What is wrong with `orders`, whose chain holds, if checkpoints were made of others.
+fn wrong_orders(mut signed: Vec<Orders>, orders: &[Given]) -> Option<Problem> {
+    signed.sort_unstable();
+    let wrong = signed.iter().position(|signed| !signed.begin(orders))?;
+    let (held, wrong) = signed.split_at_checked(wrong)?;
+    let first = wrong.first()?;
+    let size = orders.len() as u64;
+    Some(match first.count > size {
+        true => Problem::OrdersCutOff {
+            signed: wrong.last().map_or(first.count, |last| last.count),
+            size,
+        },
+        false => Problem::Orders {
+            count: first.count,
+            held: held.last().map_or(0, |held| held.count),
+        },
+    })
 }
 
 /// Remediations, each whole, as lines.
@@ -331,12 +389,15 @@ pub fn verify_export(from: impl io::BufRead + Send, trust: Trust<'_>) -> io::Res
     let mut lines = Lines::new(from);
     let mut report = Report::default();
     let mut against = Against::default();
-    let checkpoints = lines.checkpoints(&mut report)?;
+    let Head {
+        checkpoints,
+        orders,
+    } = lines.head(&mut report)?;
     if let Some(witness) = trust.witness {
         against.known.push(witness);
     }
     if !report.selection {
-        against.take(&checkpoints, &trust, &mut report);
+        against.take(&checkpoints, &orders, &trust, &mut report);
     }
     let mut failed = None;
     let chunks = std::iter::from_fn(|| {
@@ -355,11 +416,12 @@ pub fn verify_export(from: impl io::BufRead + Send, trust: Trust<'_>) -> io::Res
 /// # Errors
 /// It cannot be read.
 pub async fn verify_ledger(
-    ledger: Arc<dyn Ledger>,
+    ledger: Arc<dyn Store>,
     key: Option<VerifierKey>,
     witness: Option<Witness>,
 ) -> Result<Report, LedgerError> {
     let checkpoints = ledger.checkpoints().await?;
+    let orders = ledger.directives().await?;
     let head = ledger.head().await?;
     let runtime = Handle::current();
     let check = move || {
@@ -381,7 +443,7 @@ pub async fn verify_ledger(
         if let Some(witness) = trust.witness {
             against.known.push(witness);
         }
-        against.take(&checkpoints, &trust, &mut report);
+        against.take(&checkpoints, &orders, &trust, &mut report);
         // Events that are appended meanwhile are beyond both.
         let size = head.size.max(head.events);
         let (mut after, mut failed) = (0, None);
@@ -405,7 +467,7 @@ pub async fn verify_ledger(
 
 /// The tree that the ledger itself keeps.
 struct Own<'l> {
-    ledger: &'l dyn Ledger,
+    ledger: &'l dyn Store,
     runtime: &'l Handle,
     size: u64,
 }
@@ -441,6 +503,13 @@ impl Chunk {
     }
 }
 
+/// What an export begins with.
+#[derive(Default)]
+pub(crate) struct Head {
+    pub(crate) checkpoints: Vec<Checkpoint>,
+    pub(crate) orders: Vec<Given>,
+}
+
 /// Reads an export, whole remediations at a time.
 pub(crate) struct Lines<R> {
     from: R,
@@ -459,9 +528,9 @@ impl<R: io::BufRead> Lines<R> {
         }
     }
 
-    /// The checkpoints that an export begins with.
-    pub(crate) fn checkpoints(&mut self, report: &mut Report) -> io::Result<Vec<Checkpoint>> {
-        let mut checkpoints = Vec::new();
+    /// The checkpoints and orders that an export begins with.
+    pub(crate) fn head(&mut self, report: &mut Report) -> io::Result<Head> {
+        let mut head = Head::default();
         loop {
             self.next.clear();
             self.from.read_until(b'\n', &mut self.next)?;
@@ -470,19 +539,19 @@ impl<R: io::BufRead> Lines<R> {
                 self.number += 1;
                 continue;
             }
-            let Some(rest) = self.next.strip_prefix(CHECKPOINT) else {
-                return Ok(checkpoints);
+            let read = if let Some(rest) = self.next.strip_prefix(CHECKPOINT) {
+                let note = member::<String>(rest).and_then(|note| note.parse().ok());
+                note.map(|checkpoint| head.checkpoints.push(checkpoint))
+            } else if let Some(rest) = self.next.strip_prefix(ORDER.as_bytes()) {
+                member(rest).map(|given| head.orders.push(given))
+            } else {
+                return Ok(head);
             };
-            let read = || {
-                let note: String = serde_json::from_slice(rest.strip_suffix(b"}\n")?).ok()?;
-                note.parse().ok()
-            };
-            match read() {
-                Some(checkpoint) => checkpoints.push(checkpoint),
-                None => report.faults.push(Fault {
+            if read.is_none() {
+                report.faults.push(Fault {
                     line: Some(self.number),
                     ..Fault::default()
-                }),
+                });
             }
             self.number += 1;
         }
@@ -520,6 +589,11 @@ impl<R: io::BufRead> Lines<R> {
             rows: HashMap::new(),
         }))
     }
+}
+
+/// The value of a line's only member, whose name is read already.
+fn member<T: DeserializeOwned>(rest: &[u8]) -> Option<T> {
+    serde_json::from_slice(rest.strip_suffix(b"}\n")?).ok()
 }
 
 /// The part of a line that names the remediation, if it is an event's.

@@ -18,7 +18,7 @@ use serde_json::json;
 use stanch_types::{Api, Call};
 
 use crate::{
-    Checkpoint, Digest, Ledger, LedgerError, RemediationId,
+    Checkpoint, Digest, LedgerError, RemediationId, Store,
     merkle::{self, TILE_WIDTH, Tile, tile_path, tile_width},
     verify::Known,
 };
@@ -156,6 +156,11 @@ pub enum NotWitnessed {
         "the ledger does not extend the witness's checkpoint of {0} events: it was rewritten or cut off"
     )]
     Rewritten(u64),
+    /// The orders are not an extension of those that the witness's checkpoint was signed with.
+    #[error(
+        "the ledger's orders do not extend the {0} of the witness's checkpoint: they were rewritten or cut off"
+    )]
+    OrdersRewritten(u64),
     /// The ledger cannot be read.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
@@ -226,15 +231,22 @@ impl Witness {
     /// Brings the copy up to `checkpoint`, if the ledger is what it was so far.
     ///
     /// # Errors
-    /// [`NotWitnessed::Rewritten`] is an alarm: the copy is left as it is, as evidence.
+    /// [`NotWitnessed::Rewritten`] and [`NotWitnessed::OrdersRewritten`] are alarms: the copy is left as it
+    /// is, as evidence.
     pub async fn publish(
         &mut self,
-        ledger: &dyn Ledger,
+        ledger: &dyn Store,
         checkpoint: &Checkpoint,
     ) -> Result<(), NotWitnessed> {
         let size = checkpoint.size;
+        let orders = ledger.directives().await?;
         let old = match &self.checkpoint {
             Some(last) if last.as_note() == checkpoint.as_note() => return Ok(()),
+            Some(last) if !last.orders.begin(&orders) => {
+                return Err(NotWitnessed::OrdersRewritten(last.orders.count));
+            }
+            // Somebody has shown it newer ones meanwhile.
+            Some(last) if last.orders.count > checkpoint.orders.count => return Ok(()),
             Some(last) if last.size > size => return Err(NotWitnessed::Rewritten(last.size)),
             Some(last) if ledger.root(last.size).await? != last.root => {
                 return Err(NotWitnessed::Rewritten(last.size));

@@ -163,7 +163,7 @@ pub struct Rollback {
     /// All successful changes in this account
     #[arg(long, conflicts_with = "id")]
     pub account: Option<AccountId>,
-    /// All successful changes for this control, or by this remediation
+    /// All successful changes for this control, as any product names it, or by this remediation
     #[arg(long, conflicts_with = "id")]
     pub control: Option<String>,
     /// All successful changes since: `2026-01-31T12:00:00Z`, or how long ago: `2h`
@@ -213,7 +213,7 @@ pub struct Reach {
     /// Only in this account
     #[arg(long)]
     pub account: Option<AccountId>,
-    /// Only for this control (`S3.8`) or remediation
+    /// Only for this control (`S3.8`), as any product names it, or remediation
     #[arg(long)]
     pub control: Option<String>,
     /// Only in this region

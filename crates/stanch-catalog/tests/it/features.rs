@@ -279,3 +279,40 @@ fn an_approval_stands_in_the_document() {
             .is_none()
     );
 }
+
+/// Products have names of their own for one thing; what else a product calls what is changed is another control.
+#[test]
+fn a_control_has_the_names_of_other_products() {
+    let text = KEYS.replace(
+        "{config: keys}",
+        "{security-hub: [IAM.3, IAM.22], config: keys, prowler: [iam_keys], cis-3.0.0: '1.14', nist-800-53-r5: AC-2}",
+    );
+    let keys: Remediation = stanch_catalog::parse(&text).0.unwrap();
+    let names = |found: &str| Vec::from_iter(keys.names_of(found));
+    assert_eq!(
+        names("IAM.3"),
+        ["IAM.3", "cis-3.0.0:1.14", "config:keys", "prowler:iam_keys"]
+    );
+    assert_eq!(
+        names("prowler:iam_keys"),
+        [
+            "IAM.22",
+            "IAM.3",
+            "cis-3.0.0:1.14",
+            "config:keys",
+            "prowler:iam_keys"
+        ]
+    );
+    // What is no control's name stands for nothing else, and is not dropped.
+    assert!(names("?").contains(&"?".to_owned()));
+    for (named, found, meant) in [
+        ("iam.3", "IAM.3", true),
+        ("IAM.3", "prowler:iam_keys", true),
+        ("IAM.22", "IAM.3", false),
+        ("keys", "IAM.3", true),
+        ("iam_keys", "IAM.3", false),
+        ("EC2.13", "prowler:iam_keys", false),
+    ] {
+        assert_eq!(keys.is_meant(named, found), meant, "{named} of {found}");
+    }
+}

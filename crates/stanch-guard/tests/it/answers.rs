@@ -216,7 +216,7 @@ fn the_hash_tells_every_rule() {
     assert_eq!(same, hash(&|_| ()));
     let others = [
         hash(&|rules| rules.limits.per_account = Some(1)),
-        hash(&|rules| rules.exemptions = exemption("2027-01-31", "controls = [\"x\"]")),
+        hash(&|rules| rules.exemptions = exemption("2027-01-31", "controls = [\"S3.8\"]")),
         hash(&|rules| rules.feeds = vec![file("f", "198.51.100.1")]),
         hash(&|rules| rules.people.clear()),
         hash(&|rules| rules.accounts.clear()),

@@ -394,17 +394,23 @@ const PEERS: &[Peer] = &[
     Peer {
         name: "typing-error-in-a-filter",
         others: "A filter with a misspelt name was never met, and nobody noticed.",
-        here: "A policy names a remediation, a tag function, a question and a fact that do not exist.",
-        expected: "4 of 4 are not loaded",
+        here: "A policy names a remediation, a tag function, a question and a fact that do not exist; an exemption, a control.",
+        expected: "5 of 5 are not loaded",
         play: || {
+            let mut misspelt = rules(ALL);
+            misspelt.exemptions = exemption("2027-01-31", "controls = [\"S3.88\"]");
             let wrong = [
                 "permit (principal, action == Action::\"S3BlokPublicAccess\", resource);",
                 "permit (principal, action, resource) when { resource.tag == \"x\" };",
                 "permit (principal, action, resource) when { context.run == Run::\"automaticaly\" };",
                 "permit (principal, action, resource) when { context.impact.conections > 3 };",
             ];
-            let refused = wrong.iter().filter(|text| try_load(rules(text)).is_err());
-            format!("{} of {} are not loaded", refused.count(), wrong.len())
+            let all = wrong.map(rules).into_iter().chain([misspelt]);
+            let (count, refused) = (
+                wrong.len() + 1,
+                all.filter(|rules| try_load(rules.clone()).is_err()),
+            );
+            format!("{} of {count} are not loaded", refused.count())
         },
     },
     Peer {
@@ -524,4 +530,55 @@ fn limits_reset_minute_by_minute() {
     );
     let later = finding(BLOCK).at("2026-11-22T13:20:00Z");
     assert_eq!(word(&guard.decide(&later.case(Some(2)))), "runs");
+}
+
+/// Whoever names a control means it whoever has found it; another control of the same product is not meant.
+#[test]
+fn a_control_is_meant_by_all_its_names() {
+    let exempt = |name: &str| {
+        with(ALL, |rules| {
+            rules.exemptions = exemption("2027-01-31", &format!("controls = [\"{name}\"]"));
+        })
+    };
+    let policy = |name: &str| {
+        let forbid = format!(
+            "forbid (principal, action, resource) when {{ context.controls.contains(\"{name}\") }};"
+        );
+        with(&format!("{ALL}{forbid}"), |_| ())
+    };
+    for (name, found, held) in [
+        ("S3.8", "S3.8", true),
+        ("S3.8", "prowler:s3_bucket_public_access", true),
+        ("S3.8", "config:s3-bucket-public-read-prohibited", true),
+        ("prowler:s3_bucket_public_access", "S3.8", true),
+        ("S3.2", "S3.8", false),
+    ] {
+        let mut one = finding(BLOCK);
+        one.received.control = found.to_owned();
+        let expected = if held { "is refused" } else { "runs" };
+        for guard in [exempt(name), policy(name)] {
+            assert_eq!(word(&one.judged(&guard)), expected, "{name} of {found}");
+        }
+    }
+    let one = finding(BLOCK);
+    for name in ["s3.8", "S3BlockPublicAccess"] {
+        assert_eq!(word(&one.judged(&exempt(name))), "is refused", "{name}");
+    }
+}
+
+/// The ledger is asked for what is new: since it was read, and but for what has begun and ended.
+#[test]
+fn what_the_ledger_was_asked_for_is_known() {
+    let guard = with(ALL, |rules| rules.limits.per_account = Some(9));
+    assert_eq!((guard.began(), guard.seeded()), (None, None));
+    let began = "2026-01-31T12:00:00Z".parse().unwrap();
+    guard.seed(began, now(), []);
+    assert_eq!((guard.began(), guard.seeded()), (Some(began), Some(now())));
+    let id = |n| stanch_ledger::RemediationId::from(uuid::Uuid::from_u128(n));
+    assert!(guard.known().is_empty());
+    for n in [1, 2] {
+        assert_eq!(word(&guard.decide(&finding(BLOCK).case(Some(n)))), "runs");
+    }
+    guard.ended(id(1), &succeeded(), now());
+    assert_eq!(guard.known(), [id(1)].into());
 }

@@ -38,6 +38,13 @@ async fn a_pause_stops_what_it_reaches_and_nothing_else() {
         (Reach::Region("us-east-1".parse().unwrap()), false),
         (Reach::Control("S3.8".to_owned()), true),
         (Reach::Control("EC2.13".to_owned()), false),
+        // Others call the same so, and what else Security Hub calls what would be changed is another control.
+        (
+            Reach::Control("prowler:s3_bucket_public_access".to_owned()),
+            true,
+        ),
+        (Reach::Control("S3BlockPublicAccess".to_owned()), true),
+        (Reach::Control("S3.2".to_owned()), false),
         (Reach::Unit("root/prod".to_owned()), true),
         (Reach::Unit("root/test".to_owned()), false),
     ] {
@@ -93,6 +100,45 @@ async fn what_was_paused_goes_on_when_it_is_resumed_and_looks_again() {
         matches!(again, Err(DirectiveError::NotPaused(_))),
         "{again:?}"
     );
+}
+
+/// Orders are kept as the catalog spells what they are about, and what nobody knows is told.
+#[tokio::test(start_paused = true)]
+async fn a_control_is_known_in_any_case() {
+    let mut world = World::new();
+    let ou = Some("root/prod/payments".to_owned());
+    world.settings.accounts.get_mut(&account()).unwrap().ou = ou;
+    let hub = world.hub();
+    let control = |name: &str| Reach::Control(name.to_owned());
+    for reach in [control("s3.8"), control("S3BLOCKPUBLICACCESS")] {
+        let given = hub.pause(reach.clone(), "alice", "an outage").await;
+        let standing = hub.standing().await.unwrap();
+        assert!(!standing.pauses.contains_key(&reach), "{reach}");
+        assert_eq!(standing.pauses.len(), 1);
+        given.unwrap();
+        hub.resume(reach, "alice", "over").await.unwrap();
+        assert!(hub.standing().await.unwrap().pauses.is_empty());
+    }
+    // What nobody knows is paused all the same, and let go on by the name that it was paused by.
+    hub.pause(control("s3.88"), "alice", "an outage")
+        .await
+        .unwrap();
+    hub.resume(control("s3.88"), "alice", "over").await.unwrap();
+    for (reach, known) in [
+        (Reach::All, true),
+        (Reach::Region("us-east-1".parse().unwrap()), true),
+        (Reach::Account(account()), true),
+        (Reach::Account("333333333333".parse().unwrap()), false),
+        (Reach::Unit("root/prod".to_owned()), true),
+        (Reach::Unit("root/test".to_owned()), false),
+        (
+            control("config:s3-bucket-level-public-access-prohibited"),
+            true,
+        ),
+        (control("s3.88"), false),
+    ] {
+        assert_eq!(hub.known(&reach).is_some(), known, "{reach}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use stanch_config::WITNESS;
 use stanch_hub::Source;
-use stanch_ledger::{BucketShelf, KmsSigner, Witness};
+use stanch_ledger::{BucketShelf, KmsSigner, Store as _, Witness};
 use stanch_types::chain;
 
 use super::Run;
@@ -43,27 +43,27 @@ impl Run<'_> {
     }
 
     async fn put_in_order(&self) -> Result<(), Failure> {
-        let store = &self.setup.store;
-        if let Some(tables) = &store.tables {
-            let swept = tables.sweep(self.world.clock.now()).await?;
-            tracing::info!(
-                sequenced = swept.sequenced,
-                closed = swept.closed,
-                open = swept.open,
-                "the ledger's tree has them"
-            );
-        }
+        let Some(tables) = &self.setup.store.tables else {
+            return Ok(());
+        };
+        let swept = tables.sweep(self.world.clock.now()).await?;
+        tracing::info!(
+            sequenced = swept.sequenced,
+            closed = swept.closed,
+            open = swept.open,
+            "the ledger's tree has them"
+        );
         if let Some(key) = self.variables().optional("SIGNING_KEY") {
             let own = Arc::clone(&self.setup.own);
             let signer = KmsSigner::open(own, key, None).await;
             let signer = signer.map_err(|error| Failure::new("Aws", chain(&error)))?;
-            let checkpoint = store.ledger.checkpoint(&signer).await?;
+            let checkpoint = tables.checkpoint(&signer).await?;
             if let Some(bucket) = self.variables().optional("LEDGER_BUCKET") {
                 let own = Arc::clone(&self.setup.own);
                 let shelf = Arc::new(BucketShelf::new(own, bucket, WITNESS));
                 let witness = Witness::on(shelf).await;
                 let mut witness = witness.map_err(|error| Failure::new("Ledger", chain(&error)))?;
-                let published = witness.publish(&*store.ledger, &checkpoint).await;
+                let published = witness.publish(&**tables, &checkpoint).await;
                 published.map_err(|error| Failure::new("Ledger", chain(&error)))?;
             }
         }

@@ -404,9 +404,13 @@ impl Ledger for DynamoLedger {
     }
 
     async fn keep(&self, checkpoint: &Checkpoint) -> Result<(), LedgerError> {
-        let item = Item::key(CHECKPOINT, &format!("{:016}", checkpoint.size))
-            .with("Note", item::s(checkpoint.as_note()));
-        // One of that size is there already, and stays.
+        let Checkpoint { size, orders, .. } = checkpoint;
+        let name = match orders.count {
+            0 => format!("{size:016}"),
+            count => format!("{size:016}-{count:010}"),
+        };
+        let item = Item::key(CHECKPOINT, &name).with("Note", item::s(checkpoint.as_note()));
+        // One of that size and so many orders is there already, and stays.
         self.store.create(&self.store.tables.state, item).await?;
         Ok(())
     }
@@ -414,7 +418,8 @@ impl Ledger for DynamoLedger {
     async fn checkpoints(&self) -> Result<Vec<Checkpoint>, LedgerError> {
         let items = self.store.under(CHECKPOINT, "0", "9").await?;
         let read = |item: &Item| {
-            let size = item.text("Item").and_then(|size| size.parse().ok());
+            let name = item.text("Item").unwrap_or_default();
+            let size = name.split('-').next().and_then(|size| size.parse().ok());
             let size = size.unwrap_or_default();
             let checkpoint = item.text("Note").and_then(|note| note.parse().ok());
             checkpoint

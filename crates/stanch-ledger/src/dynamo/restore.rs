@@ -25,12 +25,12 @@ use super::{
 };
 use crate::{
     Checkpoint, DeadLetter, Digest, Directives as _, Event, Given, Ledger as _, LedgerError,
-    Received, Record, RemediationId, Report, State, Store, VerifierKey,
+    Received, Record, RemediationId, Report, State, Store, TreeHead, VerifierKey,
     canonical::Canonical,
     chain::Header,
     export::parse_row,
     merkle::{Tree, leaf_hash},
-    verify::{Chunk, Lines},
+    verify::{Chunk, Head, Lines},
 };
 
 /// Where it stands what is restored.
@@ -68,7 +68,7 @@ pub struct Restored {
     pub remediations: u64,
     /// Their events.
     pub events: u64,
-    /// Checkpoints that another key has signed, which were left out.
+    /// Checkpoints that were left out: another key has signed them, or they cover orders that are lost.
     pub left_out: u64,
 }
 
@@ -96,7 +96,7 @@ struct Survey {
     /// When the oldest was admitted whose contents are still there.
     oldest: Option<Timestamp>,
     root: Digest,
-    checkpoints: Vec<Checkpoint>,
+    head: Head,
 }
 
 /// What is known of what is not settled, or was not long ago.
@@ -112,29 +112,33 @@ fn unreadable(error: io::Error) -> LedgerError {
 }
 
 impl<'c> Reader<'c> {
-    /// From the beginning, with the checkpoints, and how many events there are with which root.
-    async fn open(copy: Copy<'c>) -> Result<(Self, Vec<Checkpoint>, u64, Digest), LedgerError> {
+    /// From the beginning, with the checkpoints and orders, and how many events there are with which root.
+    async fn open(copy: Copy<'c>) -> Result<(Self, Head, u64, Digest), LedgerError> {
         match copy {
             Copy::Backup(copy) => {
-                let head = copy.head().await?;
+                let TreeHead { size, root, .. } = copy.head().await?;
                 let reader = Self::Backup {
                     copy,
                     after: Some(0),
-                    size: head.size,
+                    size,
                 };
-                Ok((reader, copy.checkpoints().await?, head.size, head.root))
+                let head = Head {
+                    checkpoints: copy.checkpoints().await?,
+                    orders: copy.directives().await?,
+                };
+                Ok((reader, head, size, root))
             }
             Copy::Export(open) => {
                 let mut lines = Lines::new(open().map_err(unreadable)?);
                 let mut report = Report::default();
-                let checkpoints = lines.checkpoints(&mut report).map_err(unreadable)?;
-                let last = checkpoints.last();
+                let head = lines.head(&mut report).map_err(unreadable)?;
+                let last = head.checkpoints.last();
                 let whole = last.filter(|_| report.holds() && !report.selection);
                 let whole = whole.map(|last| (last.size, last.root));
                 let (size, root) = whole.ok_or_else(|| {
                     unreadable(io::Error::other("it is not an export of everything"))
                 })?;
-                Ok((Self::Export(lines), checkpoints, size, root))
+                Ok((Self::Export(lines), head, size, root))
             }
         }
     }
@@ -183,7 +187,7 @@ fn blocks(chunk: Chunk) -> Result<Vec<Block>, LedgerError> {
 impl Survey {
     /// Reads all of a copy; what it says of itself has to be true.
     async fn of(copy: Copy<'_>) -> Result<Self, LedgerError> {
-        let (mut reader, checkpoints, size, root) = Reader::open(copy).await?;
+        let (mut reader, head, size, root) = Reader::open(copy).await?;
         let mut headers = Vec::new();
         let mut admitted = HashMap::new();
         let mut oldest: Option<Timestamp> = None;
@@ -221,7 +225,7 @@ impl Survey {
             admitted,
             oldest,
             root,
-            checkpoints,
+            head,
         })
     }
 }
@@ -251,8 +255,8 @@ impl DynamoLedger {
     }
 
     /// Puts a ledger into these tables, in which there is none. `resource` names the resource of a
-    /// remediation as its locks do. Of the checkpoints those stay that `key` has signed, if there is one.
-    /// What is older than the tables keep it would be removed by the next sweep.
+    /// remediation as its locks do. Of the checkpoints those stay that `key` has signed, if there is one,
+    /// and that the copy has the orders of. What is older than the tables keep it would be removed by the next sweep.
     ///
     /// # Errors
     /// [`LedgerError::NotEmpty`]; [`LedgerError::TooOld`], unless that is accepted; the copy is not whole;
@@ -274,9 +278,7 @@ impl DynamoLedger {
         }
         let state = &self.store.tables.state;
         let marker = self.begin(&survey).await?;
-        if let Copy::Backup(copy) = copy {
-            self.obey(copy).await?;
-        }
+        self.obey(&survey.head.orders).await?;
         let mut unsettled = Unsettled::default();
         let (mut reader, ..) = Reader::open(copy).await?;
         while let Some(blocks) = reader.next().await? {
@@ -301,8 +303,11 @@ impl DynamoLedger {
                 self.put_letter(letter).await?;
             }
         }
-        let is_ours = |kept: &&Checkpoint| key.is_none_or(|key| kept.is_signed_by(key));
-        let ours: Vec<&Checkpoint> = survey.checkpoints.iter().filter(is_ours).collect();
+        let orders = &survey.head.orders;
+        let is_ours = |kept: &&Checkpoint| {
+            key.is_none_or(|key| kept.is_signed_by(key)) && kept.orders.begin(orders)
+        };
+        let ours: Vec<&Checkpoint> = survey.head.checkpoints.iter().filter(is_ours).collect();
         for checkpoint in &ours {
             self.keep(checkpoint).await?;
         }
@@ -317,7 +322,7 @@ impl DynamoLedger {
         Ok(Restored {
             remediations: survey.admitted.len() as u64,
             events: head.size,
-            left_out: (survey.checkpoints.len() - ours.len()) as u64,
+            left_out: (survey.head.checkpoints.len() - ours.len()) as u64,
         })
     }
 }
@@ -362,11 +367,9 @@ impl DynamoLedger {
     }
 
     /// What people ordered holds before anything can go on.
-    async fn obey(&self, copy: &dyn Store) -> Result<(), LedgerError> {
-        let orders = copy.directives().await?;
-        if let Some(seq) = Given::broken(&orders) {
-            let error = format!("order {seq} is not what was given");
-            return Err(unreadable(io::Error::other(error)));
+    async fn obey(&self, orders: &[Given]) -> Result<(), LedgerError> {
+        if let Some(order) = Given::broken(orders) {
+            return Err(LedgerError::Order(order));
         }
         let there = self.directives().await?;
         let rest = orders.strip_prefix(there.as_slice());

@@ -212,7 +212,8 @@ impl File {
             .ok_or(LedgerError::NoEvent { id, seq })
     }
 
-    /// The checkpoints that were kept, by size. One that cannot be read is not left out: it is an error.
+    /// The checkpoints that were kept, by size and by how many orders there were. One that cannot be read is
+    /// not left out: it is an error.
     pub(super) fn checkpoints(&self) -> Result<Vec<Checkpoint>, LedgerError> {
         let notes: Vec<(u64, String)> = self.rows(
             "SELECT size, note FROM checkpoint ORDER BY size",
@@ -225,7 +226,13 @@ impl File {
                 .filter(|checkpoint| checkpoint.size == size)
                 .ok_or(LedgerError::BadCheckpoint(size))
         };
-        notes.into_iter().map(read).collect()
+        let mut checkpoints = notes
+            .into_iter()
+            .map(read)
+            .collect::<Result<Vec<Checkpoint>, LedgerError>>()?;
+        // A file that no writer has opened since has no column to order them by.
+        checkpoints.sort_by_key(|checkpoint| (checkpoint.size, checkpoint.orders.count));
+        Ok(checkpoints)
     }
 
     pub(super) fn query(&self, query: &Query) -> Result<Page, LedgerError> {

@@ -18,10 +18,11 @@ const APPLICATION_ID: i32 = 0x5374_4c67;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The n-th script brings a file from version n to n + 1. Scripts are never changed, only added.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     include_str!("1.sql"),
     include_str!("2.sql"),
     include_str!("3.sql"),
+    include_str!("4.sql"),
 ];
 
 /// Events of one remediation stand together in the order of their number:

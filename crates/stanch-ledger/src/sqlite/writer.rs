@@ -399,10 +399,15 @@ impl Writer {
         self.file
             .connection
             .prepare_cached(
-                "INSERT INTO checkpoint (size, note) VALUES (?1, ?2) ON CONFLICT (size) DO NOTHING",
+                "INSERT INTO checkpoint (size, orders, note) VALUES (?1, ?2, ?3)
+                 ON CONFLICT (size, orders) DO NOTHING",
             )
             .and_then(|mut statement| {
-                statement.execute(params![checkpoint.size, checkpoint.as_note()])
+                statement.execute(params![
+                    checkpoint.size,
+                    checkpoint.orders.count,
+                    checkpoint.as_note()
+                ])
             })
             .map(drop)
             .map_err(|error| self.file.error(error))

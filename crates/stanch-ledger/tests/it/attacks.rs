@@ -6,8 +6,9 @@ use std::{fmt::Write as _, path::Path, sync::Arc};
 use rusqlite::{Connection, params};
 use serde_json::{Value, json};
 use stanch_ledger::{
-    Checkpoint, Digest, Entry, Event, KeyFile, Ledger, RemediationId, Report, Signer as _,
-    SqliteLedger, Status, Trust, Witness, export,
+    Checkpoint, Digest, Directive, Directives as _, Entry, Event, Given, KeyFile, Ledger as _,
+    Orders, Reach, RemediationId, Report, Signer as _, SqliteLedger, Status, Store as _, Trust,
+    Witness, export,
     merkle::{self, Tree},
     testing::{finished, key, noon_and, received, signer, success},
     verify_export, verify_ledger,
@@ -26,8 +27,8 @@ enum Attack {
 use Attack::{Export, File, Sql};
 
 /// Each with what it is and what has to be said. The ledger has nine remediations of eight events each,
-/// a checkpoint after every third; row 4 is the fourth remediation.
-const ATTACKS: [(&str, Attack, &str); 32] = [
+/// an order and a checkpoint after every third; row 4 is the fourth remediation.
+const ATTACKS: [(&str, Attack, &str); 40] = [
     (
         "A word in an event is replaced",
         Sql("UPDATE event SET event = replace(event, 'because', 'on a whim') WHERE position = 4 << 20 | 2"),
@@ -171,50 +172,95 @@ const ATTACKS: [(&str, Attack, &str); 32] = [
         "event 0 of remediation `1` (number 0) is not the event that the ledger's own tree has in its place",
     ),
     (
+        "An order is replaced",
+        Sql("UPDATE directive SET body = replace(body, 'the audit is over', 'no reason') WHERE seq = 1"),
+        "order 1 (a pause, a ring of the roll-out) is not what was given",
+    ),
+    (
+        "… and all hashes of orders",
+        File(|forger| forger.order(1, "no reason")),
+        "the 2 orders (pauses, rings of the roll-out) up to a checkpoint are not those that it was made of; \
+         those up to 1 are",
+    ),
+    (
+        "… and the checkpoints that cover it are removed",
+        File(|forger| {
+            forger.order(1, "no reason");
+            forger.sql("DELETE FROM checkpoint WHERE orders > 1");
+        }),
+        "the 3 orders (pauses, rings of the roll-out) up to a checkpoint are not those that it was made of; \
+         those up to 1 are",
+    ),
+    (
+        "The last order is removed",
+        Sql("DELETE FROM directive WHERE seq = 2"),
+        "a checkpoint covers 3 orders (pauses, rings of the roll-out), and 2 are there: they were cut off at the end",
+    ),
+    (
+        "… and the checkpoint that covers it",
+        Sql("DELETE FROM directive WHERE seq = 2; DELETE FROM checkpoint WHERE orders > 2"),
+        "a checkpoint covers 3 orders (pauses, rings of the roll-out), and 2 are there: they were cut off at the end",
+    ),
+    (
         "Export: a word is replaced",
         Export(|lines| lines.iter().map(|line| line.replacen("because", "on a whim", 1)).collect()),
-        "event 2 of remediation `1` (number 2, line 6) was changed",
+        "event 2 of remediation `1` (number 2, line 9) was changed",
     ),
     (
         "Export: a line is removed",
-        Export(|lines| without(lines, 30..31)),
+        Export(|lines| without(lines, 33..34)),
         "event 3 of remediation `4` (number 27) is missing",
     ),
     (
         "Export: a whole remediation is removed",
-        Export(|lines| without(lines, 27..35)),
+        Export(|lines| without(lines, 30..38)),
         "event 0 of remediation `4` (number 24) is missing",
     ),
     (
         "Export: it is cut off",
-        Export(|lines| without(lines, 60..75)),
+        Export(|lines| without(lines, 63..78)),
         "event 1 of remediation `8` (number 57) is missing",
     ),
     (
         "Export: … and its last checkpoint is removed",
-        Export(|lines| without(without(lines, 51..75), 2..3)),
+        Export(|lines| without(without(lines, 54..78), 2..3)),
         "event 0 of remediation `7` (number 48) is missing",
     ),
     (
         "Export: two lines change places",
         Export(|mut lines| {
-            lines.swap(30, 31);
+            lines.swap(33, 34);
             lines
         }),
-        "event 3 of remediation `4` (number 27, line 32) is out of order",
+        "event 3 of remediation `4` (number 27, line 35) is out of order",
     ),
     (
         "Export: a remediation stands there twice",
         Export(|mut lines| {
-            lines.extend_from_within(27..35);
+            lines.extend_from_within(30..38);
             lines
         }),
-        "event 0 of remediation `4` (number 24, line 76) stands there twice",
+        "event 0 of remediation `4` (number 24, line 79) stands there twice",
     ),
     (
         "Export: the checkpoints are removed, and the last remediation",
-        Export(|lines| without(without(lines, 67..75), 0..3)),
+        Export(|lines| without(without(lines, 70..78), 0..3)),
         "event 0 of remediation `9` (number 64) is missing",
+    ),
+    (
+        "Export: an order is replaced",
+        Export(|lines| lines.iter().map(|line| line.replace("the audit is over", "no reason")).collect()),
+        "order 1 (a pause, a ring of the roll-out) is not what was given",
+    ),
+    (
+        "Export: the last order is removed",
+        Export(|lines| without(lines, 5..6)),
+        "a checkpoint covers 3 orders (pauses, rings of the roll-out), and 2 are there: they were cut off at the end",
+    ),
+    (
+        "Export: … and the last checkpoint",
+        Export(|lines| without(without(lines, 5..6), 2..3)),
+        "a checkpoint covers 3 orders (pauses, rings of the roll-out), and 2 are there: they were cut off at the end",
     ),
 ];
 
@@ -329,6 +375,41 @@ impl Forger {
         }
     }
 
+    /// Gives another reason for an order, and makes that one and all behind it anew.
+    fn order(&mut self, seq: usize, reason: &str) {
+        let mut orders = self.orders();
+        let rest = orders.split_off(seq);
+        for (place, given) in rest.into_iter().enumerate() {
+            let Given {
+                at,
+                by,
+                reason: was,
+                directive,
+                ..
+            } = given;
+            let why = if place == 0 { reason } else { &was };
+            let anew = Given::after(orders.last(), directive, &by, why, at);
+            let values = params![anew.seq, anew.hash, serde_json::to_string(&anew).unwrap()];
+            self.connection
+                .execute(
+                    "UPDATE directive SET hash = ?2, body = ?3 WHERE seq = ?1",
+                    values,
+                )
+                .unwrap();
+            orders.push(anew);
+        }
+    }
+
+    fn orders(&self) -> Vec<Given> {
+        let mut statement = self
+            .connection
+            .prepare("SELECT body FROM directive ORDER BY seq")
+            .unwrap();
+        let bodies = statement.query_map([], |row| row.get::<_, String>(0));
+        let read = |body: rusqlite::Result<String>| serde_json::from_str(&body.unwrap()).unwrap();
+        bodies.unwrap().map(read).collect()
+    }
+
     /// Puts an event behind those of a remediation.
     fn append(&mut self, row: i64, event: &Event) {
         let position = row << 20 | 8;
@@ -344,7 +425,8 @@ impl Forger {
 
     /// Makes every checkpoint anew.
     fn sign_anew(&mut self, key: &KeyFile) {
-        let sizes = [24_u64, 48, 72];
+        let sizes = [(24_u64, 1), (48, 2), (72, 3)];
+        let orders = self.orders();
         let mut statement = self
             .connection
             .prepare("SELECT position FROM event ORDER BY leaf")
@@ -359,19 +441,20 @@ impl Forger {
             .map(|position| merkle::leaf_hash(&self.link_of(*position)))
             .collect();
         self.sql("DELETE FROM checkpoint");
-        for size in sizes {
+        for (size, count) in sizes {
             let root = merkle::root(&leaves[..size as usize]);
+            let orders = Orders::of(&orders[..count]);
             let sign = || {
                 let runtime = tokio::runtime::Builder::new_current_thread()
                     .build()
                     .unwrap();
-                runtime.block_on(Checkpoint::sign(size, root, key))
+                runtime.block_on(Checkpoint::sign(size, root, orders, key))
             };
             let signed = std::thread::scope(|scope| scope.spawn(sign).join().unwrap());
             let signed = signed.unwrap();
-            let values = params![size, signed.as_note()];
+            let values = params![size, orders.count, signed.as_note()];
             self.connection
-                .execute("INSERT INTO checkpoint VALUES (?1, ?2)", values)
+                .execute("INSERT INTO checkpoint VALUES (?1, ?2, ?3)", values)
                 .unwrap();
         }
     }
@@ -389,7 +472,7 @@ fn id_of(row: i64) -> RemediationId {
     key(row.unsigned_abs()).remediation_id()
 }
 
-/// Nine remediations, a checkpoint after every third, the last two of them witnessed.
+/// Nine remediations, an order and a checkpoint after every third.
 async fn victim(folder: &Path) {
     let path = folder.join("ledger.db");
     let mut witness = Witness::open(folder.join("witness")).unwrap();
@@ -402,6 +485,7 @@ async fn victim(folder: &Path) {
             .unwrap();
         ledger.append(id, 1, success(), noon_and(n)).await.unwrap();
         if n % 3 == 0 {
+            order(&ledger, n / 3).await;
             let checkpoint = ledger.checkpoint(&signer()).await.unwrap();
             witness.publish(&ledger, &checkpoint).await.unwrap();
         }
@@ -412,6 +496,17 @@ async fn victim(folder: &Path) {
     let ledger = SqliteLedger::open(&path).unwrap();
     let mut file = std::fs::File::create(folder.join("export.jsonl")).unwrap();
     export(&ledger, &signer(), &mut file).await.unwrap();
+}
+
+async fn order(ledger: &SqliteLedger, n: u64) {
+    let reach = Reach::All;
+    let (directive, reason) = match n {
+        2 => (Directive::Resume { reach }, "the audit is over"),
+        _ => (Directive::Pause { reach }, "an audit"),
+    };
+    let before = ledger.directives().await.unwrap();
+    let given = Given::after(before.last(), directive, "alice", reason, noon_and(n));
+    assert!(ledger.give(given).await.unwrap());
 }
 
 async fn said(folder: &Path, attack: &Attack) -> Report {
@@ -439,6 +534,8 @@ async fn said(folder: &Path, attack: &Attack) -> Report {
         "tile_stays",
         "checkpoint_is_not_changed",
         "checkpoint_stays",
+        "directive_is_not_changed",
+        "directive_stays",
     ] {
         forger.sql(&format!("DROP TRIGGER {trigger}"));
     }
@@ -494,7 +591,8 @@ async fn generated_attacks_are_all_found() {
          # Attacks on the ledger\n\n\
          What somebody can do who has the ledger's file or an export in their hands, and what \
          `stanch ledger verify` said when a test did it. The file holds nine remediations of eight events \
-         each, here called 1 to 9; every three were signed and shown to a witness. Before each attack the \
+         each, here called 1 to 9; after every three an order (a pause or its end) was given, and all was signed \
+         and shown to a witness. Before each attack the \
          file's triggers, which refuse such changes, were dropped. [How it works](../concepts/ledger.md)\n\n\
          | | attack | what `verify` said |\n|---|---|---|\n{table}\n\
          What is not in the table: whoever may write to the ledger can append to it, and with the signing \
@@ -517,6 +615,7 @@ async fn what_is_sound_holds() {
         let report = said(folder.path(), &attack).await;
         assert!(report.holds(), "{:?}", report.faults);
         assert_eq!((report.remediations, report.events), (9, 72));
+        assert_eq!(report.orders, 3);
         assert_eq!((report.covered, report.signed), (72, true));
     }
 }

@@ -1,8 +1,10 @@
 //! Orders are kept in order, and only the one that was made after the last is added.
 
+use rusqlite::Connection;
 use stanch_ledger::{
-    Directive, Directives, Given, LedgerError, MemoryLedger, Reach, SqliteLedger, StoreFault,
-    testing::{NOON, noon_and},
+    Directive, Directives, Given, LedgerError, MemoryLedger, NotWitnessed, Reach, SqliteLedger,
+    Store as _, StoreFault, Witness,
+    testing::{NOON, noon_and, signer},
 };
 
 use crate::{dynamo::ledger, tables::Tables};
@@ -64,4 +66,48 @@ async fn in_the_file() {
             ..
         }
     ));
+}
+
+/// Neither the key nor the witness is had for orders that are not those of before.
+#[tokio::test]
+async fn what_was_signed_is_not_signed_otherwise() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("stanch.db");
+    let mut witness = Witness::open(folder.path().join("witness")).unwrap();
+    let ledger = SqliteLedger::open(&path).unwrap();
+    let mut last = None;
+    for region in ["eu-west-1", "us-east-1"] {
+        let given = Given::after(last.as_ref(), pause(region), "alice", "an outage", NOON);
+        assert!(ledger.give(given.clone()).await.unwrap());
+        last = Some(given);
+    }
+    let two = ledger.checkpoint(&signer()).await.unwrap();
+    witness.publish(&ledger, &two).await.unwrap();
+    let third = Given::after(last.as_ref(), pause("eu-west-2"), "bob", "another", NOON);
+    assert!(ledger.give(third).await.unwrap());
+    let three = ledger.checkpoint(&signer()).await.unwrap();
+    witness.publish(&ledger, &three).await.unwrap();
+    // Somebody who was slower has an older one.
+    witness.publish(&ledger, &two).await.unwrap();
+    assert_eq!(witness.checkpoint(), Some(&three));
+
+    let file = Connection::open(&path).unwrap();
+    let sql = |sql: &str| file.execute_batch(sql).unwrap();
+    sql(
+        "DROP TRIGGER directive_is_not_changed; DROP TRIGGER directive_stays;
+         DROP TRIGGER checkpoint_stays",
+    );
+    sql("DELETE FROM directive WHERE seq = 2");
+    let error = ledger.checkpoint(&signer()).await.unwrap_err();
+    assert!(matches!(error, LedgerError::OrdersRewritten(3)), "{error}");
+    sql("DELETE FROM checkpoint WHERE orders = 3");
+    let shorter = ledger.checkpoint(&signer()).await.unwrap();
+    assert_eq!(shorter, two);
+    let error = witness.publish(&ledger, &shorter).await.unwrap_err();
+    assert!(matches!(error, NotWitnessed::OrdersRewritten(3)), "{error}");
+    let copy = Witness::open(folder.path().join("witness")).unwrap();
+    assert_eq!(copy.checkpoint(), Some(&three), "it stays as evidence");
+    sql("UPDATE directive SET body = replace(body, 'alice', 'bob') WHERE seq = 0");
+    let error = ledger.checkpoint(&signer()).await.unwrap_err();
+    assert!(matches!(error, LedgerError::Order(0)), "{error}");
 }

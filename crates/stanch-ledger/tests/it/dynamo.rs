@@ -15,7 +15,7 @@ use ring::signature::{Ed25519KeyPair, KeyPair as _};
 use serde_json::{Value, json};
 use stanch_ledger::{
     Admission, BucketShelf, DynamoLedger, Event, KmsSigner, Ledger, LedgerError, Left, Lock, Query,
-    Received, RemediationId, Signer, Status, StoreFault, Trust, Witness,
+    Received, RemediationId, Signer, Status, Store, StoreFault, Trust, Witness,
     dynamo::stream,
     export,
     testing::{
@@ -72,7 +72,7 @@ async fn what_is_sent_twice_happens_once() {
 /// All chains and the tree hold, each event has one place, and there are so many.
 async fn holds(tables: &Arc<Tables>, ids: &[RemediationId], events: u64) {
     tables.calm();
-    let ledger: Arc<dyn Ledger> = Arc::new(self::ledger(tables));
+    let ledger: Arc<dyn Store> = Arc::new(self::ledger(tables));
     let head = ledger.head().await.unwrap();
     assert_eq!(head.size, events);
     let mut places = BTreeSet::new();
@@ -359,7 +359,7 @@ async fn what_was_changed_is_found() {
     for (attack, change) in attacks {
         for seq in [0, 3, 7] {
             let tables = Tables::new();
-            let ledger: Arc<dyn Ledger> = Arc::new(ledger(&tables));
+            let ledger: Arc<dyn Store> = Arc::new(ledger(&tables));
             ledger.admit(key(1), received(1), NOON).await.unwrap();
             let id = key(1).remediation_id();
             for (number, event) in (1..).zip(success()) {
@@ -377,7 +377,7 @@ async fn what_was_changed_is_found() {
                 change(&mut item).then_some(item)
             });
             assert_eq!(hit, 1, "{attack} of {seq}");
-            let ledger: Arc<dyn Ledger> = Arc::new(self::ledger(&tables));
+            let ledger: Arc<dyn Store> = Arc::new(self::ledger(&tables));
             let one = ledger.verify(id).await.is_ok();
             let all = verify_ledger(ledger, None, None).await;
             let all = all.is_ok_and(|report| report.holds());
@@ -560,13 +560,13 @@ async fn what_is_too_old_leaves_its_hashes() {
         });
     };
     live_until(98 * day);
-    let ledger: Arc<dyn Ledger> = Arc::new(self::ledger(&tables));
+    let ledger: Arc<dyn Store> = Arc::new(self::ledger(&tables));
     let error = ledger.entries(old).await.unwrap_err();
     assert!(matches!(error, LedgerError::Expired(_)), "{error:?}");
     let report = verify_ledger(ledger, None, None).await.unwrap();
     assert!(report.holds(), "{:?}", report.faults);
     live_until(100 * day);
-    let ledger: Arc<dyn Ledger> = Arc::new(self::ledger(&tables));
+    let ledger: Arc<dyn Store> = Arc::new(self::ledger(&tables));
     assert!(matches!(
         ledger.entries(old).await,
         Err(LedgerError::NotFound(_))
@@ -595,7 +595,7 @@ async fn what_is_too_old_leaves_its_hashes() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_bucket_is_a_witness() {
     let tables = Tables::new();
-    let ledger: Arc<dyn Ledger> = Arc::new(ledger(&tables));
+    let ledger: Arc<dyn Store> = Arc::new(ledger(&tables));
     let id = key(1).remediation_id();
     ledger.admit(key(1), received(1), NOON).await.unwrap();
     let shelf = Arc::new(BucketShelf::new(
@@ -633,7 +633,7 @@ async fn the_bucket_is_a_witness() {
     assert!(report.holds(), "{:?}", report.faults);
     // Another ledger under the same name.
     let rewritten = Tables::new();
-    let rewritten: Arc<dyn Ledger> = Arc::new(self::ledger(&rewritten));
+    let rewritten: Arc<dyn Store> = Arc::new(self::ledger(&rewritten));
     rewritten
         .admit(key(1), received(1), noon_and(5))
         .await

@@ -8,9 +8,9 @@ use std::{
 
 use serde_json::json;
 use stanch_ledger::{
-    Admission, Directive, Directives, Event, Given, Ledger, LedgerError, Left, Letter, Lock,
-    MemoryLedger, Query, Reach, Record, RemediationId, Signer as _, SqliteLedger, Store,
-    StoreFault, Trust, Verdict,
+    Admission, Checkpoint, Directive, Directives, Event, Given, Ledger, LedgerError, Left, Letter,
+    Lock, MemoryLedger, Orders, Query, Reach, Record, RemediationId, Signer as _, SqliteLedger,
+    Store, StoreFault, Trust, Verdict,
     dynamo::{Copy, Restored},
     export,
     testing::{
@@ -93,7 +93,7 @@ async fn fill(ledger: &dyn Store) {
     ledger.checkpoint(&signer()).await.unwrap();
 }
 
-async fn exported(ledger: &dyn Ledger) -> Vec<u8> {
+async fn exported(ledger: &dyn Store) -> Vec<u8> {
     let mut text = Vec::new();
     export(ledger, &signer(), &mut text).await.unwrap();
     text
@@ -111,7 +111,7 @@ async fn put_back(tables: &Arc<Tables>, copy: Copy<'_>) -> Result<Restored, Ledg
         .await
 }
 
-async fn rows(ledger: &dyn Ledger) -> Vec<Record> {
+async fn rows(ledger: &dyn Store) -> Vec<Record> {
     let mut query = Query::all().limit(2);
     let mut rows = Vec::new();
     loop {
@@ -202,7 +202,7 @@ async fn goes_on(tables: &Arc<Tables>) {
     let before = ledger.head().await.unwrap().size;
     ledger.sweep(noon_and(2 * HOUR)).await.unwrap();
     ledger.checkpoint(&signer()).await.unwrap();
-    let ledger: Arc<dyn Ledger> = Arc::new(ledger);
+    let ledger: Arc<dyn Store> = Arc::new(ledger);
     let report = verify_ledger(Arc::clone(&ledger), None, None)
         .await
         .unwrap();
@@ -450,6 +450,31 @@ async fn checkpoints_of_another_key_stay_behind() {
     let key = Some(other.key().clone());
     let report = verify_ledger(Arc::new(ledger), key, None).await.unwrap();
     assert!(report.holds() && report.signed, "{:?}", report.faults);
+}
+
+/// A region that was lost has signed an order that its replica never got: new tables are signed without it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_checkpoint_of_lost_orders_stays_in_the_copy() {
+    let source = MemoryLedger::new();
+    fill(&source).await;
+    let head = source.head().await.unwrap();
+    let lost = Orders {
+        count: 9,
+        head: head.root,
+    };
+    let signed = Checkpoint::sign(head.size, head.root, lost, &signer()).await;
+    source.keep(&signed.unwrap()).await.unwrap();
+    let error = source.checkpoint(&signer()).await.unwrap_err();
+    assert!(matches!(error, LedgerError::OrdersRewritten(9)), "{error}");
+    let tables = Tables::new();
+    let restored = put_back(&tables, Copy::Backup(&source)).await.unwrap();
+    assert_eq!(restored.left_out, 1);
+    let ledger = ledger(&tables);
+    ledger.checkpoint(&signer()).await.unwrap();
+    let key = Some(signer().key().clone());
+    let report = verify_ledger(Arc::new(ledger), key, None).await.unwrap();
+    assert!(report.holds() && report.signed, "{:?}", report.faults);
+    assert_eq!(report.orders, 2);
 }
 
 /// The next sweep would remove what is older than the tables keep it: that is said before, and the sweep

@@ -4,8 +4,9 @@ use std::{io::Write as _, path::Path, sync::Arc};
 
 use rusqlite::Connection;
 use stanch_ledger::{
-    Admission, Ledger, LedgerError, Query, SqliteLedger, Status, StoreFault,
-    testing::{NOON, conformance, key, noon_and, received, success},
+    Admission, Directive, Directives as _, Given, Ledger, LedgerError, MemoryLedger, Query, Reach,
+    SqliteLedger, Status, Store as _, StoreFault,
+    testing::{NOON, conformance, key, noon_and, received, signer, success},
     verify_ledger,
 };
 
@@ -364,6 +365,41 @@ async fn an_old_file_gets_its_tree() {
     let report = verify_ledger(old, None, None).await.unwrap();
     assert!(report.holds(), "{:?}", report.faults);
     assert_eq!(report.events, head.size + 1);
+}
+
+/// Checkpoints of before the orders were signed count, also where only a reader opens the file.
+#[tokio::test]
+async fn an_old_files_checkpoints_stay() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("old.db");
+    let empty = MemoryLedger::new().checkpoint(&signer()).await.unwrap();
+    let connection = Connection::open(&path).unwrap();
+    for script in [
+        include_str!("../../src/sqlite/1.sql"),
+        include_str!("../../src/sqlite/2.sql"),
+        include_str!("../../src/sqlite/3.sql"),
+        "PRAGMA application_id = 1400130663; PRAGMA user_version = 3;",
+    ] {
+        connection.execute_batch(script).unwrap();
+    }
+    let sql = "INSERT INTO checkpoint (size, note) VALUES (0, ?1)";
+    connection.execute(sql, [empty.as_note()]).unwrap();
+    drop(connection);
+    let reader = SqliteLedger::open_read_only(&path).unwrap();
+    assert_eq!(
+        reader.checkpoints().await.unwrap(),
+        std::slice::from_ref(&empty)
+    );
+    let ledger = SqliteLedger::open(&path).unwrap();
+    let pause = Directive::Pause { reach: Reach::All };
+    let given = Given::after(None, pause, "alice", "an outage", NOON);
+    assert!(ledger.give(given).await.unwrap());
+    let signed = ledger.checkpoint(&signer()).await.unwrap();
+    assert_eq!((signed.size, signed.orders.count), (0, 1));
+    for ledger in [&ledger, &reader] {
+        let kept = ledger.checkpoints().await.unwrap();
+        assert_eq!(kept, [empty.clone(), signed.clone()]);
+    }
 }
 
 /// A copy is made while the ledger goes on, and is a ledger.

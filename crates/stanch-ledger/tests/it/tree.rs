@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use stanch_ledger::{
-    Checkpoint, Digest, KeyFile, Signer as _, VerifierKey,
+    Checkpoint, Digest, KeyFile, Orders, Signer as _, VerifierKey,
     merkle::{self, Needed, Tree},
     testing::signer,
 };
@@ -148,7 +148,9 @@ fn every_proof_holds_and_no_other() {
 async fn checkpoints_are_signed_notes() {
     let key: VerifierKey = signer().key().to_string().parse().unwrap();
     assert_eq!(&key, signer().key());
-    let checkpoint = Checkpoint::sign(7, leaf(1), &signer()).await.unwrap();
+    let checkpoint = Checkpoint::sign(7, leaf(1), Orders::default(), &signer())
+        .await
+        .unwrap();
     let note = checkpoint.as_note();
     let lines: Vec<&str> = note.lines().collect();
     assert_eq!(lines[..2], ["example.com/ledger", "7"]);
@@ -171,6 +173,36 @@ async fn checkpoints_are_signed_notes() {
         note.trim_end().to_owned(),
         String::new(),
         note.replacen("— ", "- ", 1),
+    ] {
+        assert!(other.parse::<Checkpoint>().is_err(), "{other}");
+    }
+}
+
+/// The orders stand in an extension line of <https://c2sp.org/tlog-checkpoint>; others' lines do not matter.
+#[tokio::test]
+async fn a_checkpoint_says_how_far_the_orders_had_come() {
+    let orders = Orders {
+        count: 3,
+        head: leaf(2),
+    };
+    let signed = Checkpoint::sign(7, leaf(1), orders, &signer()).await;
+    let checkpoint = signed.unwrap();
+    let note = checkpoint.as_note();
+    let line = note.lines().nth(3).unwrap();
+    assert!(line.starts_with("orders 3 "), "{note}");
+    let again: Checkpoint = note.parse().unwrap();
+    assert_eq!((again.size, again.orders), (7, orders));
+    assert!(again.is_signed_by(signer().key()));
+    let fewer: Checkpoint = note.replacen("orders 3 ", "orders 2 ", 1).parse().unwrap();
+    assert!(!fewer.is_signed_by(signer().key()));
+    let none: Checkpoint = note.replacen(line, "of another log", 1).parse().unwrap();
+    assert_eq!(none.orders, Orders::default());
+    for other in [
+        note.replacen("orders 3 ", "orders 03 ", 1),
+        note.replacen("orders 3 ", "orders -3 ", 1),
+        note.replacen("orders 3 ", "orders ", 1),
+        note.replacen("orders 3 ", "orders 3 AA", 1),
+        note.replacen(line, &format!("{line}\n{line}"), 1),
     ] {
         assert!(other.parse::<Checkpoint>().is_err(), "{other}");
     }

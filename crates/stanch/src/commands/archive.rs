@@ -14,7 +14,7 @@ use serde_json::json;
 use stanch_hub::resource_key;
 use stanch_ledger::{
     DynamoLedger, Format, Ledger, Order, Problem, Query, RemediationId, Report, Selection,
-    SqliteLedger, Trust, VerifierKey, Witness, dynamo::Copy, export, export_selection,
+    SqliteLedger, Store, Trust, VerifierKey, Witness, dynamo::Copy, export, export_selection,
     verify_export, verify_ledger,
 };
 
@@ -75,18 +75,21 @@ fn there(copy: &Path) -> Result<(), Failure> {
     Err(Failure::usage(message).hint("`stanch ledger backup` and `stanch ledger export` make them"))
 }
 
-/// Says what is wrong with a backup; gives how many events it lacks of those that the witness has seen.
+/// Says what is wrong with a backup; gives how many events and orders it lacks of those that the witness
+/// has seen.
 fn lacks(report: &Report, witness: Option<&Witness>, accept_loss: bool) -> Result<u64, Failure> {
-    let cut_off = |problem: &Problem| matches!(problem, Problem::CutOff { .. });
-    let (mut lost, mut has) = (0, 0);
+    let (mut lost, mut has, mut orders, mut holds) = (0, 0, 0, true);
     for fault in &report.faults {
-        if let Problem::CutOff { witnessed, size } = fault.problem {
-            (lost, has) = (witnessed - size, size);
-        } else {
-            print(fault)?;
+        match fault.problem {
+            Problem::CutOff { witnessed, size } => (lost, has) = (witnessed - size, size),
+            Problem::OrdersCutOff { signed, size } => orders = signed - size,
+            _ => {
+                holds = false;
+                print(fault)?;
+            }
         }
     }
-    if report.faults.iter().any(|fault| !cut_off(&fault.problem)) {
+    if !holds {
         return Err(
             Failure::failed("the backup does not hold, and is not restored")
                 .hint("take an older one"),
@@ -105,27 +108,47 @@ fn lacks(report: &Report, witness: Option<&Witness>, accept_loss: bool) -> Resul
             let seqs: Vec<String> = seqs.iter().map(u64::to_string).collect();
             print(format_args!("{id}: events {}", seqs.join(", ")))?;
         }
-        if !accept_loss {
-            return Err(Failure::failed(format!("{lost} events would be lost"))
-                .hint("find a newer backup, or say `--accept-loss`: the witness's copy is then kept under another name"));
-        }
     }
-    Ok(lost)
+    if orders > 0 {
+        say(format_args!(
+            "the backup lacks the last {orders} orders (pauses, rings of the roll-out) that the witness's checkpoint covers: give them again"
+        ));
+    }
+    if lost + orders > 0 && !accept_loss {
+        let what: Vec<String> = [(lost, "events"), (orders, "orders")]
+            .into_iter()
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, what)| format!("{count} {what}"))
+            .collect();
+        return Err(Failure::failed(format!("{} would be lost", what.join(" and ")))
+        .hint("find a newer backup, or say `--accept-loss`: the witness's copy is then kept under another name"));
+    }
+    Ok(lost + orders)
 }
 
-/// What the names of things that are put aside end with.
+/// Where a thing is put aside: under a name that nothing has, since what is there is evidence.
 fn aside(wire: &Wire, path: &Path) -> PathBuf {
     let stamp = wire.clock.now().strftime("%Y%m%dT%H%M%SZ");
-    let mut name = path.as_os_str().to_owned();
-    name.push(format!(".before-{stamp}"));
-    name.into()
+    let named = |end: String| -> PathBuf {
+        let mut name = path.as_os_str().to_owned();
+        name.push(format!(".before-{stamp}{end}"));
+        name.into()
+    };
+    let mut name = named(String::new());
+    for n in 2.. {
+        if !name.exists() {
+            break;
+        }
+        name = named(format!("-{n}"));
+    }
+    name
 }
 
 /// Puts a backup in the ledger's place, after it was checked; what was there is kept beside it.
 pub async fn restore(wire: &Wire, backup: &Path, accept_loss: bool) -> Result<Exit, Failure> {
     let ledger = wire.ledger_file()?;
     there(backup)?;
-    let copy: Arc<dyn Ledger> = Arc::new(SqliteLedger::open_read_only(backup)?);
+    let copy: Arc<dyn Store> = Arc::new(SqliteLedger::open_read_only(backup)?);
     let witness = wire.witness().await?;
     let size = copy.head().await?.size;
     let report = verify_ledger(Arc::clone(&copy), wire.verifier().await?, witness.clone()).await?;
@@ -187,7 +210,7 @@ pub async fn restore_tables(
     };
     let report = match &backup {
         Some(backup) => {
-            let backup = Arc::clone(backup) as Arc<dyn Ledger>;
+            let backup = Arc::clone(backup) as Arc<dyn Store>;
             verify_ledger(backup, Some(signed_by), witness.clone()).await?
         }
         None => {
@@ -230,14 +253,12 @@ pub async fn restore_tables(
     ))?;
     if restored.left_out > 0 {
         say(format_args!(
-            "{} checkpoints are signed by another key, and stay in the copy: keep it",
+            "{} checkpoints are signed by another key, or cover orders that are lost, and stay in the copy: keep it",
             restored.left_out
         ));
     }
     if !is_backup {
-        say(
-            "an export has no pauses, rings of a roll-out and dead letters: give those orders again",
-        );
+        say("an export has no dead letters");
     }
     Ok(Exit::Done)
 }

@@ -44,16 +44,25 @@ pub async fn pause(wire: &Wire, options: Pause) -> Result<Exit, Failure> {
         return list(wire, all).await;
     }
     let by = wire.person(options.person.name)?;
-    let given = hub(wire)?
-        .pause(reach(options.reach), &by, &options.reason)
-        .await?;
+    let (hub, reach) = (hub(wire)?, reach(options.reach));
+    let given = hub.pause(reach.clone(), &by, &options.reason).await?;
     if wire.json {
         print_json(&given)?;
     } else if let Directive::Pause { reach } = &given.directive {
         print(format!("changes are paused for {reach}"))?;
         say("what is running stops before its next request; `stanch resume` lets it go on");
+        tell_if_unknown(&hub, reach);
     }
     Ok(Exit::Done)
+}
+
+/// Who stops or moves what nobody knows has probably spelt it wrongly.
+fn tell_if_unknown(hub: &Hub, reach: &Reach) {
+    if hub.known(reach).is_none() {
+        say(format_args!(
+            "nothing that is known here is in {reach}: look whether it is spelt as it should be"
+        ));
+    }
 }
 
 /// Ends a pause.
@@ -145,10 +154,12 @@ pub async fn rollout(wire: &Wire, command: Rollout) -> Result<Exit, Failure> {
         reach => reach,
     };
     let by = wire.person(person.name)?;
-    let placed = hub(wire)?.roll(reach, to, &by, &reason).await?;
+    let hub = hub(wire)?;
+    let placed = hub.roll(reach.clone(), to, &by, &reason).await?;
     if wire.json {
         print_json(&placed)?;
     } else {
+        tell_if_unknown(&hub, &reach);
         print(format!(
             "{} is in ring `{}` now: {}",
             placed.reach,

@@ -5,9 +5,9 @@ use std::{fs::File, io, path::Path};
 use jiff::{Span, SpanRelativeTo, Timestamp, civil, tz::TimeZone};
 use serde_json::json;
 use stanch_ledger::{
-    Checkpoint, Cursor, Event, Fault, Format, Given, Means, NotACheckpoint, NotAKey, Problem,
-    ProofError, Proved, Query, Record, RemediationId, Report, Scope, Selection, Status, Trust,
-    VerifierKey, prove_consistency, prove_inclusion, verify_export, verify_ledger, verify_proof,
+    Checkpoint, Cursor, Event, Format, Means, NotACheckpoint, NotAKey, ProofError, Proved, Query,
+    Record, RemediationId, Report, Scope, Selection, Status, Trust, VerifierKey, prove_consistency,
+    prove_inclusion, verify_export, verify_ledger, verify_proof,
 };
 
 use crate::{
@@ -122,7 +122,6 @@ pub async fn run(wire: &Wire, command: Ledger) -> Result<Exit, Failure> {
                 }
                 None => {
                     let ledger = wire.ledger_to_read()?;
-                    let orders = ledger.directives().await?;
                     let key = match key {
                         Some(key) => Some(key),
                         None => wire.verifier().await?,
@@ -134,14 +133,7 @@ pub async fn run(wire: &Wire, command: Ledger) -> Result<Exit, Failure> {
                     if let Some(witness) = &mut witness {
                         witness.hold().await?;
                     }
-                    let mut report = verify_ledger(ledger, key, witness).await?;
-                    report
-                        .faults
-                        .extend(Given::broken(&orders).map(|order| Fault {
-                            problem: Problem::Order(order),
-                            ..Fault::default()
-                        }));
-                    report
+                    verify_ledger(ledger, key, witness).await?
                 }
             };
             verified(wire, &report)
@@ -257,6 +249,7 @@ fn verified(wire: &Wire, report: &Report) -> Result<Exit, Failure> {
         remediations,
         events,
         expired,
+        orders,
         covered,
         ..
     } = report;
@@ -283,8 +276,13 @@ fn verified(wire: &Wire, report: &Report) -> Result<Exit, Failure> {
             } else {
                 "not checked for its signature"
             };
+            let orders = match orders {
+                0 => String::new(),
+                1 => ", and the order that was given".to_owned(),
+                orders => format!(", and the {orders} orders that were given"),
+            };
             print(format_args!(
-                "{remediations} remediations and {events} events hold{expired}; the checkpoint of {covered} events is {by}"
+                "{remediations} remediations and {events} events hold{expired}{orders}; the checkpoint of {covered} events is {by}"
             ))?;
         }
     }

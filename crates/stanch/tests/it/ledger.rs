@@ -142,6 +142,14 @@ fn a_backup_is_checked_before_it_is_restored() {
     here.run(&["ledger", "verify"])
         .exits(0)
         .says("5 remediations and 10 events hold");
+    // An order that only the witness knows of is missed as well.
+    here.run(&["pause", "--as", "alice"]).exits(0);
+    here.run(&["ledger", "restore", "copy.db"])
+        .exits(1)
+        .says("the backup lacks the last 1 orders")
+        .says("1 orders would be lost");
+    here.run(&["ledger", "restore", "copy.db", "--accept-loss"])
+        .exits(0);
     // It goes on, with a new copy for the witness.
     record(&here, 7, 8);
     here.run(&["ledger", "checkpoint"]).exits(0);
@@ -283,7 +291,7 @@ fn a_backup_or_an_export_becomes_a_ledger_in_tables() {
     here.run(&restore)
         .exits(0)
         .says("restored 5 remediations and 10 events from `copy.db` into `OneAuditLog`")
-        .says("checkpoints are signed by another key");
+        .says("checkpoints are signed by another key, or cover orders that are lost");
     here.run(&restore).exits(1).says("`OneState` is not empty");
     here.run(&["ledger", "verify"])
         .exits(0)
@@ -291,7 +299,7 @@ fn a_backup_or_an_export_becomes_a_ledger_in_tables() {
     tables("Two", &format!("audit.key = \"stanch.db.key\"\n{long}"));
     here.run(&["ledger", "restore", "export.jsonl"])
         .exits(0)
-        .says("an export has no pauses");
+        .says("an export has no dead letters");
     here.run(&["ledger", "verify"])
         .exits(0)
         .says("5 remediations and 10 events hold");

@@ -222,6 +222,15 @@ fn a_pilot_then_more_only_if_it_went_well() {
 
     // The ledger shows no change of the pilot: the gate stays closed.
     here.run(&["pause"]).exits(0);
+    // Stopped all the same, and told.
+    here.run(&["pause", "--control", "S3.88"])
+        .exits(0)
+        .says("changes are paused for control S3.88")
+        .says("nothing that is known here is in control S3.88");
+    here.run(&["resume", "--control", "s3.88"])
+        .exits(1)
+        .says("control s3.88 is not paused");
+    here.run(&["resume", "--control", "S3.88"]).exits(0);
     let refused = run(&["deploy", "roll-out", "--pilot", pilot], &["--yes"]).exits(3);
     assert!(
         refused
