@@ -23,7 +23,13 @@ impl HttpClient {
     /// A client that goes by the proxy and certificates that `environment` names.
     #[must_use]
     pub const fn new(environment: Environment) -> Self {
-        Self(Transport::new(environment, CONNECT_TIMEOUT, ANSWER_LIMIT))
+        Self::reading(environment, ANSWER_LIMIT)
+    }
+
+    /// The same, which reads answers of so many bytes.
+    #[must_use]
+    pub const fn reading(environment: Environment, limit: usize) -> Self {
+        Self(Transport::new(environment, CONNECT_TIMEOUT, limit))
     }
 }
 

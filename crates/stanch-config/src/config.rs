@@ -270,8 +270,14 @@ pub struct GuardSection {
     pub calendars: Vec<PathBuf>,
     /// A file of exemptions.
     pub exemptions: Option<PathBuf>,
-    /// Feeds of threat intelligence.
+    /// Feeds of threat intelligence: files, or what `https://` addresses give.
     pub threat_feeds: Vec<PathBuf>,
+    /// How often `stanch serve` reads all of these again.
+    #[serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")]
+    pub reread_every: Duration,
+    /// How often feeds with an address are fetched.
+    #[serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")]
+    pub threat_feeds_every: Duration,
     /// People that policies know.
     pub people: BTreeMap<String, PersonSection>,
     /// Changes an hour in one account.
@@ -540,6 +546,8 @@ fn defaults() -> Value {
             "calendars": [],
             "exemptions": null,
             "threat_feeds": [],
+            "reread_every": "1m",
+            "threat_feeds_every": "1h",
             "people": {},
             "per_account": null,
             "per_control": null,
@@ -768,7 +776,7 @@ const PATHS: [&str; 16] = [
 ];
 
 /// What is no path.
-const ELSEWHERE: [&str; 2] = ["dynamodb:", "kms:"];
+const ELSEWHERE: [&str; 3] = ["dynamodb:", "kms:", "https:"];
 
 fn anchor(layer: &mut Value, folder: &Path) {
     fn join(value: &mut Value, folder: &Path) {

@@ -2,11 +2,13 @@
 //! adapters that both binaries put to the core's ports.
 
 mod config;
+mod feeds;
 mod ids;
 mod rules;
 mod secrets;
 
 pub use config::*;
+pub use feeds::{Feeds, Fetched, LARGEST_FEED};
 pub use ids::RandomIds;
 pub use rules::{Files, RulesError, rules};
 pub use secrets::ModelSecrets;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use stanch_guard::{File, Rules, Source};
 
-use crate::{Origin, Resolved};
+use crate::{Fetched, Origin, Resolved, feeds::is_address};
 
 /// Where the files are that a configuration names: a folder of this machine, or a bucket.
 pub trait Files {
@@ -52,19 +52,28 @@ impl RulesError {
     }
 }
 
-/// What the guard is made of, its files read.
+/// What the guard is made of, its files read, and its feeds as they were fetched.
 ///
 /// # Errors
 /// What it decides by is not there: nothing may run.
-pub fn rules(resolved: &Resolved, files: &dyn Files) -> Result<Rules, RulesError> {
+pub fn rules(
+    resolved: &Resolved,
+    files: &dyn Files,
+    fetched: &Fetched,
+) -> Result<Rules, RulesError> {
     let config = &resolved.config;
     let unreadable = |path: &Path, why: String| RulesError::Unreadable {
         path: path.to_owned(),
         why,
     };
     let read = |path: &PathBuf| {
+        let text = match fetched.text(path) {
+            Some(text) => Ok(text.to_owned()),
+            None if is_address(path) => Err("it was not fetched".to_owned()),
+            None => files.read(path),
+        };
         Ok(File {
-            text: files.read(path).map_err(|why| unreadable(path, why))?,
+            text: text.map_err(|why| unreadable(path, why))?,
             path: path.to_string_lossy().into_owned(),
         })
     };

@@ -4,7 +4,7 @@ use std::{
     borrow::Cow,
     collections::{BTreeMap, BTreeSet, HashSet},
     fmt,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use jiff::{SignedDuration, Timestamp};
@@ -187,7 +187,7 @@ pub struct Guard {
     pub(crate) accounts: BTreeMap<AccountId, Placement>,
     pub(crate) people: BTreeMap<String, BTreeSet<String>>,
     limits: Limits,
-    history: Mutex<History>,
+    history: Arc<Mutex<History>>,
     name: String,
     hash: String,
     counts: bool,
@@ -313,12 +313,19 @@ impl Guard {
             accounts: rules.accounts,
             people: rules.people,
             limits,
-            history: Mutex::default(),
+            history: Arc::default(),
             name: format!("cedar {short}"),
             hash,
             counts,
             impact,
         })
+    }
+
+    /// The same, which counts on where `before` has counted.
+    #[must_use]
+    pub fn following(mut self, before: &Self) -> Self {
+        self.history = Arc::clone(&before.history);
+        self
     }
 
     /// Its name for people: Cedar, and the beginning of the hash of its rules.
@@ -783,7 +790,9 @@ impl Rules {
         schema(catalog, &names)
     }
 
-    fn hash(&self) -> String {
+    /// [`Guard::hash`] of a guard of these rules.
+    #[must_use]
+    pub fn hash(&self) -> String {
         let files = |files: &[File]| -> Vec<Value> {
             files
                 .iter()

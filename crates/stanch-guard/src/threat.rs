@@ -25,7 +25,7 @@ pub struct Feed {
     exact: HashSet<String>,
     /// Networks, by their first and last address; sorted, none within another.
     networks: Vec<(u128, u128)>,
-    /// Indicators that are not a plain list of alternatives, and are not used.
+    /// Indicators that are not a plain list of alternatives, and lines that begin with none; not used.
     skipped: usize,
 }
 
@@ -42,7 +42,8 @@ impl Feed {
         if text.trim_start().starts_with('{') {
             feed.stix(name, text, now)?;
         } else {
-            let is_csv = name.to_ascii_lowercase().ends_with(".csv");
+            let path = name.split('?').next().unwrap_or(name);
+            let is_csv = path.to_ascii_lowercase().ends_with(".csv");
             for line in text.lines() {
                 let line = line.trim();
                 if line.starts_with(['#', ';']) {
@@ -57,8 +58,20 @@ impl Feed {
                         }
                     }
                 } else if let Some(word) = line.split([' ', '\t', ',', '#', ';']).next() {
-                    feed.add(word);
+                    match is_indicator(word) {
+                        true => feed.add(word),
+                        false if word.is_empty() => {}
+                        false => feed.skipped += 1,
+                    }
                 }
+            }
+            // A page that somebody's web server shows instead of a list has words with dots in them, too.
+            if !is_csv && feed.skipped > feed.exact.len() + feed.networks.len() {
+                return Err(
+                    Problem::at(name, text, 0, "most of its lines begin with no indicator").hint(
+                        "a plain feed has an address, domain, hash or URL at the beginning of each line",
+                    ),
+                );
             }
         }
         feed.networks.sort_unstable();
@@ -174,7 +187,8 @@ impl Feed {
         self.exact.len() + self.networks.len()
     }
 
-    /// How many indicators of it are not used: those that are met only by several things together.
+    /// How many indicators of it are not used: those that are met only by several things together, and
+    /// lines that begin with none.
     #[must_use]
     pub const fn skipped(&self) -> usize {
         self.skipped
@@ -241,6 +255,17 @@ fn is_address(text: &str) -> bool {
     network(text).is_some()
 }
 
+/// An address, a network, a hash, a domain, or a URL.
+fn is_indicator(word: &str) -> bool {
+    let is_label = |label: &str| {
+        let fits = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_');
+        !label.is_empty() && label.chars().all(fits)
+    };
+    let domain = word.strip_suffix('.').unwrap_or(word);
+    let is_domain = domain.contains('.') && domain.split('.').all(is_label);
+    is_address(word) || is_hash(word) || is_domain || word.contains("://")
+}
+
 fn is_hash(text: &str) -> bool {
     matches!(text.len(), 32 | 40 | 64 | 128) && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
@@ -304,11 +329,24 @@ mod tests {
                 "203.0.112.0/22",
             ],
         );
+        let words = feed("mixed.txt", "ip\n192.0.2.4\nhttps://evil.example/x\n\n");
+        check(&words, &["192.0.2.4", "https://evil.example/x"], &["ip"]);
+        assert_eq!((words.len(), words.skipped()), (2, 1));
+        for page in [
+            "<html>\n<body>\n<script>\nwindow.location = 1\n</script>\n",
+            "Not found\n",
+            "evil.example\nno more\nnothing else\n",
+        ] {
+            let read = Feed::read("drop.txt", page, "2026-11-22T00:00:00Z".parse().unwrap());
+            assert!(read.is_err(), "{page}");
+        }
         let table = feed(
             "ips.csv",
             "first_seen,dst_ip,malware\n2026-01-01,\"192.0.2.4\",Emotet\n# end\n",
         );
         check(&table, &["192.0.2.4"], &["emotet", "malware"]);
+        let fetched = feed("https://a.example/ips.CSV?days=1", "Emotet,192.0.2.4\n");
+        check(&fetched, &["192.0.2.4"], &["emotet"]);
     }
 
     #[test]

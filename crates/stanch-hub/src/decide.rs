@@ -1,16 +1,69 @@
 //! Asking the guard.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
 
 use jiff::SignedDuration;
 use stanch_catalog::{Impact, Plan, Remediation, Stage};
 use stanch_guard::{Answer, Case, Explanation, Guard};
 use stanch_ledger::{Decided, LedgerError, Order, Query, Received, RemediationId, Verdict};
 use stanch_types::chain;
+use tokio::sync::OnceCell;
 
 use crate::{Hub, Ports, observe::probe};
 
+/// The guard that decides.
+pub(crate) struct Deciding {
+    guard: Arc<Guard>,
+    /// It knows what the ledger says.
+    seeded: OnceCell<()>,
+}
+
+impl Deciding {
+    pub(crate) const fn new(guard: Arc<Guard>) -> Self {
+        Self {
+            guard,
+            seeded: OnceCell::const_new(),
+        }
+    }
+}
+
+/// An answer as the ledger keeps it, with the rules that it was given by.
+fn decided(guard: &Guard, answer: Answer) -> Decided {
+    Decided {
+        verdict: answer.verdict,
+        reasons: answer.reasons,
+        by: guard.name().to_owned(),
+        rules: guard.hash().to_owned(),
+        policies: answer.policies,
+        urgent: answer.urgent,
+    }
+}
+
 impl Hub {
+    /// Decides by `guard` from now on. What was counted counts on.
+    pub fn decide_by(&self, guard: Guard) {
+        let mut deciding = self
+            .deciding
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        let guard = guard.following(&deciding.guard);
+        *deciding = Arc::new(Deciding::new(Arc::new(guard)));
+    }
+
+    /// The guard that decides now.
+    #[must_use]
+    pub fn decides(&self) -> Arc<Guard> {
+        Arc::clone(&self.deciding().guard)
+    }
+
+    fn deciding(&self) -> Arc<Deciding> {
+        let deciding = self.deciding.read().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&deciding)
+    }
+
     /// Asks about a plan. What it may touch is looked at before where policies go by that, and else
     /// where people have to decide: what runs by itself costs no further read.
     pub(crate) async fn decide(
@@ -19,7 +72,7 @@ impl Hub {
         received: &Received,
         remediation: &Remediation,
         plan: &mut Plan,
-    ) -> Result<Answer, LedgerError> {
+    ) -> Result<Decided, LedgerError> {
         let guard = self.guard().await?;
         if guard.weighs_impact() {
             plan.impact = self.impact(remediation, received, plan).await;
@@ -28,20 +81,7 @@ impl Hub {
         if answer.verdict == Verdict::NeedsApproval && plan.impact.is_empty() {
             plan.impact = self.impact(remediation, received, plan).await;
         }
-        Ok(answer)
-    }
-
-    /// An answer as the ledger keeps it, with the rules that it was given by.
-    pub(crate) fn decided(&self, answer: Answer) -> Decided {
-        let guard = &self.ports.guard;
-        Decided {
-            verdict: answer.verdict,
-            reasons: answer.reasons,
-            by: guard.name().to_owned(),
-            rules: guard.hash().to_owned(),
-            policies: answer.policies,
-            urgent: answer.urgent,
-        }
+        Ok(decided(&guard, answer))
     }
 
     /// What the guard says about taking a change back.
@@ -50,9 +90,10 @@ impl Hub {
         received: &Received,
         remediation: &Remediation,
         plan: &Plan,
-    ) -> Result<Answer, LedgerError> {
+    ) -> Result<Decided, LedgerError> {
         let guard = self.guard().await?;
-        Ok(guard.judge(&self.case(None, received, remediation, plan)))
+        let answer = guard.judge(&self.case(None, received, remediation, plan));
+        Ok(decided(&guard, answer))
     }
 
     /// Whether a plan that people have approved may run now.
@@ -62,12 +103,13 @@ impl Hub {
         received: &Received,
         remediation: &Remediation,
         plan: &mut Plan,
-    ) -> Result<Answer, LedgerError> {
+    ) -> Result<Decided, LedgerError> {
         let guard = self.guard().await?;
         if guard.weighs_impact() {
             plan.impact = self.impact(remediation, received, plan).await;
         }
-        Ok(guard.confirm(&self.case(Some(id), received, remediation, plan)))
+        let answer = guard.confirm(&self.case(Some(id), received, remediation, plan));
+        Ok(decided(&guard, answer))
     }
 
     /// What the guard would say, and why.
@@ -88,10 +130,11 @@ impl Hub {
         received: &Received,
         remediation: &Remediation,
         plan: &mut Plan,
-    ) -> Result<Answer, LedgerError> {
+    ) -> Result<Decided, LedgerError> {
         let guard = self.guard().await?;
         plan.impact = self.impact(remediation, received, plan).await;
-        Ok(guard.judge(&self.case(None, received, remediation, plan)))
+        let answer = guard.judge(&self.case(None, received, remediation, plan));
+        Ok(decided(&guard, answer))
     }
 
     /// What the guard would say to a change that nobody has looked at.
@@ -99,7 +142,7 @@ impl Hub {
         &self,
         received: &Received,
         remediation: &Remediation,
-    ) -> Result<Answer, LedgerError> {
+    ) -> Result<Decided, LedgerError> {
         let guard = self.guard().await?;
         let mut impact = Impact::default();
         for probe in &remediation.impact {
@@ -113,7 +156,8 @@ impl Hub {
             undo: false,
             now: self.ports.clock.now(),
         });
-        Ok(self.ceiling(received).await?.over(answer, received.route))
+        let ceiling = self.ceiling(received).await?;
+        Ok(ceiling.over(decided(&guard, answer), received.route))
     }
 
     fn case<'a>(
@@ -155,24 +199,23 @@ impl Hub {
 
     /// The guard, which knows what was changed before: where it decides by that, the ledger is read, if
     /// it has not been of late.
-    async fn guard(&self) -> Result<&Guard, LedgerError> {
-        if self.ports.guard.counts() {
-            self.seeded.get_or_try_init(|| self.seed()).await?;
+    async fn guard(&self) -> Result<Arc<Guard>, LedgerError> {
+        let deciding = self.deciding();
+        if deciding.guard.counts() {
+            let seeded = deciding
+                .seeded
+                .get_or_try_init(|| self.seed(&deciding.guard));
+            seeded.await?;
         }
-        Ok(&self.ports.guard)
+        Ok(Arc::clone(&deciding.guard))
     }
 
-    async fn seed(&self) -> Result<(), LedgerError> {
+    async fn seed(&self, guard: &Guard) -> Result<(), LedgerError> {
         /// How long limits may be counted without what other hubs did meanwhile.
         const FRESH: SignedDuration = SignedDuration::from_mins(1);
         /// What was begun since the last reading is found among what is open for so long.
         const LATELY: SignedDuration = SignedDuration::from_mins(10);
-        let Ports {
-            guard,
-            ledger,
-            clock,
-            ..
-        } = &self.ports;
+        let Ports { ledger, clock, .. } = &self.ports;
         let now = clock.now();
         let read = guard.seeded();
         let age = read.map(|at| now.duration_since(at).abs());

@@ -26,7 +26,7 @@ mod undo;
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, RwLock},
     time::Duration,
 };
 
@@ -39,7 +39,7 @@ use stanch_ledger::{
 use stanch_models::Models;
 use stanch_runbook::{Ids, Operations};
 use stanch_types::{Clock, Sessions, chain};
-use tokio::sync::{OnceCell, mpsc};
+use tokio::sync::mpsc;
 use tracing::{Instrument as _, Span};
 
 pub use approval::{
@@ -62,6 +62,7 @@ pub use tell::{Audience, History, Message, NotTold, Notifier};
 pub use undo::{Drift, Rollback, Selection};
 
 use deadline::{Deadline, Told, say};
+use decide::Deciding;
 use fresh::Fresh;
 use pipeline::Work;
 
@@ -78,7 +79,7 @@ pub struct Ports {
     pub clock: Arc<dyn Clock>,
     /// Identifiers.
     pub ids: Arc<dyn Ids>,
-    /// What may run.
+    /// What may run, at the beginning: see [`Hub::decide_by`].
     pub guard: Arc<Guard>,
     /// Who is told.
     pub notifiers: Vec<Arc<dyn Notifier>>,
@@ -102,8 +103,7 @@ pub struct Hub {
     fresh: Fresh,
     /// The session policies of looking, by remediation.
     read_policies: Mutex<HashMap<String, String>>,
-    /// The guard knows what the ledger says.
-    seeded: OnceCell<()>,
+    deciding: RwLock<Arc<Deciding>>,
 }
 
 impl Hub {
@@ -121,6 +121,7 @@ impl Hub {
             scheduler: Arc::new(Scheduler::new(settings.limits)),
             deadline: Arc::default(),
             starts: automation::Starts::default(),
+            deciding: RwLock::new(Arc::new(Deciding::new(Arc::clone(&ports.guard)))),
             ports,
             settings,
             catalog,
@@ -128,7 +129,6 @@ impl Hub {
             owner,
             fresh: Fresh::default(),
             read_policies: Mutex::default(),
-            seeded: OnceCell::new(),
         }
     }
 
@@ -327,7 +327,7 @@ impl Hub {
                 Ok(state) if state == before => return Ok(Some(Worked::Stood(Box::new(state)))),
                 Ok(state) => {
                     trace::stands(traced, &state);
-                    self.ports.guard.ended(id, &state, self.ports.clock.now());
+                    self.decides().ended(id, &state, self.ports.clock.now());
                     let told = Box::pin(self.tell(&work, &state));
                     told.instrument(trace::stage("tell")).await?;
                     return Ok(Some(Worked::Stands(Box::new(state))));

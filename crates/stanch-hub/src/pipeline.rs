@@ -30,8 +30,6 @@ use stanch_types::{Access, AccountId, Api, Region, Scope, chain};
 use tokio::sync::Mutex;
 use tracing::Instrument as _;
 
-use stanch_guard::Answer;
-
 use crate::{
     Hub,
     approval::{self, waits_at},
@@ -283,7 +281,7 @@ impl<'h> Work<'h> {
         &mut self,
         state: &State,
         plan: Plan,
-        answer: Answer,
+        answer: Decided,
         requester: Option<&str>,
     ) -> Result<Turn, LedgerError> {
         let now = self.hub.ports.clock.now();
@@ -292,10 +290,7 @@ impl<'h> Work<'h> {
             return self.fail(GONE).await;
         };
         let verdict = answer.verdict;
-        let mut events = vec![
-            Event::Planned(planned),
-            Event::Decided(self.hub.decided(answer)),
-        ];
+        let mut events = vec![Event::Planned(planned), Event::Decided(answer)];
         if verdict == Verdict::NeedsApproval
             && let Some(other) = self.waiting_already(state).await?
         {

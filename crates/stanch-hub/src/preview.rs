@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 use stanch_catalog::{Plan, Remediation};
-use stanch_guard::{Answer, Explanation};
-use stanch_ledger::{Digest, LedgerError, Received, Verdict};
+use stanch_guard::Explanation;
+use stanch_ledger::{Decided, Digest, LedgerError, Received, Verdict};
 use stanch_types::{Incoming, chain, event};
 
 use crate::{
@@ -54,7 +54,7 @@ pub struct Judged {
     /// The finding.
     pub received: Received,
     /// The answer, or why there is none: then nothing may be done.
-    pub answer: Result<Answer, String>,
+    pub answer: Result<Decided, String>,
 }
 
 impl Hub {
@@ -167,7 +167,7 @@ impl Hub {
             Ok((plan, answer)) => {
                 previewed.plan_hash = Some(plan.hash());
                 previewed.plan = Some(plan);
-                if let Some(Answer {
+                if let Some(Decided {
                     verdict, reasons, ..
                 }) = answer
                 {
@@ -179,7 +179,7 @@ impl Hub {
         previewed
     }
 
-    async fn plan_now(&self, received: &Received) -> Result<(Plan, Option<Answer>), String> {
+    async fn plan_now(&self, received: &Received) -> Result<(Plan, Option<Decided>), String> {
         let remediation = self.remediation(received)?;
         let mut plan = self.plan_of(&remediation, received).await?;
         if plan.compliant {
@@ -188,7 +188,7 @@ impl Hub {
         let foreseen = async {
             let answer = self.foreseen(received, &remediation, &mut plan).await?;
             let ceiling = self.ceiling(received).await?;
-            Ok::<Answer, LedgerError>(ceiling.over(answer, received.route))
+            Ok::<Decided, LedgerError>(ceiling.over(answer, received.route))
         };
         let answer = foreseen.await.map_err(|error| chain(&error))?;
         Ok((plan, Some(answer)))

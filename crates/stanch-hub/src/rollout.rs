@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use stanch_guard::Answer;
 use stanch_ledger::{
-    Directive, LedgerError, Query, Reach, Received, Record, Route, Standing, State, Status, Verdict,
+    Decided, Directive, LedgerError, Query, Reach, Received, Record, Route, Standing, State,
+    Status, Verdict,
 };
 use stanch_types::AccountId;
 
@@ -80,7 +80,7 @@ impl Ceiling {
     };
 
     /// The guard's answer, as far as the ceiling lets it.
-    pub(crate) fn over(&self, mut answer: Answer, route: Route) -> Answer {
+    pub(crate) fn over(&self, mut answer: Decided, route: Route) -> Decided {
         let verdict = match (self.mode, answer.verdict, route) {
             (Mode::Observe, Verdict::Run | Verdict::NeedsApproval, _) => Verdict::Refuse,
             (Mode::Manual, Verdict::Run, Route::Automatic) => Verdict::NeedsApproval,

@@ -9,7 +9,6 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use stanch_catalog::{Catalog, Plan, Remediation};
-use stanch_guard::Answer;
 use stanch_ledger::{
     Decided, Event, LedgerError, Phase, Query, Received, Record, RemediationId, Route, State,
     Status, UndoPlanned, Verdict,
@@ -432,15 +431,14 @@ impl Hub {
         work: &mut Work<'_>,
         remediation: &Remediation,
         plan: &Plan,
-        answer: Answer,
+        answer: Decided,
         by: &str,
     ) -> Result<(), LedgerError> {
         let state = work.state().await;
         let verdict = answer.verdict;
-        let decided = self.decided(answer);
-        let refusal = decided.reasons.join("; ");
+        let refusal = answer.reasons.join("; ");
         let reason = "a person asked for it".to_owned();
-        let mut events = vec![undo_planned(plan, reason, by, Some(decided))];
+        let mut events = vec![undo_planned(plan, reason, by, Some(answer))];
         match verdict {
             Verdict::Run => work.looked = true,
             Verdict::NeedsApproval => events.push(
@@ -463,7 +461,7 @@ impl Hub {
         remediation: &Remediation,
         plan: &Plan,
         drifted: bool,
-    ) -> Result<Answer, LedgerError> {
+    ) -> Result<Decided, LedgerError> {
         let received = asked_by(received, by);
         let mut answer = self.taken_back(&received, remediation, plan).await?;
         if drifted && answer.verdict == Verdict::Run {

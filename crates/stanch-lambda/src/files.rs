@@ -176,6 +176,8 @@ mod tests {
     use stanch_aws::Environment;
     use stanch_testkit::FakeApi;
 
+    use stanch_config::Fetched;
+
     use super::*;
 
     fn bucket(objects: &[(&'static str, &'static str)]) -> FakeApi {
@@ -223,7 +225,8 @@ mod tests {
         let found = configured.folder(&policies, "cedar").unwrap().unwrap();
         assert_eq!(found.len(), 1);
         assert_eq!(found[0].0, "s3://rules/own/policies/a.cedar");
-        let refused = stanch_config::rules(&resolved, &configured).unwrap_err();
+        let refused =
+            stanch_config::rules(&resolved, &configured, &Fetched::default()).unwrap_err();
         let message = "cannot read `s3://rules/own/gone.toml`: there is no such object";
         assert_eq!(refused.to_string(), message);
     }

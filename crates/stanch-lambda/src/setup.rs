@@ -4,9 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
-use stanch_aws::{Environment, MemberRole, SessionsSetup};
+use stanch_aws::{Environment, HttpClient, MemberRole, SessionsSetup};
 use stanch_catalog::Catalog;
-use stanch_config::{ModelSecrets, Origin, Override, RandomIds};
+use stanch_config::{
+    Feeds, Fetched, LARGEST_FEED, ModelSecrets, Origin, Override, RandomIds, Resolved, RulesError,
+};
 use stanch_guard::Guard;
 use stanch_hub::{Account, Hub, Notifier, Ports, Settings};
 use stanch_ledger::{SealedLedger, Vault};
@@ -53,7 +55,12 @@ pub struct Setup {
 struct Inputs {
     configured: Configured,
     members: Members,
+    feeds: Fetched,
 }
+
+/// Where copies of feeds outlive an invocation:
+/// <https://docs.aws.amazon.com/lambda/latest/dg/configuration-ephemeral-storage.html>.
+const FEEDS: &str = "/tmp/stanch.feeds";
 
 /// Who opens sessions in member accounts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,6 +69,16 @@ pub enum Enters {
     Members,
     /// Nobody: the function decides without looking.
     Nothing,
+}
+
+fn resolved(world: &World, configured: &Configured) -> Result<Resolved, Failure> {
+    let overrides = overrides(&world.environment)?;
+    stanch_config::resolve(configured.file.clone(), overrides)
+        .map_err(|error| Failure::configuration(chain(&error)))
+}
+
+fn broken_rules(error: &RulesError) -> Failure {
+    Failure::configuration(error.to_string()).hint(error.hint())
 }
 
 impl Setup {
@@ -83,9 +100,20 @@ impl Setup {
         let variables = Variables(&world.environment);
         let (models, own) = (world.reach.models()?, world.reach.own(None)?);
         let list: MemberList = variables.text("MEMBER_ACCOUNTS")?.parse()?;
+        let configured = files::read(variables, &*own, &models).await?;
+        let resolved = resolved(world, &configured)?;
+        let guarded = &resolved.config.guard;
+        let feeds = Feeds::new(
+            Arc::new(HttpClient::reading(world.environment.clone(), LARGEST_FEED)),
+            Arc::clone(&world.clock),
+            FEEDS,
+            guarded.threat_feeds_every,
+        );
+        let feeds = feeds.fetch(&guarded.threat_feeds).await;
         let inputs = Inputs {
-            configured: files::read(variables, &*own, &models).await?,
             members: list.look_up(&*own, &models).await?,
+            feeds: feeds.map_err(|error| broken_rules(&error))?,
+            configured,
         };
         if let Some(before) = before
             && before.inputs == inputs
@@ -107,13 +135,9 @@ impl Setup {
     ) -> Result<Self, Failure> {
         let variables = Variables(&world.environment);
         let configuration = |error: String| Failure::configuration(error);
-        let resolved = stanch_config::resolve(
-            inputs.configured.file.clone(),
-            overrides(&world.environment)?,
-        )
-        .map_err(|error| configuration(chain(&error)))?;
-        let rules = stanch_config::rules(&resolved, &inputs.configured)
-            .map_err(|error| configuration(error.to_string()).hint(error.hint()))?;
+        let resolved = resolved(world, &inputs.configured)?;
+        let rules = stanch_config::rules(&resolved, &inputs.configured, &inputs.feeds)
+            .map_err(|error| broken_rules(&error))?;
         let catalog = world.reach.catalog()?;
         let guard = Guard::load(rules, &catalog, world.clock.now()).map_err(|problems| {
             configuration(format!("the guard cannot be used: {problems}"))

@@ -17,8 +17,8 @@ use stanch_aws::{
 };
 use stanch_catalog::{Catalog, FileDiagnostic};
 use stanch_config::{
-    ConfigError, DEFAULT_FILE, Files, ModelSecrets, Origin, Override, RandomIds, Resolved, Text,
-    WITNESS,
+    ConfigError, DEFAULT_FILE, Feeds, Files, LARGEST_FEED, ModelSecrets, Origin, Override,
+    RandomIds, Resolved, RulesError, Text, WITNESS,
 };
 use stanch_guard::{Guard, Rules};
 use stanch_hub::{Audience, Hub, Links, Notifier, Ports, Settings};
@@ -222,18 +222,38 @@ impl Wire {
     }
 
     /// The configured guard.
-    pub fn guard(&self, catalog: &Catalog) -> Result<Guard, Failure> {
-        let rules = self.rules()?;
+    pub async fn guard(&self, catalog: &Catalog) -> Result<Guard, Failure> {
+        self.guard_of(self.rules().await?, catalog)
+    }
+
+    /// A guard of these rules.
+    pub fn guard_of(&self, rules: Rules, catalog: &Catalog) -> Result<Guard, Failure> {
         Guard::load(rules, catalog, self.clock.now()).map_err(|problems| {
             Failure::usage(format!("the guard cannot be used:\n{problems}"))
                 .hint("nothing runs until its files are right; `stanch policy check` checks them")
         })
     }
 
-    /// What the guard is made of, its files read.
-    pub fn rules(&self) -> Result<Rules, Failure> {
-        stanch_config::rules(&self.resolved, &Folders)
-            .map_err(|error| Failure::usage(error.to_string()).hint(error.hint()))
+    /// What the guard is made of, its files read and its feeds fetched.
+    pub async fn rules(&self) -> Result<Rules, Failure> {
+        let config = &self.resolved.config;
+        // A ledger in tables has no folder of its own here.
+        let beside = match config.audit_table() {
+            Some(_) => Path::new("stanch"),
+            None => &config.ledger,
+        };
+        let mut folder = beside.as_os_str().to_owned();
+        folder.push(".feeds");
+        let environment = self.environment.clone();
+        let feeds = Feeds::new(
+            Arc::new(HttpClient::reading(environment, LARGEST_FEED)),
+            Arc::clone(&self.clock),
+            folder,
+            config.guard.threat_feeds_every,
+        );
+        let wrong = |error: RulesError| Failure::usage(error.to_string()).hint(error.hint());
+        let fetched = feeds.fetch(&config.guard.threat_feeds).await;
+        stanch_config::rules(&self.resolved, &Folders, &fetched.map_err(wrong)?).map_err(wrong)
     }
 
     /// The ledger, made if there is none: a file is, a table is deployed.
@@ -441,7 +461,7 @@ impl Wire {
     }
 
     /// The hub on `ledger`, with the configured channels and `more`.
-    pub fn hub(
+    pub async fn hub(
         &self,
         ledger: Arc<dyn Store>,
         mut settings: Settings,
@@ -453,7 +473,7 @@ impl Wire {
         }
         settings.approval.links = self.links()?;
         more.extend(self.notifiers()?);
-        let guard = self.guard(&catalog)?;
+        let guard = self.guard(&catalog).await?;
         self.hub_of(catalog, ledger, settings, guard, more)
     }
 

@@ -582,3 +582,19 @@ fn what_the_ledger_was_asked_for_is_known() {
     guard.ended(id(1), &succeeded(), now());
     assert_eq!(guard.known(), [id(1)].into());
 }
+
+/// Other rules count on where those before have counted.
+#[test]
+fn a_guard_that_follows_has_its_counts() {
+    let limited = || with(ALL, |rules| rules.limits.per_account = Some(1));
+    let before = limited();
+    assert_eq!(word(&before.decide(&finding(BLOCK).case(Some(1)))), "runs");
+    assert_eq!(word(&finding(BLOCK).judged(&limited())), "runs");
+    let other = with(&format!("{ALL}\n"), |rules| {
+        rules.limits.per_account = Some(1)
+    });
+    assert_ne!(other.hash(), before.hash());
+    let after = other.following(&before);
+    let answer = finding(BLOCK).judged(&after);
+    assert_eq!(word(&answer), "waits until 2026-11-22T13:00:00Z");
+}

@@ -1,8 +1,9 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use stanch_guard::{Automatic, Guard};
 use stanch_hub::{RequestError, Source};
-use stanch_ledger::{Query, Status};
+use stanch_ledger::{Event, Query, Status};
 use stanch_testkit::{Aim, Fault, Gate};
 use stanch_types::{CallErrorKind, Clock};
 
@@ -447,6 +448,26 @@ async fn a_person_may_run_what_is_guarded() {
     let state = hub.handle(taken.admitted[0]).await.unwrap();
     assert_eq!(state.status, Status::Success);
     assert_eq!(state.received.requester, "alice");
+}
+
+/// Each decision names the rules that it was made by.
+#[tokio::test(start_paused = true)]
+async fn rules_may_change_while_it_runs() {
+    let world = World::new();
+    let hub = world.hub();
+    let before = hub.decides().hash().to_owned();
+    hub.decide_by(Guard::built_in(&Automatic::default()));
+    let after = hub.decides().hash().to_owned();
+    assert_ne!(before, after);
+    world.bucket("logs").await;
+    let (id, state) = world.deliver(&hub, &world.finding("logs")).await.remove(0);
+    assert_eq!(state.status, Status::AwaitingApproval);
+    let events = world.ledger.events(id).await.unwrap();
+    let rules = events.iter().find_map(|(event, _)| match event {
+        Event::Decided(decided) => Some(decided.rules.clone()),
+        _ => None,
+    });
+    assert_eq!(rules, Some(after));
 }
 
 #[tokio::test(start_paused = true)]

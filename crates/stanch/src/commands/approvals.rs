@@ -19,7 +19,7 @@ pub async fn run(wire: &Wire, command: Approvals) -> Result<Exit, Failure> {
 }
 
 async fn list(wire: &Wire) -> Result<Exit, Failure> {
-    let hub = hub_of_requests(wire)?;
+    let hub = hub_of_requests(wire).await?;
     let mut query = Query::unfinished().with_status(Status::AwaitingApproval);
     query.order = Order::Oldest;
     let mut sheets = Vec::new();
@@ -76,7 +76,7 @@ async fn list(wire: &Wire) -> Result<Exit, Failure> {
 }
 
 async fn show(wire: &Wire, id: RemediationId) -> Result<Exit, Failure> {
-    let hub = hub_of_requests(wire)?;
+    let hub = hub_of_requests(wire).await?;
     let sheet = hub.sheet(id).await?;
     if wire.json {
         print_json(&sheet)?;

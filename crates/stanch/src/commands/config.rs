@@ -10,10 +10,10 @@ use crate::{
 use stanch_config::unknown_variables;
 
 /// Runs the subcommand.
-pub fn run(wire: &Wire, command: &Config) -> Result<Exit, Failure> {
+pub async fn run(wire: &Wire, command: &Config) -> Result<Exit, Failure> {
     match command {
         Config::Show => show(wire),
-        Config::Check => check(wire),
+        Config::Check => check(wire).await,
     }
 }
 
@@ -46,7 +46,7 @@ fn show(wire: &Wire) -> Result<Exit, Failure> {
 }
 
 /// The configuration was read; what it names is looked at too.
-fn check(wire: &Wire) -> Result<Exit, Failure> {
+async fn check(wire: &Wire) -> Result<Exit, Failure> {
     let config = &wire.resolved.config;
     let catalog = wire.catalog()?;
     let mut problems = Vec::new();
@@ -61,7 +61,7 @@ fn check(wire: &Wire) -> Result<Exit, Failure> {
         }
     }
     problems.extend(wire.parameter_problems(&catalog));
-    if let Err(failure) = wire.guard(&catalog) {
+    if let Err(failure) = wire.guard(&catalog).await {
         problems.push(told(failure));
     }
     for (id, member) in &config.accounts {

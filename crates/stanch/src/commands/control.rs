@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use serde_json::json;
+use stanch_catalog::Catalog;
+use stanch_guard::{Automatic, Guard};
 use stanch_hub::{DirectiveError, Hub, Mode, Move, Placed};
-use stanch_ledger::{Directive, Given, Reach, Standing};
+use stanch_ledger::{Directive, Given, Reach, Standing, Store};
 
 use crate::{
     cli::{self, Pause, PauseCommand, Person, Rollout, Shift},
@@ -18,8 +20,18 @@ impl From<DirectiveError> for Failure {
     }
 }
 
+/// A hub for orders. What it would decide and fix by may be broken: people can stop it all the same.
+pub fn hub_of_orders(wire: &Wire, ledger: Arc<dyn Store>) -> Result<Arc<Hub>, Failure> {
+    let catalog = wire
+        .catalog()
+        .unwrap_or_else(|_| Arc::new(Catalog::embedded()));
+    let guard = Guard::built_in(&Automatic::default());
+    let settings = wire.resolved.config.settings();
+    wire.hub_of(catalog, ledger, settings, guard, Vec::new())
+}
+
 fn hub(wire: &Wire) -> Result<Arc<Hub>, Failure> {
-    wire.hub(wire.ledger()?, wire.resolved.config.settings(), Vec::new())
+    hub_of_orders(wire, wire.ledger()?)
 }
 
 /// What the flags mean; everything, if none is given.

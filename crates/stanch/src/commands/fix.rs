@@ -30,9 +30,13 @@ pub async fn plan(wire: &Wire, finding: Finding) -> Result<Exit, Failure> {
     let hub = match wire.existing_ledger() {
         // What an account may do depends on the ring that it was moved to.
         Ok(_) if !settings.rollout.rings.is_empty() => {
-            wire.hub(wire.ledger_to_read()?, settings, Vec::new())?
+            wire.hub(wire.ledger_to_read()?, settings, Vec::new())
+                .await?
         }
-        _ => wire.hub(Arc::new(MemoryLedger::new()), settings, Vec::new())?,
+        _ => {
+            wire.hub(Arc::new(MemoryLedger::new()), settings, Vec::new())
+                .await?
+        }
     };
     let preview = hub.preview(&source, &bytes).await;
     let mut exit = if preview.unreadable.is_empty() {
@@ -235,7 +239,8 @@ pub async fn deliver(wire: &Wire, source: &Source, bytes: &[u8]) -> Result<(Exit
         wire.ledger()?,
         wire.resolved.config.settings(),
         wire.terminal(),
-    )?;
+    );
+    let hub = hub.await?;
     let work = Arc::clone(&hub);
     let workers = tokio::spawn(async move { work.until_finished().await });
     let taken = hub.take(source, bytes).await;
@@ -514,18 +519,19 @@ async fn show(wire: &Wire, hub: &Hub, id: RemediationId, state: &State) -> Resul
     Ok(exit)
 }
 
-pub fn hub_of_requests(wire: &Wire) -> Result<Arc<Hub>, Failure> {
+pub async fn hub_of_requests(wire: &Wire) -> Result<Arc<Hub>, Failure> {
     wire.existing_ledger()?;
     wire.hub(
         wire.ledger()?,
         wire.resolved.config.settings(),
         wire.terminal(),
     )
+    .await
 }
 
 /// Approves a plan and carries it out.
 pub async fn approve(wire: &Wire, id: RemediationId, approver: Approver) -> Result<Exit, Failure> {
-    let hub = hub_of_requests(wire)?;
+    let hub = hub_of_requests(wire).await?;
     let state = match wire.works_elsewhere() {
         true => {
             let state = hub.consent(id, &approver).await?;
@@ -544,7 +550,7 @@ pub async fn reject(
     person: Person,
     reason: &str,
 ) -> Result<Exit, Failure> {
-    let hub = hub_of_requests(wire)?;
+    let hub = hub_of_requests(wire).await?;
     let person = wire.person(person.name)?;
     let state = match wire.works_elsewhere() {
         true => {

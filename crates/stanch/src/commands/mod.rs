@@ -98,7 +98,7 @@ pub fn run(Cli { global, command }: Cli) -> Result<Exit, Failure> {
             Command::Cost(options) => cost::run(&wire, options).await,
             Command::Api(command) => api::run(&wire, command).await,
             Command::Gameday(options) => gameday::run(&wire, options).await,
-            Command::Config(command) => config::run(&wire, &command),
+            Command::Config(command) => config::run(&wire, &command).await,
             Command::Serve(_) | Command::Completions { .. } => Ok(Exit::Done),
         };
         // Also after a failure: what was recorded until then is witnessed.

@@ -23,14 +23,14 @@ use crate::{
 pub async fn run(wire: &Wire, command: Policy) -> Result<Exit, Failure> {
     match command {
         Policy::Init { file } => init(&file),
-        Policy::Check => check(wire),
+        Policy::Check => check(wire).await,
         Policy::Schema => {
             let catalog = wire.unproved_catalog()?;
-            print(wire.rules()?.schema(&catalog).trim_end())?;
+            print(wire.rules().await?.schema(&catalog).trim_end())?;
             Ok(Exit::Done)
         }
         Policy::Explain(finding) => explain(wire, finding).await,
-        Policy::Test { files } => test(wire, &files),
+        Policy::Test { files } => test(wire, &files).await,
     }
 }
 
@@ -58,9 +58,9 @@ fn init(file: &Path) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-fn check(wire: &Wire) -> Result<Exit, Failure> {
+async fn check(wire: &Wire) -> Result<Exit, Failure> {
     let catalog = wire.unproved_catalog()?;
-    let guard = wire.guard(&catalog)?;
+    let guard = wire.guard(&catalog).await?;
     let now = wire.clock.now();
     let expired: Vec<String> = guard
         .exemptions()
@@ -128,8 +128,14 @@ async fn explain(wire: &Wire, finding: Finding) -> Result<Exit, Failure> {
     let settings = wire.resolved.config.settings();
     // What may be changed depends on what was changed before.
     let hub = match wire.existing_ledger() {
-        Ok(_) => wire.hub(wire.ledger_to_read()?, settings, Vec::new())?,
-        Err(_) => wire.hub(Arc::new(MemoryLedger::new()), settings, Vec::new())?,
+        Ok(_) => {
+            wire.hub(wire.ledger_to_read()?, settings, Vec::new())
+                .await?
+        }
+        Err(_) => {
+            wire.hub(Arc::new(MemoryLedger::new()), settings, Vec::new())
+                .await?
+        }
     };
     let explained = hub.explain(&source, &bytes).await;
     let exit = explained.iter().fold(Exit::Done, |exit, one| {
@@ -217,9 +223,9 @@ fn describe(one: &Explained) -> String {
     lines.join("\n")
 }
 
-fn test(wire: &Wire, files: &[PathBuf]) -> Result<Exit, Failure> {
+async fn test(wire: &Wire, files: &[PathBuf]) -> Result<Exit, Failure> {
     let catalog = wire.unproved_catalog()?;
-    let guard: Guard = wire.guard(&catalog)?;
+    let guard: Guard = wire.guard(&catalog).await?;
     let now = wire.clock.now();
     let mut played: Vec<(String, Outcome)> = Vec::new();
     for file in files {

@@ -17,7 +17,7 @@ use crate::{
 
 /// Takes one change back, or many.
 pub async fn rollback(wire: &Wire, options: cli::Rollback) -> Result<Exit, Failure> {
-    let hub = hub_of_requests(wire)?;
+    let hub = hub_of_requests(wire).await?;
     let by = wire.person(options.person.name)?;
     let Some(id) = options.id else {
         let since = options.since.as_deref();

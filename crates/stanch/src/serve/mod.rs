@@ -203,7 +203,8 @@ pub async fn serve(wire: &Wire) -> Result<Exit, Failure> {
         wire.ledger()?,
         config.settings(),
         vec![Arc::new(LogLine::new(wire.reaches_nobody_else()))],
-    )?;
+    );
+    let hub = hub.await?;
     let (stop, receiver) = watch::channel(false);
     let (answered, answers) = mpsc::channel(ANSWERS);
     let intake = Intake {
@@ -315,6 +316,7 @@ async fn take_events(
     tokio::select! {
         () = running.signals.next() => {}
         () = signing => {}
+        () = reread(wire, intake.clone()) => {}
     }
     tracing::info!("stopping: what is in hand is finished");
     hub.stop();
@@ -388,6 +390,31 @@ async fn sign_regularly(wire: &Wire, intake: Intake) {
         }
         if !intake.stop.pause(&*intake.clock, every).await {
             return;
+        }
+    }
+}
+
+/// Decides by what the guard's files and feeds say now. What cannot be used leaves what was said before in
+/// force, and is told every time.
+async fn reread(wire: &Wire, intake: Intake) {
+    let every = wire.resolved.config.guard.reread_every;
+    while intake.stop.pause(&*intake.clock, every).await {
+        let read = async {
+            let rules = wire.rules().await?;
+            if rules.hash() == intake.hub.decides().hash() {
+                return Ok(None);
+            }
+            wire.guard_of(rules, intake.hub.catalog()).map(Some)
+        };
+        match read.await {
+            Ok(None) => {}
+            Ok(Some(guard)) => {
+                tracing::info!(guard = guard.name(), "the guard decides by other rules");
+                intake.hub.decide_by(guard);
+            }
+            Err(Failure { message, .. }) => {
+                tracing::error!(error = message, "the guard decides by the rules of before");
+            }
         }
     }
 }

@@ -332,3 +332,48 @@ fn a_queue_is_emptied_once_the_ledger_has_it() {
     assert_eq!(world.blocks(), Some(true));
     world.here.run(&["deadletter", "list"]).exits(0).says("sqs");
 }
+
+/// What the guard decides by may change while the service runs; what cannot be used changes nothing, and
+/// people can stop changes all the same.
+#[test]
+fn the_guards_files_are_read_again() {
+    let here = Workplace::new();
+    let config = "[guard]\npolicies = \"policies.cedar\"\nreread_every = \"50ms\"\n";
+    let all = "permit (principal, action, resource);\n";
+    here.put("stanch.toml", config);
+    here.put("policies.cedar", all);
+    let service = Service::start(&here, &[]);
+    here.put("policies.cedar", format!("@id(\"all\")\n{all}"));
+    let first = service.wait_for("the guard decides by other rules");
+    here.put("policies.cedar", "permit (");
+    let broken = service.wait_for("the guard decides by the rules of before");
+    let error = broken["error"].as_str().unwrap();
+    assert!(error.contains("policies.cedar"), "{error}");
+    here.run(&["policy", "check"]).exits(2);
+    here.run(&["pause", "--as", "alice"])
+        .exits(0)
+        .says("changes are paused for everything");
+    here.run(&["resume", "--as", "alice"]).exits(0);
+    here.put("policies.cedar", all);
+    let second = service.wait_for("the guard decides by other rules");
+    assert_ne!(first["guard"], second["guard"]);
+    service.stop();
+}
+
+/// A feed that never answered is missing, as a file would be; an address is read by nothing but HTTPS.
+#[test]
+fn a_feed_that_cannot_be_fetched_stops_everything() {
+    let here = Workplace::new();
+    here.put(
+        "stanch.toml",
+        "guard.threat_feeds = [\"https://127.0.0.1:9/drop.txt\"]",
+    );
+    here.run(&["policy", "check"])
+        .exits(2)
+        .says("cannot read `https://127.0.0.1:9/drop.txt`: no answer: ");
+    here.put(
+        "stanch.toml",
+        "guard.threat_feeds = [\"http://127.0.0.1:9/drop.txt\"]",
+    );
+    here.run(&["policy", "check"]).exits(2).says("No such file");
+}

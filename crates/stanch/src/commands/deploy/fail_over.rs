@@ -11,6 +11,7 @@ use stanch_types::Region;
 use crate::{
     accounts::installation,
     cli,
+    commands::control::hub_of_orders,
     output::{Exit, Failure, print, print_json, say},
     wire::Wire,
 };
@@ -25,8 +26,7 @@ struct Side {
 impl Side {
     fn of(wire: &Wire, region: Region) -> Result<Self, Failure> {
         let ledger = wire.ledger_in(region.clone())?;
-        let settings = wire.resolved.config.settings();
-        let hub = wire.hub(Arc::clone(&ledger), settings, Vec::new())?;
+        let hub = hub_of_orders(wire, Arc::clone(&ledger))?;
         Ok(Self {
             region,
             ledger,

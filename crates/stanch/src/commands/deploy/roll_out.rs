@@ -226,7 +226,9 @@ pub async fn automatic(
     if !shown.is_open() {
         return refuse(wire, &shown);
     }
-    let hub = wire.hub(wire.ledger()?, wire.resolved.config.settings(), Vec::new())?;
+    let hub = wire
+        .hub(wire.ledger()?, wire.resolved.config.settings(), Vec::new())
+        .await?;
     let reach = Reach::Account(account);
     let placed = hub.rollout().await?;
     let Some(now) = placed.iter().find(|placed| placed.reach == reach) else {
