@@ -1,6 +1,6 @@
 //! Facts about what a change may touch: for the people who approve it and the policies that decide.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use stanch_types::{Call, CallError};
 
 use crate::{
-    expression::Scope,
+    expression::{Expression, ExpressionError, Scope},
     plan::{NextRead, PlanError},
     remediation::Read,
 };
@@ -22,6 +22,36 @@ pub struct Probe {
     pub title: String,
     /// The type of the fact.
     pub kind: FactType,
+    /// The fact, of all names and `answer`, if it is not the answer itself.
+    pub value: Option<Expression>,
+}
+
+/// A probe of a plan, with what is to be read for it.
+#[derive(Debug)]
+pub struct Question<'r> {
+    pub(crate) probe: &'r Probe,
+    pub(crate) scope: Arc<Scope>,
+    /// The call, or why it cannot be made.
+    pub read: Result<NextRead, PlanError>,
+}
+
+impl Question<'_> {
+    /// The name of the fact.
+    #[must_use]
+    pub fn fact(&self) -> &str {
+        &self.probe.read.name
+    }
+
+    fn value(&self, output: Value) -> Result<Value, ExpressionError> {
+        let picked = match &self.probe.read.pick {
+            Some(pick) => pick.pick(&output)?,
+            None => output,
+        };
+        match &self.probe.value {
+            Some(value) => value.evaluate(&self.scope.with("answer", &picked)),
+            None => Ok(picked),
+        }
+    }
 }
 
 /// The type of a fact.
@@ -83,24 +113,21 @@ impl Impact {
     }
 
     /// Takes the result of a probe: the output of its call, all pages joined if they were wanted.
-    pub fn answer(&mut self, probe: &Probe, result: Result<Value, CallError>) {
-        let name = &probe.read.name;
+    pub fn answer(&mut self, question: &Question<'_>, result: Result<Value, CallError>) {
+        let (probe, name) = (question.probe, question.fact());
         let value = match result {
             Err(error) if probe.read.absent.contains(&error.code) => return,
             Err(error) => return self.fail(name, error.to_string()),
-            Ok(output) => match &probe.read.pick {
-                Some(pick) => match pick.pick(&output) {
-                    Ok(value) => value,
-                    Err(error) => return self.fail(name, error.to_string()),
-                },
-                None => output,
+            Ok(output) => match question.value(output) {
+                Ok(value) => value,
+                Err(error) => return self.fail(name, error.to_string()),
             },
         };
         if value.is_null() {
             return;
         }
         match probe.kind.take(value) {
-            Some(fact) => drop(self.facts.insert(name.clone(), fact)),
+            Some(fact) => drop(self.facts.insert(name.to_owned(), fact)),
             None => self.fail(name, "the answer is of another type".to_owned()),
         }
     }
@@ -203,7 +230,8 @@ examples:
                 error.code = code.to_owned();
                 error
             });
-            impact.answer(&probe(), answer);
+            let probe = probe();
+            impact.answer(&question(&probe, Scope::new()), answer);
             assert_eq!(impact.facts.get("busiest"), fact.as_ref());
             assert_eq!(impact.unknown.is_empty(), known);
         };
@@ -218,6 +246,41 @@ examples:
         check(Err("AccessDenied"), None, false);
         // Half a connection is no count.
         check(points(json!([{"Maximum": 0.5}])), None, false);
+    }
+
+    fn question(probe: &Probe, scope: Scope) -> Question<'_> {
+        Question {
+            probe,
+            read: Ok(NextRead {
+                name: String::new(),
+                call: Call::new("cloudwatch", "GetMetricStatistics", json!({})),
+                paginate: false,
+            }),
+            scope: Arc::new(scope),
+        }
+    }
+
+    /// A fact of the answer and of what is known of the resource.
+    #[test]
+    fn a_fact_may_be_about_the_resource() {
+        let probing = FILE.replace("type: Integer", "type: Boolean").replace(
+            "    pick: max(Datapoints[].Maximum)\n",
+            "    pick: Datapoints[].Group\n    value: contains(not_null(answer, `[]`), Group)\n",
+        );
+        let (remediation, found) = parse(&probing);
+        let remediation = remediation.unwrap_or_else(|| panic!("{found:?}"));
+        let mut scope = Scope::new();
+        scope.set("Group", &json!("sg-1"));
+        for (groups, fact) in [(json!(["sg-2", "sg-1"]), true), (json!(["sg-2"]), false)] {
+            let groups = groups.as_array().unwrap().iter();
+            let points: Vec<Value> = groups.map(|group| json!({"Group": group})).collect();
+            let mut impact = Impact::default();
+            let question = question(&remediation.impact[0], scope.clone());
+            impact.answer(&question, Ok(json!({"Datapoints": points})));
+            assert_eq!(impact.facts.get("busiest"), Some(&json!(fact)));
+        }
+        let (_, found) = parse(&probing.replace("answer, `[]`", "anser, `[]`"));
+        assert!(!found.is_empty(), "a name that is not there");
     }
 
     #[test]

@@ -302,6 +302,11 @@ pub(crate) static PROBE: Table = Table {
             "The fact, of the answer; null where there is none.",
         ),
         optional(
+            "value",
+            Shape::Expression,
+            "The fact, of all names and `answer`, which is what `pick` has made.",
+        ),
+        optional(
             "paginate",
             Shape::Flag,
             "Reads all pages and joins their lists.",

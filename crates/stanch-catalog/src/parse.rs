@@ -326,7 +326,10 @@ impl Parser {
     }
 
     fn probe(&mut self, node: &Node, names: &Names) -> Option<Probe> {
+        let answered = names.with(["answer"]);
+        let value = node.get("value");
         Some(Probe {
+            value: value.and_then(|value| self.expression(value, &answered)),
             read: self.read(node, names)?,
             title: text(node, "title")?,
             kind: match text(node, "type")?.as_str() {

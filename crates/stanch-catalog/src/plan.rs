@@ -12,7 +12,7 @@ use stanch_types::{AccountId, Call, CallError, ControlRef, Finding, Partition, R
 use crate::{
     expression::{Expression, ExpressionError, Scope},
     function,
-    impact::{self, Impact, Probe},
+    impact::{self, Impact, Question},
     parameter::ParameterError,
     remediation::{Action, Computed, Output, Read, Remediation, Step, Undo, Verify},
     template::{TemplateError, placeholder},
@@ -323,11 +323,7 @@ impl Plan {
 
     /// The probes of `remediation`, whose plan this is, with their calls. Their results go to
     /// [`Impact::answer`].
-    pub fn probes<'r>(
-        &self,
-        remediation: &'r Remediation,
-        now: Timestamp,
-    ) -> Vec<(&'r Probe, Result<NextRead, PlanError>)> {
+    pub fn probes<'r>(&self, remediation: &'r Remediation, now: Timestamp) -> Vec<Question<'r>> {
         if self.compliant || remediation.impact.is_empty() {
             return Vec::new();
         }
@@ -344,9 +340,16 @@ impl Plan {
         for (name, value) in self.parameters.iter().chain(&self.observed) {
             scope.set(name, value);
         }
+        let scope = Arc::new(scope);
         let probes = remediation.impact.iter();
         probes
-            .filter_map(|probe| Some((probe, impact::call(probe, &scope).transpose()?)))
+            .filter_map(|probe| {
+                Some(Question {
+                    probe,
+                    read: impact::call(probe, &scope).transpose()?,
+                    scope: Arc::clone(&scope),
+                })
+            })
             .collect()
     }
 

@@ -18,10 +18,10 @@ pub(crate) async fn probe(
     now: Timestamp,
 ) -> Impact {
     let mut impact = Impact::default();
-    for (probe, read) in plan.probes(remediation, now) {
-        match read {
-            Ok(read) => impact.answer(probe, make(api, models, read).await),
-            Err(error) => impact.fail(&probe.read.name, chain(&error)),
+    for question in plan.probes(remediation, now) {
+        match &question.read {
+            Ok(read) => impact.answer(&question, make(api, models, read.clone()).await),
+            Err(error) => impact.fail(question.fact(), chain(error)),
         }
     }
     impact

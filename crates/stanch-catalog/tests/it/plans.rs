@@ -503,3 +503,71 @@ fn what_only_an_answer_tells_stands_as_a_placeholder() {
             .is_err()
     );
 }
+
+/// CloudFront reads a bucket as anybody can where it neither signs its requests nor has an identity; a bucket's
+/// name is no part of another's.
+#[test]
+fn who_reads_a_bucket_through_cloudfront() {
+    let case = case(
+        "S3BlockPublicAccess",
+        "AwsS3Bucket",
+        "arn:aws:s3:::demo",
+        "S3.8",
+    );
+    let plan = case.plan(&[json!("NoSuchPublicAccessBlockConfiguration")]);
+    let origin = |domain: &str, control: &str, identity: Option<&str>| {
+        let s3 = identity.map(|identity| json!({"OriginAccessIdentity": identity}));
+        json!({"DomainName": domain, "OriginAccessControlId": control, "S3OriginConfig": s3})
+    };
+    let check = |origins: Vec<Value>, fact: bool| {
+        let shown = format!("{origins:?}");
+        let items = json!([{"Origins": {"Items": origins}}]);
+        let answer = json!({"DistributionList": {"Items": items}});
+        let mut impact = stanch_catalog::Impact::default();
+        for question in plan.probes(&case.remediation, NOW) {
+            if question.fact() == "cloudFrontOrigin" {
+                impact.answer(&question, Ok(answer.clone()));
+            }
+        }
+        assert_eq!(
+            impact.facts["cloudFrontOrigin"],
+            json!(fact),
+            "{shown} {impact:?}"
+        );
+    };
+    let (regional, website) = (
+        "demo.s3.eu-central-1.amazonaws.com",
+        "demo.s3-website.eu-central-1.amazonaws.com",
+    );
+    check(vec![], false);
+    check(vec![origin(regional, "", Some(""))], true);
+    check(vec![origin(website, "", None)], true);
+    check(vec![origin(regional, "E1", Some(""))], false);
+    check(
+        vec![origin(
+            regional,
+            "",
+            Some("origin-access-identity/cloudfront/E2"),
+        )],
+        false,
+    );
+    check(
+        vec![origin("my-demo.s3.amazonaws.com", "", Some(""))],
+        false,
+    );
+    check(vec![origin("demo.example.com", "", None)], false);
+    check(
+        vec![
+            origin("other.s3.amazonaws.com", "", None),
+            origin("demo.s3.amazonaws.com", "", Some("")),
+        ],
+        true,
+    );
+    let mut impact = stanch_catalog::Impact::default();
+    for question in plan.probes(&case.remediation, NOW) {
+        if question.fact() == "cloudFrontOrigin" {
+            impact.answer(&question, Ok(json!({"DistributionList": {"Quantity": 0}})));
+        }
+    }
+    assert_eq!(impact.facts["cloudFrontOrigin"], json!(false));
+}

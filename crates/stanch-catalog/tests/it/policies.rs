@@ -120,7 +120,7 @@ fn a_session_may_do_what_its_plan_does() {
             .unwrap()
             .read_policy(&models())
             .unwrap(),
-        r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":["s3:GetBucketPolicyStatus","s3:GetBucketPublicAccessBlock","s3:GetBucketWebsite"],"Resource":"*"}]}"#
+        r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":["cloudfront:ListDistributions","s3:GetBucketPolicyStatus","s3:GetBucketPublicAccessBlock","s3:GetBucketWebsite"],"Resource":"*"}]}"#
     );
     let group = "arn:aws:ec2:eu-central-1:123456789012:security-group/sg-0123456789abcdef0";
     let group = case("Ec2CloseOpenPorts", "AwsEc2SecurityGroup", group, "EC2.13");

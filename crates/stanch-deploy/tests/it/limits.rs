@@ -305,6 +305,7 @@ fn one_remediation_needs_little() {
     assert_eq!(
         actions.into_iter().collect::<Vec<_>>(),
         [
+            "\"cloudfront:ListDistributions\"",
             "\"s3:PutBucketPublicAccessBlock\"",
             "[\"s3:GetBucketPolicyStatus\",\"s3:GetBucketPublicAccessBlock\",\"s3:GetBucketWebsite\"]"
         ]
