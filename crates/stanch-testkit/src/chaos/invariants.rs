@@ -136,7 +136,7 @@ impl History {
         for (number, delivery) in self.deliveries.iter().enumerate() {
             let of: Vec<&Life<'_>> = lives
                 .iter()
-                .filter(|life| life.finding().as_ref() == Some(&delivery.finding))
+                .filter(|life| life.work().as_ref() == Some(&delivery.work))
                 .collect();
             if of.is_empty() {
                 return Err(format!(
@@ -396,11 +396,13 @@ struct Life<'h> {
 
 impl Life<'_> {
     /// The finding: its id, and when it was made.
-    fn finding(&self) -> Option<(String, Timestamp)> {
+    fn work(&self) -> Option<(String, String, Timestamp)> {
         match &self.entries.first()?.0.event {
-            Event::Received(received) => {
-                Some((received.finding_id.clone(), received.first_observed?))
-            }
+            Event::Received(received) => Some((
+                received.resource_id.clone(),
+                received.remediation.clone(),
+                received.first_observed?,
+            )),
             _ => None,
         }
     }

@@ -248,8 +248,9 @@ pub(crate) fn region() -> Region {
 #[derive(Clone)]
 struct Delivery {
     bytes: Vec<u8>,
-    /// The finding: its id, and when it was made.
-    finding: (String, Timestamp),
+    /// What it asks for: resource, remediation, and when it was found. Two products that find the same at the
+    /// same moment ask for one thing.
+    work: (String, String, Timestamp),
     acknowledged: bool,
 }
 
@@ -666,8 +667,18 @@ impl History {
         };
         self.note(format_args!("{} on {bucket} is found", finding.control));
         let Some(read) = finding.read() else { return };
+        let Some(resource) = read.resources.first() else {
+            return;
+        };
+        let found = self
+            .chaos
+            .catalog
+            .find(&read.controls, &resource.resource_type);
+        let Some(remediation) = found.first() else {
+            return;
+        };
         self.deliveries.push(Delivery {
-            finding: (read.id.to_string(), finding.at),
+            work: (resource.id.clone(), remediation.name.clone(), finding.at),
             bytes: finding.bytes(),
             acknowledged: false,
         });
