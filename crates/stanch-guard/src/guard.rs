@@ -192,6 +192,8 @@ pub struct Guard {
     hash: String,
     counts: bool,
     impact: bool,
+    /// Its policies speak of the names of a control.
+    controls: bool,
 }
 
 impl fmt::Debug for Guard {
@@ -304,6 +306,7 @@ impl Guard {
         let counts =
             limits != Limits::default() || files.iter().any(|file| file.text.contains("today"));
         let impact = files.iter().any(|file| file.text.contains("impact"));
+        let controls = files.iter().any(|file| file.text.contains("controls"));
         let short: String = hash.chars().take(12).collect();
         Ok(Self {
             policies,
@@ -318,6 +321,7 @@ impl Guard {
             hash,
             counts,
             impact,
+            controls,
         })
     }
 
@@ -629,7 +633,10 @@ impl Guard {
             account: received.account.to_string(),
             placement,
             control: received.control.clone(),
-            controls: case.remediation.names_of(&received.control),
+            controls: match self.controls {
+                true => case.remediation.names_of(&received.control),
+                false => BTreeSet::new(),
+            },
             severity: severity
                 .map(|label| stanch_types::Severity::from_label(label).normalized.into()),
             age: received

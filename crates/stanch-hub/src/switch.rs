@@ -1,8 +1,8 @@
 //! The kill switch: asked before every change, and never remembered. What cannot be read is a stop.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 
-use stanch_catalog::Catalog;
+use stanch_catalog::{Catalog, Remediation};
 use stanch_ledger::{Directive, Directives, Given, LedgerError, Reach, Received, Standing};
 use stanch_types::{AccountId, Region, chain};
 
@@ -13,25 +13,19 @@ use crate::{Hub, settings::Settings};
 pub(crate) struct Place {
     pub account: AccountId,
     region: Region,
-    /// As any product calls what is changed, and the remediation's name.
-    names: BTreeSet<String>,
+    control: String,
+    remediation: Option<Arc<Remediation>>,
     unit: Option<String>,
 }
 
 impl Place {
     pub(crate) fn of(received: &Received, settings: &Settings, catalog: &Catalog) -> Self {
         let account = settings.accounts.get(&received.account);
-        let remediation = catalog.get(&received.remediation);
-        let control = &received.control;
-        let mut names = remediation.map_or_else(
-            || BTreeSet::from([control.clone()]),
-            |remediation| remediation.names_of(control),
-        );
-        names.insert(received.remediation.clone());
         Self {
             account: received.account.clone(),
             region: received.region.clone(),
-            names,
+            control: received.control.clone(),
+            remediation: catalog.get(&received.remediation),
             unit: account.and_then(|account| account.ou.clone()),
         }
     }
@@ -42,8 +36,9 @@ impl Place {
             Reach::Account(account) => self.account == *account,
             Reach::Region(region) => self.region == *region,
             Reach::Control(control) => {
-                let mut names = self.names.iter();
-                names.any(|name| name.eq_ignore_ascii_case(control))
+                let remediation = self.remediation.as_ref();
+                self.control.eq_ignore_ascii_case(control)
+                    || remediation.is_some_and(|one| one.is_meant(control, &self.control))
             }
             Reach::Unit(unit) => is_below(self.unit.as_deref(), unit),
         }
@@ -367,7 +362,8 @@ mod tests {
         let place = |unit: Option<&str>| Place {
             account: "222222222222".parse().unwrap(),
             region: "eu-central-1".parse().unwrap(),
-            names: ["S3.8", "S3BlockPublicAccess"].map(str::to_owned).into(),
+            control: "S3.8".to_owned(),
+            remediation: Catalog::embedded().get("S3BlockPublicAccess"),
             unit: unit.map(str::to_owned),
         };
         let check = |reach: Reach, unit: Option<&str>, within: bool| {
