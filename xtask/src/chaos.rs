@@ -4,6 +4,7 @@
 use std::{
     fmt::Write as _,
     fs,
+    hash::{BuildHasher as _, RandomState},
     process::{Command, Stdio},
 };
 
@@ -42,7 +43,8 @@ fn program(name: &str) -> Outcome<Command> {
     let mut build = build(&[name]);
     build.arg("--quiet");
     for own in [
-        "types", "syntax", "models", "aws", "runbook", "catalog", "ledger", "hub", "testkit",
+        "types", "syntax", "models", "aws", "runbook", "catalog", "ledger", "guard", "hub",
+        "testkit",
     ] {
         build.arg("--config");
         build.arg(format!("profile.dev.package.stanch-{own}.opt-level=2"));
@@ -51,7 +53,10 @@ fn program(name: &str) -> Outcome<Command> {
     Ok(built(name))
 }
 
-/// Lives through histories; a whole round writes `bench/CHAOS.md`.
+/// A whole round.
+const ROUND: u64 = 100_000;
+
+/// Lives through histories; a whole round without a violation writes `bench/CHAOS.md`.
 pub fn chaos(options: &ChaosOptions) -> Outcome {
     section("chaos");
     let mut chaos = program("chaos")?;
@@ -72,7 +77,11 @@ pub fn chaos(options: &ChaosOptions) -> Outcome {
     }
     let figures = text.lines().last().map(serde_json::from_str::<Value>);
     match figures {
-        Some(Ok(figures)) if options.seed.is_none() => write(&figures),
+        Some(Ok(figures))
+            if options.seed.is_none() && options.histories.is_none_or(|count| count >= ROUND) =>
+        {
+            write(&figures)
+        }
         _ => Ok(()),
     }
 }
@@ -84,8 +93,8 @@ fn write(figures: &Value) -> Outcome {
          processes die at any write to the ledger and with requests under way, disks are full or read-only, for\n\
          one write or for a while, and store writes without saying so,\n\
          AWS throttles, fails, loses answers and carries requests out after the caller gave up, clocks jump,\n\
-         events come twice, late and out of order, people approve, reject, roll back, pause and resume at any\n\
-         moment, and others change the same resources. Afterwards it holds that nothing was sent that no plan\n\
+         events come twice, late, out of order and unreadable, people approve, reject, roll back, pause and resume at\n\
+         any moment, and others change the same resources. Afterwards it holds that nothing was sent that no plan\n\
          held, nothing twice, nothing while paused; that nothing is lost and all that began has ended; that\n\
          no success is without a verifying read; that resources are as the ledger says; and that the ledger\n\
          verifies.\n\n",
@@ -108,7 +117,7 @@ fn write(figures: &Value) -> Outcome {
         let _ = writeln!(text, "| {name} | {value} |");
     }
     text.push_str(
-        "\nEvery kind of write to the ledger, by what is stored together, and how many processes died right\n\
+        "\nThe writes to the ledger, by what is stored together, and how many processes died right\n\
          before it and right after it:\n\n| write | before | after |\n|---|--:|--:|\n",
     );
     let deaths = figures.get("deaths").and_then(Value::as_object);
@@ -126,12 +135,42 @@ pub fn fuzz(options: &FuzzOptions) -> Outcome {
         return fuzz_by_coverage(options);
     }
     section("fuzz");
-    let mut fuzz = program("fuzz")?;
-    fuzz.args(["--seconds", &options.seconds.to_string()]);
-    fuzz.args(["--seed", &options.seed.to_string()]);
+    fuzz_with(program("fuzz")?, options.seconds, options.seed)
+}
+
+/// Some thousand histories and some seconds of unexpected bytes for each target, others in each run.
+pub fn anew() -> Outcome {
+    // All that std has of chance.
+    let seed = RandomState::new().hash_one(()) >> 32;
+    chaos(&ChaosOptions {
+        seed: Some(seed),
+        histories: Some(5_000),
+    })?;
+    section(&format!("fuzz, seed {seed}"));
+    fuzz_with(program("fuzz")?, 5 * targets()?.len() as u64, seed)
+}
+
+fn fuzz_with(mut fuzz: Command, seconds: u64, seed: u64) -> Outcome {
+    fuzz.args(["--seconds", &seconds.to_string()]);
+    fuzz.args(["--seed", &seed.to_string()]);
     run(&mut fuzz).map_err(|failure| {
-        failure.hint("the inputs are below fuzz/found/; once mended, they belong into fuzz/corpus/")
+        failure.hint(format!(
+            "the inputs are below fuzz/found/; once mended, they belong into fuzz/corpus/. \
+             `cargo xtask fuzz --seconds {seconds} --seed {seed}` begins with the same ones"
+        ))
     })
+}
+
+/// The targets by name: a file each.
+fn targets() -> Outcome<Vec<String>> {
+    let folder = root().join("fuzz/fuzz_targets");
+    let files = fs::read_dir(&folder)
+        .map_err(|error| Failure::new(format!("`{}`: {error}", folder.display())))?;
+    let mut names: Vec<String> = files
+        .filter_map(|file| Some(file.ok()?.path().file_stem()?.to_str()?.to_owned()))
+        .collect();
+    names.sort();
+    Ok(names)
 }
 
 /// The same with libFuzzer, which keeps what reaches new code. It begins with the same seeds.
@@ -142,11 +181,7 @@ fn fuzz_by_coverage(options: &FuzzOptions) -> Outcome {
     let failed = |error| Failure::new(format!("`{}`: {error}", folder.display()));
     // The same versions as everywhere.
     fs::copy(root().join("Cargo.lock"), folder.join("Cargo.lock")).map_err(failed)?;
-    let files = fs::read_dir(folder.join("fuzz_targets")).map_err(failed)?;
-    let mut names: Vec<String> = files
-        .filter_map(|file| Some(file.ok()?.path().file_stem()?.to_str()?.to_owned()))
-        .collect();
-    names.sort();
+    let names = targets()?;
     let share = options.seconds / names.len().max(1) as u64;
     for name in names {
         section(&format!("libFuzzer: {name}"));

@@ -33,7 +33,8 @@ enum Task {
     Setup,
     /// Format, lints, every test, and that the generated files are fresh
     Test,
-    /// What CI runs: `test`, and the scaffold of a new remediation
+    /// What CI runs: `test`, licences, some of `chaos` and `fuzz`, the demo, and the scaffold of a new
+    /// remediation
     Ci,
     /// Fix real findings in an emulated organization of three accounts and two regions
     Demo(demo::Options),

@@ -1,15 +1,19 @@
 //! Everything that must hold before a change lands.
 
-use std::path::Path;
+use std::{path::Path, process::Command};
 
 use crate::{
-    demo, new,
-    run::{Failure, Outcome, answer, built, cargo, run, section},
+    chaos, demo, new,
+    run::{Failure, Outcome, answer, built, cargo, root, run, section, target},
     setup,
 };
 
 /// Format, lints, tests; the generated files are checked by tests.
 pub fn test() -> Outcome {
+    tests(&mut cargo())
+}
+
+fn tests(cargo_test: &mut Command) -> Outcome {
     setup::setup_tests()?;
     section("format");
     run(cargo().args(["fmt", "--all", "--check"])).map_err(|f| f.hint("run `cargo fmt --all`"))?;
@@ -24,14 +28,16 @@ pub fn test() -> Outcome {
         "warnings",
     ]))?;
     section("tests");
-    run(cargo().args(["test", "--workspace", "--locked"]))
+    run(cargo_test.args(["test", "--workspace", "--locked"]))
 }
 
-/// `test`, licences where `cargo-deny` is installed, the demo, and that the scaffold of a new remediation is
-/// whole: checked and proved like any other.
+/// `test`, licences and known vulnerabilities, histories and bytes that nobody expected, the demo, and that the
+/// scaffold of a new remediation is whole: checked and proved like any other.
 pub fn ci() -> Outcome {
-    test()?;
+    // What a test leaves out where it cannot be played is a failure here.
+    tests(cargo().env("STANCH_CI", "1"))?;
     deny()?;
+    chaos::anew()?;
     demo::demo(&demo::Options::default())?;
     section("scaffold");
     let file = new::scaffold("s3/scaffold-of-ci")?;
@@ -41,14 +47,30 @@ pub fn ci() -> Outcome {
     removed.map_err(|error| Failure::new(format!("`{}`: {error}", file.display())))
 }
 
-/// Licences, sources and bans, which need no network; advisories do, and are a job of their own.
+/// Licences, sources and bans; and known vulnerabilities, where their database can be had.
 fn deny() -> Outcome {
+    const VERSION: &str = "0.20.2";
     section("licences");
-    if answer(cargo().args(["deny", "--version"])).is_none() {
-        eprintln!("not checked: `cargo install cargo-deny --locked` installs what checks them");
+    let tools = target().join("tools");
+    let program = tools.join("bin/cargo-deny");
+    if !program.exists() {
+        // Unoptimized: it is built more often than it is run.
+        let mut install = cargo();
+        install.args(["install", "cargo-deny", "--locked", "--debug", "--quiet"]);
+        run(install.args(["--version", VERSION, "--root"]).arg(&tools))?;
+    }
+    let deny = || {
+        let mut deny = Command::new(&program);
+        deny.current_dir(root()).args(["--log-level", "error"]);
+        deny
+    };
+    run(deny().args(["check", "licenses", "bans", "sources"]))?;
+    section("known vulnerabilities");
+    if answer(deny().arg("fetch")).is_none() {
+        eprintln!("NOT CHECKED: the database of advisories cannot be fetched from here");
         return Ok(());
     }
-    run(cargo().args(["deny", "check", "licenses", "bans", "sources"]))
+    run(deny().args(["check", "advisories"]))
 }
 
 /// Builds the same packages as the tests did: a build of one package would have dependencies of its own.

@@ -60,7 +60,6 @@ const MAY_USE: [(&str, &[&str]); 13] = [
             "stanch-guard",
             "stanch-hub",
             "stanch-ledger",
-            "stanch-models",
             "stanch-notify",
             "stanch-runbook",
             "stanch-types",

@@ -440,7 +440,7 @@ impl Entry {
             Source::Read(_) => None,
         };
         match tree {
-            Some(root) => parse_tree(&root, text),
+            Some(root) => parse_tree(&root),
             None => parse(text),
         }
     }

@@ -11,12 +11,12 @@ use stanch_runbook::{
     Action as Does, ActionName, Branch, Choice, Condition, Document, Iteration, Loop, Operator,
     Parameter, Setting, Step as DocumentStep, Type,
 };
-use stanch_types::Call;
+use stanch_types::{Call, hex};
 
 use crate::{
     document::{approve, sleep, wait},
     expression::Expression,
-    plan::{Stage, hex},
+    plan::Stage,
     remediation::{Action, ParameterType, Remediation, Step, Undo},
     remote::BEFORE,
     template::{Part, Template},

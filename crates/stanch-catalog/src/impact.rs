@@ -1,6 +1,10 @@
 //! Facts about what a change may touch: for the people who approve it and the policies that decide.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::Arc,
+};
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -10,7 +14,7 @@ use stanch_types::{Call, CallError};
 use crate::{
     expression::{Expression, ExpressionError, Scope},
     plan::{NextRead, PlanError},
-    remediation::Read,
+    remediation::{Read, Remediation},
 };
 
 /// A read whose answer becomes a fact.
@@ -103,20 +107,92 @@ pub struct Impact {
     /// Facts that could not be read, with the reason: that is not the same as none.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub unknown: BTreeMap<String, String>,
+    /// Facts that were looked for and do not exist: that is not the same as not looked for.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub absent: BTreeSet<String>,
+}
+
+/// A fact for people. What they read is its `Display`; control characters in it are a stranger's.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Fact {
+    /// Its name in policies.
+    pub name: String,
+    /// What it says.
+    pub title: String,
+    /// The fact; null if there is none, which of what is either so or not is `false`.
+    pub value: Value,
+    /// Why it is not known, if it could not be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unknown: Option<String>,
+}
+
+impl Fact {
+    /// The fact without its title: `3`, `yes`, `none`, `not known: …`.
+    #[must_use]
+    pub fn answer(&self) -> String {
+        if let Some(why) = &self.unknown {
+            return format!("not known: {why}");
+        }
+        match &self.value {
+            Value::Bool(true) => "yes".to_owned(),
+            Value::Bool(false) => "no".to_owned(),
+            Value::String(text) => text.clone(),
+            Value::Array(items) if !items.is_empty() => {
+                let texts = items.iter().filter_map(Value::as_str);
+                texts.collect::<Vec<_>>().join(", ")
+            }
+            Value::Null | Value::Array(_) => "none".to_owned(),
+            other => other.to_string(),
+        }
+    }
+}
+
+/// `Network interfaces that use the group: 3`
+impl fmt::Display for Fact {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.title, self.answer())
+    }
 }
 
 impl Impact {
     /// True if nothing was looked at.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.facts.is_empty() && self.unknown.is_empty()
+        self.facts.is_empty() && self.unknown.is_empty() && self.absent.is_empty()
+    }
+
+    /// What was looked at, in the order of the file of `remediation`, whose probes these are.
+    #[must_use]
+    pub fn shown(&self, remediation: &Remediation) -> Vec<Fact> {
+        let probes = remediation.impact.iter();
+        probes.filter_map(|probe| self.fact(probe)).collect()
+    }
+
+    /// `None` if nobody has looked.
+    fn fact(&self, probe: &Probe) -> Option<Fact> {
+        let name = &probe.read.name;
+        let unknown = self.unknown.get(name);
+        let value = match self.facts.get(name) {
+            Some(fact) => fact.clone(),
+            None if unknown.is_some() => Value::Null,
+            None if !self.absent.contains(name) => return None,
+            None if probe.kind == FactType::Boolean => Value::Bool(false),
+            None => Value::Null,
+        };
+        Some(Fact {
+            name: name.clone(),
+            title: probe.title.clone(),
+            value,
+            unknown: unknown.cloned(),
+        })
     }
 
     /// Takes the result of a probe: the output of its call, all pages joined if they were wanted.
     pub fn answer(&mut self, question: &Question<'_>, result: Result<Value, CallError>) {
         let (probe, name) = (question.probe, question.fact());
         let value = match result {
-            Err(error) if probe.read.absent.contains(&error.code) => return,
+            Err(error) if probe.read.absent.contains(&error.code) => Value::Null,
             Err(error) => return self.fail(name, error.to_string()),
             Ok(output) => match question.value(output) {
                 Ok(value) => value,
@@ -124,6 +200,7 @@ impl Impact {
             },
         };
         if value.is_null() {
+            self.absent.insert(name.to_owned());
             return;
         }
         match probe.kind.take(value) {
@@ -234,6 +311,8 @@ examples:
             impact.answer(&question(&probe, Scope::new()), answer);
             assert_eq!(impact.facts.get("busiest"), fact.as_ref());
             assert_eq!(impact.unknown.is_empty(), known);
+            assert_eq!(impact.absent.is_empty(), fact.is_some() || !known);
+            assert!(!impact.is_empty(), "somebody has looked");
         };
         let points = |values: Value| Ok(json!({"Datapoints": values}));
         check(
@@ -246,6 +325,41 @@ examples:
         check(Err("AccessDenied"), None, false);
         // Half a connection is no count.
         check(points(json!([{"Maximum": 0.5}])), None, false);
+    }
+
+    /// That there is none, that it is not known, and that nobody has looked are three things.
+    #[test]
+    fn people_read_what_was_looked_at() {
+        let check = |kind: &str, impact: &Impact, expected: &[&str]| {
+            let (remediation, found) = parse(&FILE.replace("type: Integer", kind));
+            let remediation = remediation.unwrap_or_else(|| panic!("{found:?}"));
+            let facts = impact.shown(&remediation).into_iter();
+            let facts: Vec<String> = facts.map(|fact| fact.to_string()).collect();
+            assert_eq!(facts, expected);
+        };
+        let fact = |value: Value| Impact {
+            facts: [("busiest".to_owned(), value)].into(),
+            ..Impact::default()
+        };
+        let absent = Impact {
+            absent: ["busiest".to_owned()].into(),
+            ..Impact::default()
+        };
+        let (integer, boolean, list) = ("type: Integer", "type: Boolean", "type: StringList");
+        check(integer, &Impact::default(), &[]);
+        check(integer, &fact(json!(7)), &["The most at once: 7"]);
+        check(integer, &absent, &["The most at once: none"]);
+        check(boolean, &absent, &["The most at once: no"]);
+        check(boolean, &fact(json!(true)), &["The most at once: yes"]);
+        check(list, &fact(json!(["a", "b"])), &["The most at once: a, b"]);
+        check(list, &fact(json!([])), &["The most at once: none"]);
+        let mut unknown = fact(json!(7));
+        unknown.fail("busiest", "AccessDenied".to_owned());
+        check(
+            integer,
+            &unknown,
+            &["The most at once: not known: AccessDenied"],
+        );
     }
 
     fn question(probe: &Probe, scope: Scope) -> Question<'_> {

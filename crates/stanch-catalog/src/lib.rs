@@ -27,7 +27,7 @@ pub use catalog::{Catalog, FileDiagnostic};
 pub use check::check;
 pub use export::{Export, ExportError, FUNCTION, SCRIPT, fingerprint};
 pub use expression::{Expression, ExpressionError, Scope};
-pub use impact::{FactType, Impact, Probe, Question};
+pub use impact::{Fact, FactType, Impact, Probe, Question};
 pub use naming::Naming;
 pub use parameter::ParameterError;
 pub use parse::parse;

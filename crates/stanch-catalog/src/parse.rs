@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use stanch_models::nearest;
 use stanch_syntax::{Diagnostic, Entry, Kind, Limits, Node, Position};
+use stanch_types::hex;
 
 use crate::{
     expression::Expression,
@@ -14,7 +15,6 @@ use crate::{
     impact::{FactType, Probe},
     keys::{self, count},
     parameter::WHOLE,
-    plan::hex,
     remediation::{
         Action, Class, Computed, Control, Example, Given, Let, Output, Parameter, ParameterType,
         Read, Refusal, Remediation, Safety, Step, Undo, Verify,
@@ -26,6 +26,63 @@ use crate::{
 const GIVEN_NAMES: [&str; 4] = ["account", "region", "partition", "time"];
 /// Names that some scopes have: `from`, `each`, `undo`, `impact`, and what follows a step with outputs.
 const RESERVED: [&str; 6] = ["resource", "finding", "item", "now", "past", "steps"];
+
+/// What a resource is looked at by, and what changes it: a plan that was made can be verified, gone on with
+/// and taken back by a file that says the same here.
+const LOOKED_AT_BY: [&str; 5] = ["read", "let", "compliant", "state", "apply"];
+/// What else decides which requests are sent.
+const DECIDES: [&str; 3] = ["parameters", "refuse", "undo"];
+/// Of these members, what is said to people and proofs, and what only narrows a session.
+const ASIDE: [&str; 6] = [
+    "description",
+    "accepts",
+    "rejects",
+    "because",
+    "on",
+    "allow",
+];
+
+/// SHA-256, in hexadecimal, over the canonical JSON (RFC 8785) of what decides in a file. Comments, the way
+/// it is written, and what it says of controls, risks and examples are not in it (`docs/decisions/0036`).
+struct Digests {
+    /// Of [`LOOKED_AT_BY`].
+    basis: String,
+    /// Of that and of [`DECIDES`].
+    whole: String,
+}
+
+impl Digests {
+    fn of(root: &Node) -> Self {
+        let mut hasher = Sha256::new();
+        say(root, &LOOKED_AT_BY, &mut hasher);
+        let basis = hex(&hasher.clone().finalize());
+        say(root, &DECIDES, &mut hasher);
+        Self {
+            basis,
+            whole: hex(&hasher.finalize()),
+        }
+    }
+}
+
+/// Tells `hasher` what stands under these keys, each after its name.
+fn say(root: &Node, keys: &[&str], hasher: &mut Sha256) {
+    for key in keys {
+        let Some(node) = root.get(key) else { continue };
+        let mut value = node.to_json();
+        let members: Vec<&mut Value> = match &mut value {
+            Value::Array(items) => items.iter_mut().collect(),
+            Value::Object(members) => members.values_mut().collect(),
+            _ => Vec::new(),
+        };
+        for member in members.into_iter().filter_map(Value::as_object_mut) {
+            member.retain(|name, _| !ASIDE.contains(&name.as_str()));
+        }
+        // Canonical JSON exists for every tree of JSON values.
+        let said = serde_json_canonicalizer::to_vec(&value).unwrap_or_default();
+        hasher.update(key);
+        hasher.update(said);
+    }
+}
 
 /// Reads a remediation from the text of its file.
 ///
@@ -40,11 +97,11 @@ pub fn parse(text: &str) -> (Option<Remediation>, Vec<Diagnostic>) {
         }
         Err(diagnostic) => return (None, vec![diagnostic]),
     };
-    parse_tree(&root, text)
+    parse_tree(&root)
 }
 
 /// [`parse`] of what was read from the text already.
-pub(crate) fn parse_tree(root: &Node, text: &str) -> (Option<Remediation>, Vec<Diagnostic>) {
+pub(crate) fn parse_tree(root: &Node) -> (Option<Remediation>, Vec<Diagnostic>) {
     let mut parser = Parser::default();
     keys::check(root, &keys::FILE, &mut parser.found);
     // The structure must stand before its meaning is looked at: a misspelt key would otherwise give
@@ -52,8 +109,7 @@ pub(crate) fn parse_tree(root: &Node, text: &str) -> (Option<Remediation>, Vec<D
     if !parser.found.is_empty() {
         return (None, parser.found);
     }
-    let digest = hex(&Sha256::digest(text.as_bytes()));
-    let remediation = parser.remediation(root, digest);
+    let remediation = parser.remediation(root);
     parser.found.sort_by_key(|diagnostic| diagnostic.at);
     (
         remediation.filter(|_| parser.found.is_empty()),
@@ -99,7 +155,7 @@ impl Parser {
         self.found.push(Diagnostic::error(at, message).hint(hint));
     }
 
-    fn remediation(&mut self, root: &Node, digest: String) -> Option<Remediation> {
+    fn remediation(&mut self, root: &Node) -> Option<Remediation> {
         let name = text(root, "remediation")?;
         if !is_camel(&name) {
             self.complain(
@@ -173,6 +229,7 @@ impl Parser {
         });
         let examples = self.examples(root, &controls);
         self.unused(root, &parameters, &read_names);
+        let Digests { basis, whole } = Digests::of(root);
         Some(Remediation {
             name,
             title: text(root, "title")?,
@@ -193,7 +250,8 @@ impl Parser {
             undo,
             verify,
             examples,
-            digest,
+            basis,
+            digest: whole,
         })
     }
 

@@ -7,7 +7,9 @@ use jiff::{Timestamp, Unit};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
-use stanch_types::{AccountId, Call, CallError, ControlRef, Finding, Partition, Region, Resource};
+use stanch_types::{
+    AccountId, Call, CallError, ControlRef, Finding, Partition, Region, Resource, hex,
+};
 
 use crate::{
     expression::{Expression, ExpressionError, Scope},
@@ -131,8 +133,8 @@ pub enum PlanError {
     /// An answer where none was asked for, or a judgement before the last read.
     #[error("the reads of `{0}` are not complete")]
     Incomplete(String),
-    /// The plan was made from another version of the file.
-    #[error("`{0}` has changed since the plan was made; plan again")]
+    /// The plan was made from a file that looks at the resource, or changes it, otherwise.
+    #[error("`{0}` no longer reads or changes a resource as it did when the plan was made")]
     Changed(String),
     /// A case in which it must not begin.
     #[error("not begun: {because}")]
@@ -168,8 +170,11 @@ pub enum Stage {
 pub struct Plan {
     /// The remediation's name.
     pub remediation: String,
-    /// The digest of its file.
+    /// The digest of its file, as far as that decides which requests are sent.
     pub digest: String,
+    /// The digest of its file, as far as the plan can be looked at again by it.
+    #[serde(default)]
+    pub basis: String,
     /// Fixes or puts back.
     pub stage: Stage,
     /// The account to act in.
@@ -287,6 +292,7 @@ impl Plan {
         let decided = json!({
             "remediation": self.remediation,
             "digest": self.digest,
+            "basis": self.basis,
             "stage": self.stage,
             "account": self.account,
             "region": self.region,
@@ -360,10 +366,6 @@ impl Plan {
             _ => None,
         })
     }
-}
-
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A read that an observation wants made.
@@ -468,11 +470,9 @@ impl Remediation {
     /// Looks again at the resource of a plan: to verify, to resume or to undo.
     ///
     /// # Errors
-    /// The plan was made by another version of the file.
+    /// The plan was made by a file that reads or changes the resource otherwise.
     pub fn observe_again(&self, plan: &Plan) -> Result<Observation<'_>, PlanError> {
-        if plan.remediation != self.name || plan.digest != self.digest {
-            return Err(PlanError::Changed(plan.remediation.clone()));
-        }
+        self.knows(plan)?;
         Ok(self.observe(Subject {
             account: plan.account.clone(),
             region: plan.region.clone(),
@@ -481,6 +481,15 @@ impl Remediation {
             resource: plan.resource.clone(),
             parameters: plan.parameters.clone(),
         }))
+    }
+
+    /// What the names of a plan mean here is what they meant when it was made.
+    fn knows(&self, plan: &Plan) -> Result<(), PlanError> {
+        if plan.remediation == self.name && plan.basis == self.basis {
+            Ok(())
+        } else {
+            Err(PlanError::Changed(plan.remediation.clone()))
+        }
     }
 
     /// The region in which it works for a finding of `region`: a global one always in the same, so
@@ -888,12 +897,11 @@ impl Observed<'_> {
     /// somebody else has changed the resource since, and nothing may be undone.
     ///
     /// # Errors
-    /// There is no undo, or only one of what failed half-way; the plan is of another version of the file, or a step cannot be rendered.
+    /// There is no undo, or only one of what failed half-way; the plan is of a file that reads or changes the
+    /// resource otherwise, or a step cannot be rendered.
     pub fn undo(self, before: &Plan, outputs: &Value) -> Result<Plan, PlanError> {
         let remediation = self.remediation;
-        if before.remediation != remediation.name || before.digest != remediation.digest {
-            return Err(PlanError::Changed(before.remediation.clone()));
-        }
+        remediation.knows(before)?;
         let half_way = !remediation.undo.is_empty() && !self.compliant();
         if let (Undo::None { because }, false) = (&remediation.safety.undo, half_way) {
             return Err(PlanError::NoUndo {
@@ -929,6 +937,7 @@ impl Observed<'_> {
         Plan {
             remediation: self.remediation.name.clone(),
             digest: self.remediation.digest.clone(),
+            basis: self.remediation.basis.clone(),
             stage,
             account: self.subject.account,
             region: self.subject.region,

@@ -50,7 +50,10 @@ pub struct Remediation {
     pub verify: Verify,
     /// Cases that show it and prove it.
     pub examples: Vec<Example>,
-    /// SHA-256 of the file, in hexadecimal.
+    /// SHA-256, in hexadecimal, of what a resource is looked at by and what changes it: a plan of another
+    /// file with the same one can be verified, gone on with and taken back by this one.
+    pub basis: String,
+    /// SHA-256, in hexadecimal, of all that decides which requests are sent.
     pub digest: String,
 }
 

@@ -288,6 +288,7 @@ impl About {
         Plan {
             remediation: remediation.name.clone(),
             digest: remediation.digest.clone(),
+            basis: remediation.basis.clone(),
             stage: Stage::Apply,
             account: self.account.clone(),
             region: self.region.clone(),

@@ -16,10 +16,11 @@ use serde_json::{Map, Value, json};
 use stanch_catalog::{Class, Naming};
 use stanch_guard::{Automatic, Breaker, Placement};
 use stanch_hub::{
-    Account, ApprovalRule, Approvals, Budget, Executor, Executors, Limits, Ring, Rollout, Settings,
+    Account, ApprovalRule, Approvals, Audience, Budget, Executor, Executors, Limits, Ring, Rollout,
+    Settings,
 };
 use stanch_ledger::Tables;
-use stanch_notify::Channels;
+use stanch_notify::{Channels, Sender, Subscriber, Webhook};
 use stanch_types::{AccountId, Region, Secret};
 
 /// The file that is read when no other is named.
@@ -179,7 +180,7 @@ pub struct Aws {
 }
 
 /// A member account.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Member {
     /// Its alias, for people.
@@ -195,9 +196,8 @@ pub struct Member {
     pub test: bool,
     /// The path of its organizational unit: `root/prod/payments`.
     pub ou: Option<String>,
-    /// Its tags, for policies.
-    #[serde(default)]
-    pub tags: BTreeMap<String, String>,
+    /// Its tags, for policies; none at all with `{}`, not known if absent.
+    pub tags: Option<BTreeMap<String, String>>,
 }
 
 /// What runs without being asked.
@@ -286,7 +286,7 @@ pub struct GuardSection {
     pub per_control: Option<u32>,
     /// Changes an hour on one type of resource.
     pub per_resource_type: Option<u32>,
-    /// Changes a day that are made by themselves to findings older than the ledger.
+    /// Changes a day that are made by themselves to what was found before the end of the ledger's first day.
     pub backlog: u32,
     /// When failures stop a remediation from running by itself.
     pub breaker: BreakerSection,
@@ -361,7 +361,8 @@ pub struct ApprovalSection {
     pub rules: Vec<ApprovalRuleSection>,
     /// People's own addresses, which get their links as a JSON POST. Never shown.
     pub webhooks: BTreeMap<String, Secret<String>>,
-    /// A file with the secret that signs links; without it there are none.
+    /// A file with the secret that signs links; without it there are none. In AWS a secret of Secrets
+    /// Manager has it.
     pub link_key_file: Option<PathBuf>,
     /// Where people reach `stanch serve`, if not at `serve.listen`.
     pub public_url: Option<String>,
@@ -385,6 +386,16 @@ pub struct ApprovalRuleSection {
 }
 
 impl ApprovalSection {
+    /// People's own addresses as channels, each of which reaches that person alone.
+    pub fn subscribers(&self, sender: &Sender) -> impl Iterator<Item = Subscriber> {
+        self.webhooks.iter().map(move |(person, url)| {
+            let name = format!("{} of {person}", Webhook::name(url));
+            let channel = Box::new(Webhook::new(url.clone()));
+            let webhook = Subscriber::new(name, channel, sender.clone());
+            webhook.to(Audience::Person(person.clone()))
+        })
+    }
+
     /// What a rule asks for that no group can give.
     ///
     /// # Errors

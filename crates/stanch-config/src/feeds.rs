@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use stanch_guard::Feed;
-use stanch_types::{Clock, Http, HttpRequest, Secret, chain};
+use stanch_types::{Clock, Http, HttpRequest, Secret, chain, hex};
 
 use crate::RulesError;
 
@@ -157,9 +157,7 @@ impl Feeds {
 }
 
 fn name(address: &str) -> String {
-    let digest = Sha256::digest(address);
-    let digest = digest.iter().take(16);
-    digest.map(|byte| format!("{byte:02x}")).collect()
+    hex(&Sha256::digest(address))
 }
 
 fn kept(path: &Path) -> Option<Copy> {

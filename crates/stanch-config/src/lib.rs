@@ -5,10 +5,8 @@ mod config;
 mod feeds;
 mod ids;
 mod rules;
-mod secrets;
 
 pub use config::*;
 pub use feeds::{Feeds, Fetched, LARGEST_FEED};
 pub use ids::RandomIds;
 pub use rules::{Files, RulesError, rules};
-pub use secrets::ModelSecrets;

@@ -3,7 +3,9 @@
 //! A calendar is open or closed by default (`X-CALENDAR-TYPE`), and the other during its events
 //! (<https://docs.aws.amazon.com/systems-manager/latest/userguide/systems-manager-change-calendar.html>).
 //! An event repeats by the wall clock of its time zone; a local time that a change of the clocks skips
-//! or repeats means what RFC 5545, section 3.3.5, says.
+//! or repeats means what RFC 5545, section 3.3.5, says. Each instance lasts as section 3.8.5.3 has it:
+//! `DTEND` gives all of them the same length, in which an hour is an hour whatever the clocks do; so are
+//! the hours of a `DURATION`, but its days and weeks go by the calendar.
 
 use std::{
     collections::{BTreeSet, HashSet},
@@ -13,13 +15,15 @@ use std::{
 use icalendar::parser::{Component, Property, read_calendar, unfold};
 use jiff::{
     SignedDuration, Span, Timestamp, ToSpan as _,
-    civil::{Date, DateTime},
+    civil::{Date, DateTime, Time},
     tz::{TimeZone, TimeZoneDatabase},
 };
 use rrule::RRuleSet;
 
-/// How far ahead an opening is looked for.
+/// How far ahead openings are known; half as far one is looked for.
 const AHEAD: SignedDuration = SignedDuration::from_hours(400 * 24);
+/// So deep components may lie in each other; a calendar has three levels.
+const DEEPEST: usize = 8;
 /// How often a rule may repeat until then, from its first day on.
 const MOST: usize = 200_000;
 
@@ -66,12 +70,28 @@ struct Event {
     name: String,
     zone: TimeZone,
     start: DateTime,
-    /// From its start to its end by the wall clock.
+    /// Its start is a day.
+    whole_day: bool,
+    /// From the start of an instance to its end: days by the calendar, then hours as they pass.
     length: Span,
     /// The rule, over the wall clock as if that were UTC.
     rule: Option<Box<RRuleSet>>,
+    /// The rule itself has no end.
+    endless: bool,
     more: BTreeSet<DateTime>,
-    except: HashSet<DateTime>,
+    /// Instances that do not happen, by their start.
+    except: HashSet<Timestamp>,
+    /// Days on which none begins.
+    days_off: HashSet<Date>,
+}
+
+/// A `VEVENT`.
+struct Entry {
+    uid: String,
+    /// The instance of a series that it stands for.
+    instance: Option<Moment>,
+    /// Nothing, where it does not change the calendar's state.
+    event: Option<Event>,
 }
 
 impl Calendar {
@@ -81,6 +101,10 @@ impl Calendar {
     /// Anything in it that is not understood: a calendar that is half read would be open by mistake.
     pub fn read(name: &str, text: &str, now: Timestamp) -> Result<Self, CalendarError> {
         let text = unfold(&text.replace("\r\n", "\n").replace('\n', "\r\n"));
+        if is_deep(&text) {
+            let why = format!("more than {DEEPEST} components lie in each other");
+            return Err(CalendarError::Syntax(why));
+        }
         let parsed = read_calendar(&text).map_err(|error| {
             let line = error.lines().find(|line| !line.trim().is_empty());
             CalendarError::Syntax(line.unwrap_or_default().trim().to_owned())
@@ -101,28 +125,34 @@ impl Calendar {
             })?,
             None => TimeZone::UTC,
         };
-        let mut events: Vec<(String, Option<DateTime>, Event)> = Vec::new();
-        for component in parsed.components.iter().filter(|c| c.name == "VEVENT") {
-            events.extend(event(component, &home)?);
-        }
-        // An instance that was moved is an event of its own, and no longer one of its series.
-        let moved: Vec<(String, DateTime)> = events
-            .iter()
-            .filter_map(|(uid, instance, _)| Some((uid.clone(), (*instance)?)))
-            .collect();
-        for (uid, instance) in moved {
-            for (other, series, event) in &mut events {
-                if *other == uid && series.is_none() {
-                    event.except.insert(instance);
-                }
+        let components = parsed.components.iter().filter(|c| c.name == "VEVENT");
+        let entries: Vec<Entry> = components
+            .map(|component| entry(component, &home))
+            .collect::<Result<_, _>>()?;
+        // An instance with an entry of its own is no longer one of its series: it was moved, or is
+        // cancelled, or only advises.
+        let (mut series, instances): (Vec<Entry>, Vec<Entry>) = entries
+            .into_iter()
+            .partition(|entry| entry.instance.is_none());
+        for Entry { uid, event, .. } in &mut series {
+            let Some(event) = event else { continue };
+            let own = instances.iter().filter(|entry| entry.uid == *uid);
+            for instance in own.filter_map(|entry| entry.instance.as_ref()) {
+                event
+                    .leave_out(instance)
+                    .map_err(|reason| CalendarError::Event {
+                        event: event.name.clone(),
+                        reason,
+                    })?;
             }
         }
+        let events = series.into_iter().chain(instances);
         let calendar = Self {
             name: name.to_owned(),
             open_by_default,
             events: events
-                .into_iter()
-                .filter_map(|(_, _, event)| (!event.length.is_zero()).then_some(event))
+                .filter_map(|entry| entry.event)
+                .filter(|event| !event.length.is_zero())
                 .collect(),
             known: Mutex::default(),
         };
@@ -157,7 +187,10 @@ impl Calendar {
         let from = known.spans.partition_point(|(_, end)| *end <= at);
         let spans = known.spans.get(from..).unwrap_or_default();
         let turns = spans.iter().flat_map(|(start, end)| [*start, *end]);
-        turns.filter(|turn| *turn > at).collect()
+        // As far as is known in any case, so that the answer does not depend on what was asked before.
+        turns
+            .filter(|turn| *turn > at && *turn <= at + AHEAD / 2)
+            .collect()
     }
 
     fn known(&self, at: Timestamp) -> Result<Arc<Known>, CalendarError> {
@@ -192,6 +225,28 @@ impl Calendar {
 }
 
 impl Event {
+    /// Takes an instance out of the series.
+    ///
+    /// RFC 5545 wants a time where the series has times, and a day where it has days. Some write the day
+    /// beside times, and mean what begins on it (<https://github.com/nextcloud/server/issues/44600>); or
+    /// midnight for the day. Anything else would take out nothing, and is refused.
+    fn leave_out(&mut self, instance: &Moment) -> Result<(), String> {
+        if instance.whole_day {
+            self.days_off.insert(instance.local.date());
+        } else if !self.whole_day {
+            self.except.insert(instance.timestamp(&self.zone)?);
+        } else {
+            let local = instance.local;
+            let mut clocks = [instance.at(&self.zone), local].into_iter();
+            let midnight = clocks.find(|clock| clock.time() == Time::midnight());
+            let midnight = midnight.ok_or_else(|| {
+                format!("`{local}` is a time, but the event has whole days: leave out the day")
+            })?;
+            self.days_off.insert(midnight.date());
+        }
+        Ok(())
+    }
+
     fn spans(
         &self,
         from: Timestamp,
@@ -209,9 +264,11 @@ impl Event {
                 // A day more: wall clocks and UTC differ by less.
                 let end = until.as_second() + 86_400;
                 let mut count = 0;
+                let mut is_past = false;
                 for start in &**rule {
                     count += 1;
                     if start.timestamp() > end {
+                        is_past = true;
                         break;
                     }
                     if count > MOST {
@@ -221,19 +278,22 @@ impl Event {
                         .map_err(|error| fail(error.to_string()))?;
                     starts.insert(start.to_zoned(TimeZone::UTC).datetime());
                 }
+                if self.endless && !is_past {
+                    return Err(fail("its `RRULE` fits no day any more".to_owned()));
+                }
             }
         }
-        for start in starts.difference(&self.except.iter().copied().collect()) {
-            let moment = |local: DateTime| {
-                // As RFC 5545 has it: a time that is skipped is counted by the offset before the
-                // gap, one that comes twice is the first.
-                let zoned = self.zone.to_ambiguous_timestamp(local).compatible();
-                zoned.map_err(|error| fail(error.to_string()))
-            };
-            let end = start
-                .checked_add(self.length)
-                .map_err(|error| fail(error.to_string()))?;
-            let (start, end) = (moment(*start)?, moment(end)?);
+        for local in starts {
+            // As RFC 5545 has it: a time that is skipped is counted by the offset before the gap, one
+            // that comes twice is the first.
+            let start = self.zone.to_ambiguous_zoned(local).compatible();
+            let start = start.map_err(|error| fail(error.to_string()))?;
+            if self.days_off.contains(&local.date()) || self.except.contains(&start.timestamp()) {
+                continue;
+            }
+            let end = start.checked_add(self.length);
+            let end = end.map_err(|error| fail(error.to_string()))?;
+            let (start, end) = (start.timestamp(), end.timestamp());
             if end > from && start < until && start < end {
                 to.push((start, end));
             }
@@ -242,49 +302,66 @@ impl Event {
     }
 }
 
-/// An event with its `UID` and, where it stands for one instance of a series, that.
-fn event(
-    component: &Component<'_>,
-    home: &TimeZone,
-) -> Result<Option<(String, Option<DateTime>, Event)>, CalendarError> {
+fn entry(component: &Component<'_>, home: &TimeZone) -> Result<Entry, CalendarError> {
     let text = |name: &str| component.find_prop(name).map(|p| p.val.as_str().trim());
-    let name = text("SUMMARY")
-        .or_else(|| text("UID"))
-        .unwrap_or_default()
-        .to_owned();
+    let is = |name: &str, value: &str| text(name).is_some_and(|v| v.eq_ignore_ascii_case(value));
+    let name = text("SUMMARY").or_else(|| text("UID")).unwrap_or_default();
     let fail = |reason: String| CalendarError::Event {
-        event: name.clone(),
+        event: name.to_owned(),
         reason,
     };
-    // An advisory event tells people something; it does not change the calendar's state.
-    if text("STATUS") == Some("CANCELLED") || text("X-EVENT-TYPE") == Some("ADVISORY") {
-        return Ok(None);
-    }
-    let started = component
+    let instance = match component.find_prop("RECURRENCE-ID") {
+        Some(property) if parameter(property, "RANGE").is_some() => {
+            return Err(fail(
+                "`RANGE` of `RECURRENCE-ID` is not understood; end the series with `UNTIL` and begin another"
+                    .to_owned(),
+            ));
+        }
+        Some(property) => Some(Moment::read(property).map_err(fail)?),
+        None => None,
+    };
+    // An advisory event tells people something; it does not change the calendar's state
+    // (<https://docs.aws.amazon.com/systems-manager/latest/userguide/change-calendar-update-event.html>).
+    let event = match is("STATUS", "CANCELLED") || is("X-EVENT-TYPE", "ADVISORY") {
+        true => None,
+        false => Some(event(component, name, home)?),
+    };
+    Ok(Entry {
+        uid: text("UID").unwrap_or_default().to_owned(),
+        instance,
+        event,
+    })
+}
+
+fn event(component: &Component<'_>, name: &str, home: &TimeZone) -> Result<Event, CalendarError> {
+    let text = |name: &str| component.find_prop(name).map(|p| p.val.as_str().trim());
+    let fail = |reason: String| CalendarError::Event {
+        event: name.to_owned(),
+        reason,
+    };
+    let start = component
         .find_prop("DTSTART")
         .ok_or_else(|| fail("it has no `DTSTART`".to_owned()))?;
-    let start = Moment::read(started, home).map_err(fail)?;
-    let in_zone = |moment: Moment| moment.at(&start.zone);
+    let start = Moment::read(start).map_err(fail)?;
+    let zone = start.zone.as_ref().unwrap_or(home);
     let length = match (component.find_prop("DTEND"), text("DURATION")) {
         (Some(end), _) => {
-            let end = in_zone(Moment::read(end, home).map_err(fail)?);
-            if end < start.local {
-                return Err(fail("it ends before it begins".to_owned()));
-            }
-            start.local.until(end).map_err(|e| fail(e.to_string()))?
+            let end = Moment::read(end).map_err(fail)?;
+            between(&start, &end, zone).map_err(fail)?
         }
-        (None, Some(duration)) => duration
-            .parse::<Span>()
-            .map_err(|_| fail(format!("`{duration}` is no duration")))?,
+        (None, Some(duration)) => span(duration).map_err(fail)?,
         (None, None) if start.whole_day => 1.day(),
         (None, None) => Span::new(),
     };
-    let times = |name: &str| -> Result<Vec<DateTime>, CalendarError> {
+    if length.is_negative() {
+        return Err(fail("it ends before it begins".to_owned()));
+    }
+    let moments = |name: &str| -> Result<Vec<Moment>, CalendarError> {
         let mut found = Vec::new();
         for property in component.properties.iter().filter(|p| p.name == name) {
+            let zone = named_zone(property).map_err(fail)?;
             for value in property.val.as_str().split(',') {
-                let moment = Moment::of(value.trim(), zone(property, home).map_err(fail)?);
-                found.push(in_zone(moment.map_err(fail)?));
+                found.push(Moment::of(value.trim(), zone.clone()).map_err(fail)?);
             }
         }
         Ok(found)
@@ -292,47 +369,82 @@ fn event(
     if component.find_prop("EXRULE").is_some() {
         return Err(fail("`EXRULE` is not understood; use `EXDATE`".to_owned()));
     }
+    let mut endless = false;
     let rule = match text("RRULE") {
         None => None,
         Some(rule) => {
-            let rule = as_if_utc(rule, &start).map_err(fail)?;
+            let part = |name: &str| {
+                let mut parts = rule.split(';').filter_map(|part| part.split_once('='));
+                let found = parts.find(|(known, _)| known.trim().eq_ignore_ascii_case(name));
+                found.map(|(_, value)| value.trim().to_ascii_uppercase())
+            };
+            if matches!(part("FREQ").as_deref(), Some("SECONDLY" | "MINUTELY")) {
+                return Err(fail(
+                    "`RRULE`: windows come once an hour at most".to_owned(),
+                ));
+            }
+            endless = part("COUNT").is_none() && part("UNTIL").is_none();
+            let rule = as_if_utc(rule, zone).map_err(fail)?;
             let set = format!(
                 "DTSTART:{}\nRRULE:{rule}",
                 start.local.strftime("%Y%m%dT%H%M%SZ")
             );
             let set = set.parse::<RRuleSet>();
-            Some(Box::new(
-                set.map_err(|error| fail(format!("`RRULE`: {error}")))?,
-            ))
+            let set = set.map_err(|error| fail(format!("`RRULE`: {error}")))?;
+            // A rule that fits nothing is not looked for up to the end of time.
+            Some(Box::new(set.limit()))
         }
     };
-    let instance = match component.find_prop("RECURRENCE-ID") {
-        Some(property) => Some(in_zone(Moment::read(property, home).map_err(fail)?)),
-        None => None,
-    };
-    let event = Event {
-        more: times("RDATE")?.into_iter().collect(),
-        except: times("EXDATE")?.into_iter().collect(),
-        name: name.clone(),
-        zone: start.zone.clone(),
+    let more = moments("RDATE")?;
+    if more.iter().any(|more| more.whole_day != start.whole_day) {
+        return Err(fail(
+            "`RDATE` and `DTSTART` must both be times, or both days".to_owned(),
+        ));
+    }
+    let mut event = Event {
+        name: name.to_owned(),
+        zone: zone.clone(),
         start: start.local,
+        whole_day: start.whole_day,
         length,
         rule,
+        endless,
+        more: more.iter().map(|more| more.at(zone)).collect(),
+        except: HashSet::new(),
+        days_off: HashSet::new(),
     };
-    let uid = text("UID").unwrap_or_default().to_owned();
-    Ok(Some((uid, instance, event)))
+    for instance in moments("EXDATE")? {
+        event.leave_out(&instance).map_err(fail)?;
+    }
+    Ok(event)
+}
+
+/// From a start to an end: days from day to day, and between times what passes.
+fn between(start: &Moment, end: &Moment, zone: &TimeZone) -> Result<Span, String> {
+    let length = match start.whole_day && end.whole_day {
+        true => start.local.until(end.local),
+        false => start.timestamp(zone)?.until(end.timestamp(zone)?),
+    };
+    length.map_err(|error| error.to_string())
+}
+
+/// A value of `DURATION`, which has weeks, days and what is shorter.
+fn span(text: &str) -> Result<Span, String> {
+    let span = text.parse::<Span>().ok();
+    span.filter(|span| span.get_years() == 0 && span.get_months() == 0)
+        .ok_or_else(|| format!("`{text}` is no duration"))
 }
 
 /// A recurrence rule whose end is by the wall clock too.
-fn as_if_utc(rule: &str, start: &Moment) -> Result<String, String> {
+fn as_if_utc(rule: &str, zone: &TimeZone) -> Result<String, String> {
     let mut parts = Vec::new();
     for part in rule.split(';').filter(|part| !part.is_empty()) {
         let Some(until) = part.strip_prefix("UNTIL=") else {
             parts.push(part.to_owned());
             continue;
         };
-        let last = Moment::of(until, start.zone.clone())?;
-        let mut local = last.at(&start.zone);
+        let last = Moment::of(until, None)?;
+        let mut local = last.at(zone);
         if last.whole_day {
             local = local.date().at(23, 59, 59, 0);
         }
@@ -344,16 +456,17 @@ fn as_if_utc(rule: &str, start: &Moment) -> Result<String, String> {
 /// A value of `DATE` or `DATE-TIME`.
 struct Moment {
     local: DateTime,
-    zone: TimeZone,
+    /// The zone that it names. Without one it is by the clock of its event.
+    zone: Option<TimeZone>,
     whole_day: bool,
 }
 
 impl Moment {
-    fn read(property: &Property<'_>, home: &TimeZone) -> Result<Self, String> {
-        Self::of(property.val.as_str().trim(), zone(property, home)?)
+    fn read(property: &Property<'_>) -> Result<Self, String> {
+        Self::of(property.val.as_str().trim(), named_zone(property)?)
     }
 
-    fn of(text: &str, zone: TimeZone) -> Result<Self, String> {
+    fn of(text: &str, zone: Option<TimeZone>) -> Result<Self, String> {
         let wrong = |_| format!("`{text}` is no date or time");
         if text.len() == 8 {
             let date = Date::strptime("%Y%m%d", text).map_err(wrong)?;
@@ -364,7 +477,7 @@ impl Moment {
             });
         }
         let (local, zone) = match text.strip_suffix('Z') {
-            Some(local) => (local, TimeZone::UTC),
+            Some(local) => (local, Some(TimeZone::UTC)),
             None => (text, zone),
         };
         let local = DateTime::strptime("%Y%m%dT%H%M%S", local).map_err(wrong)?;
@@ -375,24 +488,32 @@ impl Moment {
         })
     }
 
-    /// The wall clock of another zone at this moment. A whole day is the same day everywhere.
+    /// When it is, for an event of that zone. A whole day is the same day everywhere.
+    fn timestamp(&self, zone: &TimeZone) -> Result<Timestamp, String> {
+        let own = self.zone.as_ref().filter(|_| !self.whole_day);
+        let moment = own.unwrap_or(zone).to_ambiguous_timestamp(self.local);
+        moment.compatible().map_err(|error| error.to_string())
+    }
+
+    /// The wall clock of that zone at this moment.
     fn at(&self, zone: &TimeZone) -> DateTime {
-        if self.whole_day || self.zone == *zone {
-            return self.local;
-        }
-        match self.zone.to_ambiguous_timestamp(self.local).compatible() {
-            Ok(moment) => zone.to_datetime(moment),
-            Err(_) => self.local,
+        match &self.zone {
+            Some(own) if own != zone && !self.whole_day => self
+                .timestamp(zone)
+                .map_or(self.local, |moment| zone.to_datetime(moment)),
+            _ => self.local,
         }
     }
 }
 
-fn zone(property: &Property<'_>, home: &TimeZone) -> Result<TimeZone, String> {
-    let named = property.params.iter().find(|p| p.key == "TZID");
-    match named.and_then(|p| p.val.as_ref()) {
-        Some(name) => time_zone(name.as_str()),
-        None => Ok(home.clone()),
-    }
+fn parameter<'a>(property: &'a Property<'_>, name: &str) -> Option<&'a str> {
+    let mut named = property.params.iter();
+    let named = named.find(|p| p.key.as_str().eq_ignore_ascii_case(name))?;
+    Some(named.val.as_ref().map_or("", |value| value.as_str()))
+}
+
+fn named_zone(property: &Property<'_>) -> Result<Option<TimeZone>, String> {
+    parameter(property, "TZID").map(time_zone).transpose()
 }
 
 /// A zone of the IANA database, which is built in: what a window means must not depend on a machine.
@@ -403,11 +524,25 @@ fn time_zone(name: &str) -> Result<TimeZone, String> {
     })
 }
 
+/// The parser goes down as deep as components lie in each other.
+fn is_deep(text: &str) -> bool {
+    let mut depth: usize = 0;
+    text.lines().any(|line| {
+        let line = line.trim_start();
+        if line.starts_with("BEGIN:") {
+            depth += 1;
+        } else if line.starts_with("END:") {
+            depth = depth.saturating_sub(1);
+        }
+        depth > DEEPEST
+    })
+}
+
 /// The first moment after `at` at which `holds` becomes true because a calendar opens or closes.
 pub(crate) fn next(
     calendars: &[Calendar],
     at: Timestamp,
-    holds: impl Fn(Timestamp) -> bool,
+    mut holds: impl FnMut(Timestamp) -> bool,
 ) -> Option<Timestamp> {
     /// Beyond so many openings and closings nobody plans.
     const TURNS: usize = 512;
@@ -446,6 +581,25 @@ mod tests {
                 assert_eq!(calendar.is_open(at(moment)), expected, "{moment}");
             }
         }
+    }
+
+    #[test]
+    fn what_takes_without_end_is_refused() {
+        for rule in [
+            "FREQ=DAILY;BYMONTH=2;BYMONTHDAY=30",
+            "FREQ=MONTHLY;BYDAY=FR;BYSETPOS=-9",
+            "FREQ=MINUTELY;BYMONTH=12",
+            "freq=secondly",
+        ] {
+            let begun = std::time::Instant::now();
+            let window = event(&format!(
+                "DTSTART:20260101T220000Z\nDTEND:20260101T230000Z\nRRULE:{rule}"
+            ));
+            assert!(calendar("DEFAULT_OPEN", &window).is_err(), "{rule}");
+            assert!(begun.elapsed().as_secs() < 5, "{rule}");
+        }
+        let deep = "BEGIN:A\n".repeat(20_000);
+        assert!(calendar("DEFAULT_OPEN", &deep).is_err());
     }
 
     #[test]
@@ -489,11 +643,67 @@ mod tests {
                 "2026-07-04T20:30:00Z",
             ],
         );
-        // The night in which the clocks go forward ends at six all the same.
+    }
+
+    #[test]
+    fn hours_are_hours_and_days_are_days() {
+        // In Berlin the clocks go forward on 29 March and back on 25 October, in the night to Sunday.
+        let saturdays = |start: &str, length: &str| {
+            let body =
+                format!("DTSTART;TZID=Europe/Berlin:20260103T{start}\n{length}\nRRULE:FREQ=WEEKLY");
+            calendar("DEFAULT_CLOSED", &event(&body)).unwrap()
+        };
+        for eight in ["DURATION:PT8H", "DTEND;TZID=Europe/Berlin:20260104T060000"] {
+            check(
+                &saturdays("220000", eight),
+                &[
+                    "2026-01-04T04:59:59Z",
+                    "2026-03-29T04:59:59Z",
+                    "2026-10-25T03:59:59Z",
+                ],
+                &[
+                    "2026-01-04T05:00:00Z",
+                    "2026-03-29T05:00:00Z",
+                    "2026-10-25T04:00:00Z",
+                ],
+            );
+        }
+        // The Sunday has 25 hours: a day lasts them all, and what is as long as another Saturday does not.
         check(
-            &nights,
-            &["2026-03-28T04:59:59Z"],
-            &["2026-03-28T05:00:00Z"],
+            &saturdays("220000", "DURATION:P1D"),
+            &["2026-10-25T20:59:59Z"],
+            &["2026-10-25T21:00:00Z"],
+        );
+        check(
+            &saturdays("220000", "DTEND;TZID=Europe/Berlin:20260104T220000"),
+            &["2026-10-25T19:59:59Z"],
+            &["2026-10-25T20:00:00Z"],
+        );
+        // First the day, to 01:30 of summer, then two hours.
+        check(
+            &saturdays("013000", "DURATION:P1DT2H"),
+            &["2026-10-25T01:29:59Z"],
+            &["2026-10-25T01:30:00Z"],
+        );
+        // An end by another clock, in the hour that comes twice: the second.
+        let once = calendar(
+            "DEFAULT_CLOSED",
+            &event("DTSTART;TZID=Europe/Berlin:20261024T220000\nDTEND:20261025T013000Z"),
+        )
+        .unwrap();
+        check(&once, &["2026-10-25T01:29:59Z"], &["2026-10-25T01:30:00Z"]);
+        let days = calendar(
+            "DEFAULT_CLOSED",
+            &("X-WR-TIMEZONE:Europe/Berlin\n".to_owned()
+                + &event(
+                    "DTSTART;VALUE=DATE:20260104\nDTEND;VALUE=DATE:20260105\nRRULE:FREQ=WEEKLY",
+                )),
+        )
+        .unwrap();
+        check(
+            &days,
+            &["2026-10-24T22:00:00Z", "2026-10-25T22:59:59Z"],
+            &["2026-10-24T21:59:59Z", "2026-10-25T23:00:00Z"],
         );
     }
 
@@ -555,6 +765,82 @@ mod tests {
     }
 
     #[test]
+    fn an_instance_of_its_own_is_not_one_of_its_series() {
+        let series =
+            event("DTSTART;TZID=Europe/Berlin:20261201T220000\nDURATION:PT8H\nRRULE:FREQ=DAILY");
+        for own in [
+            "RECURRENCE-ID;TZID=Europe/Berlin:20261224T220000\nSTATUS:CANCELLED",
+            "RECURRENCE-ID;TZID=Europe/Berlin:20261224T220000\nSTATUS:Cancelled\nDTSTART;TZID=Europe/Berlin:20261224T220000\nDURATION:PT8H",
+            "RECURRENCE-ID:20261224T220000\nSTATUS:CANCELLED",
+            "RECURRENCE-ID:20261224T210000Z\nSTATUS:CANCELLED",
+            "RECURRENCE-ID;VALUE=DATE:20261224\nSTATUS:CANCELLED",
+            "RECURRENCE-ID:20261224T210000Z\nX-EVENT-TYPE:ADVISORY\nDTSTART:20261224T210000Z\nDURATION:PT8H",
+            // Moved, and said by another clock.
+            "RECURRENCE-ID;TZID=Europe/Berlin:20261224T220000\nDTSTART:20261227T120000Z\nDURATION:PT1H",
+        ] {
+            for events in [series.clone() + &event(own), event(own) + &series] {
+                let nights = calendar("DEFAULT_CLOSED", &events).unwrap();
+                check(
+                    &nights,
+                    &["2026-12-23T21:30:00Z", "2026-12-25T21:30:00Z"],
+                    &["2026-12-24T21:30:00Z", "2026-12-25T04:30:00Z"],
+                );
+                let moved = nights.is_open(at("2026-12-27T12:30:00Z"));
+                assert_eq!(moved, own.contains("T120000Z"), "{own}");
+            }
+        }
+        // What is cancelled or advises as a whole leaves the rest alone.
+        let other = event("DTSTART:20261224T120000Z\nDURATION:PT1H\nSTATUS:CANCELLED")
+            + &event("DTSTART:20261224T120000Z\nDURATION:PT1H\nX-EVENT-TYPE:ADVISORY");
+        check(
+            &calendar("DEFAULT_CLOSED", &(series + &other)).unwrap(),
+            &["2026-12-24T21:30:00Z"],
+            &["2026-12-24T12:30:00Z"],
+        );
+    }
+
+    #[test]
+    fn a_day_is_left_out_with_all_that_begins_on_it() {
+        let nights = calendar(
+            "DEFAULT_CLOSED",
+            &event("DTSTART;TZID=Europe/Berlin:20260501T220000\nDURATION:PT8H\nRRULE:FREQ=DAILY\nEXDATE;VALUE=DATE:20260503,20260505"),
+        )
+        .unwrap();
+        check(
+            &nights,
+            &[
+                "2026-05-03T03:30:00Z",
+                "2026-05-04T20:30:00Z",
+                "2026-05-06T20:30:00Z",
+            ],
+            &["2026-05-03T20:30:00Z", "2026-05-05T20:30:00Z"],
+        );
+        for midnight in [
+            "EXDATE;VALUE=DATE:20260503",
+            "EXDATE:20260503T000000Z",
+            "EXDATE;TZID=Europe/Berlin:20260503T000000",
+        ] {
+            let body = format!("DTSTART;VALUE=DATE:20260501\nRRULE:FREQ=DAILY\n{midnight}");
+            check(
+                &calendar("DEFAULT_CLOSED", &event(&body)).unwrap(),
+                &["2026-05-02T23:59:59Z", "2026-05-04T00:00:00Z"],
+                &["2026-05-03T00:00:00Z", "2026-05-03T23:59:59Z"],
+            );
+        }
+        // The instance of a time that is skipped is left out by what it is then.
+        let skipped = calendar(
+            "DEFAULT_CLOSED",
+            &event("DTSTART;TZID=America/New_York:20260301T023000\nDURATION:PT10M\nRRULE:FREQ=DAILY\nEXDATE:20260308T073000Z"),
+        )
+        .unwrap();
+        check(
+            &skipped,
+            &["2026-03-07T07:30:00Z"],
+            &["2026-03-08T07:30:00Z"],
+        );
+    }
+
+    #[test]
     fn what_is_not_understood_is_refused() {
         let check = |kind: &str, body: &str, expected: &str| {
             let error = calendar(kind, body).unwrap_err().to_string();
@@ -581,6 +867,29 @@ mod tests {
             "DEFAULT_OPEN",
             &event("DTSTART:20260501T080000Z\nDTEND:20260501T070000Z"),
             "ends before",
+        );
+        let refused = |more: &str, expected: &str| {
+            let body = format!("DTSTART:20260501T080000Z\n{more}");
+            check("DEFAULT_OPEN", &event(&body), expected);
+        };
+        refused("DURATION:-PT1H", "ends before");
+        refused("DURATION:P1M", "`P1M`");
+        refused(
+            "DURATION:PT1H\nRDATE;VALUE=DATE:20260503",
+            "`RDATE` and `DTSTART`",
+        );
+        for status in ["CONFIRMED", "CANCELLED"] {
+            refused(
+                &format!(
+                    "DURATION:PT1H\nSTATUS:{status}\nRECURRENCE-ID;RANGE=THISANDFUTURE:20260503T080000Z"
+                ),
+                "`RANGE`",
+            );
+        }
+        check(
+            "DEFAULT_OPEN",
+            &event("DTSTART;VALUE=DATE:20260501\nRRULE:FREQ=DAILY\nEXDATE:20260503T080000Z"),
+            "whole days",
         );
         assert!(Calendar::read("x", "hello", at("2026-01-01T00:00:00Z")).is_err());
     }

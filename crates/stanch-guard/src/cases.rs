@@ -234,7 +234,7 @@ impl Guard {
         };
         let impact = Impact {
             facts: test.impact.clone(),
-            unknown: BTreeMap::new(),
+            ..Impact::default()
         };
         Ok(self.judge(&Case {
             id: None,

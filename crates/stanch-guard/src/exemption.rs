@@ -6,7 +6,7 @@ use jiff::{Timestamp, civil::Date, tz::TimeZone};
 use serde::Deserialize;
 use stanch_catalog::{Catalog, Remediation};
 use stanch_ledger::Received;
-use stanch_types::{AccountId, is_like};
+use stanch_types::{AccountId, is_below, is_like};
 
 use crate::problem::Problem;
 
@@ -54,7 +54,7 @@ pub enum Cover<'e> {
     Exempt(&'e Exemption),
     /// This one did, and has expired.
     Expired(&'e Exemption),
-    /// This one goes by tags, which the finding does not carry.
+    /// This one goes by tags or an organizational unit, and they are not known.
     Unknown(&'e Exemption),
 }
 
@@ -159,7 +159,7 @@ impl Exemption {
         now.to_zoned(TimeZone::UTC).date() > self.expires
     }
 
-    /// `None` if only tags that nobody knows can tell.
+    /// `None` if only tags or a unit that nobody knows can tell.
     fn covers(
         &self,
         received: &Received,
@@ -170,33 +170,35 @@ impl Exemption {
         let control = self.controls.is_empty()
             || controls.any(|control| remediation.is_meant(control, &received.control));
         let account = self.accounts.is_empty() || self.accounts.contains(&received.account);
-        let below = |unit: &String| {
-            ou.is_some_and(|ou| {
-                ou.strip_prefix(unit.as_str())
-                    .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-            })
+        let below = |ou| self.ous.iter().any(|unit| is_below(ou, unit));
+        let unit = if self.ous.is_empty() {
+            Some(true)
+        } else {
+            ou.map(below)
         };
-        let unit = self.ous.is_empty() || self.ous.iter().any(below);
         let arn = received.resource_arn.as_ref().map(ToString::to_string);
         let named = |pattern: &String| {
             is_like(pattern, &received.resource_id)
                 || arn.as_deref().is_some_and(|arn| is_like(pattern, arn))
         };
         let resource = self.resources.is_empty() || self.resources.iter().any(named);
-        if !(control && account && unit && resource) {
-            return Some(false);
-        }
-        if self.tags.is_empty() {
-            return Some(true);
-        }
-        if received.tags.is_empty() {
-            return None;
-        }
         let carries = |(key, pattern): (&String, &String)| {
             let value = received.tags.get(key);
             value.is_some_and(|value| is_like(pattern, value))
         };
-        Some(self.tags.iter().all(carries))
+        let tagged = if self.tags.is_empty() {
+            Some(true)
+        } else if received.tags.is_empty() {
+            None
+        } else {
+            Some(self.tags.iter().all(carries))
+        };
+        let named = control && account && resource;
+        match (named, unit, tagged) {
+            (false, _, _) | (_, Some(false), _) | (_, _, Some(false)) => Some(false),
+            (true, Some(true), Some(true)) => Some(true),
+            _ => None,
+        }
     }
 }
 

@@ -65,6 +65,11 @@ impl Facts {
         }
     }
 
+    /// Something is lost by it for good: with somebody's approval, or not at all.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.class == Class::Destructive && !self.undo
+    }
+
     /// The case in Cedar's terms, of which all questions are made.
     pub(crate) fn terms(&self) -> Result<Terms<'_>, String> {
         let types = Types::get();
@@ -87,7 +92,8 @@ impl Facts {
 
         let account = uid(&types.account, &self.account);
         let units = self.placement.ou.iter().map(|path| uid(&types.unit, path));
-        entities.push(entity(account.clone(), [], units, &self.placement.tags)?);
+        let tags = self.placement.tags.as_ref().unwrap_or(&none);
+        entities.push(entity(account.clone(), [], units, tags)?);
         let mut below = self.placement.ou.as_deref().unwrap_or_default();
         while let Some((above, _)) = below.rsplit_once('/') {
             let unit = uid(&types.unit, below);

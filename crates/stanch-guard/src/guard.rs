@@ -10,19 +10,22 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
-use stanch_catalog::{Catalog, Class, Impact, Remediation};
+use stanch_catalog::{Catalog, Impact, Remediation};
 use stanch_ledger::{Received, Record, RemediationId, Route, State, Verdict};
-use stanch_types::{AccountId, SeverityLabel};
+use stanch_types::{AccountId, SeverityLabel, hex};
 
 use crate::{
     calendar::{self, Calendar},
     exemption::{Cover, Exemptions},
     facts::{Facts, Principal},
     history::{By, History, Keys, outcome},
-    policies::{File, Policies, Ruling, Run, schema},
+    policies::{File, Policies, Ruling, Run, Speaks, schema},
     problem::{Problem, Problems},
     threat::Feed,
 };
+
+/// What was seen before the end of it is a backlog.
+const FIRST_DAY: SignedDuration = SignedDuration::from_hours(24);
 
 /// What is asked.
 #[derive(Clone, Copy)]
@@ -91,10 +94,10 @@ impl Default for Source {
 /// Where an account stands in the organization.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Placement {
-    /// The path of its organizational unit: `root/prod/payments`.
+    /// The path of its organizational unit: `root/prod/payments`; none if nobody knows.
     pub ou: Option<String>,
-    /// Its tags.
-    pub tags: BTreeMap<String, String>,
+    /// Its tags; none if nobody knows.
+    pub tags: Option<BTreeMap<String, String>>,
 }
 
 /// How much may be changed, whatever policies permit.
@@ -108,8 +111,8 @@ pub struct Limits {
     pub per_resource_type: Option<u32>,
     /// When failures stop a remediation from running by itself.
     pub breaker: Option<Breaker>,
-    /// Changes a day that may be made by themselves to findings older than the ledger; the rest of
-    /// such a backlog waits for approvals.
+    /// Changes a day that may be made by themselves to findings from before the end of the ledger's first
+    /// day; the rest of such a backlog waits for approvals.
     pub backlog: Option<u32>,
 }
 
@@ -191,9 +194,9 @@ pub struct Guard {
     name: String,
     hash: String,
     counts: bool,
-    impact: bool,
-    /// Its policies speak of the names of a control.
-    controls: bool,
+    speaks: Speaks,
+    /// Held from where what was counted decides until the decision is counted itself.
+    turn: Arc<Mutex<()>>,
 }
 
 impl fmt::Debug for Guard {
@@ -294,7 +297,8 @@ impl Guard {
             }
         }
         let files = rules.policies.files();
-        let policies = match Policies::load(&files, schema.as_deref()) {
+        let against = schema.as_deref().zip(catalog);
+        let policies = match Policies::load(&files, against) {
             Ok(policies) if problems.is_empty() => policies,
             Ok(_) => return Err(Problems(problems)),
             Err(mut found) => {
@@ -303,10 +307,8 @@ impl Guard {
             }
         };
         let limits = rules.limits;
-        let counts =
-            limits != Limits::default() || files.iter().any(|file| file.text.contains("today"));
-        let impact = files.iter().any(|file| file.text.contains("impact"));
-        let controls = files.iter().any(|file| file.text.contains("controls"));
+        let speaks = policies.speak_of();
+        let counts = limits != Limits::default() || speaks.of("today");
         let short: String = hash.chars().take(12).collect();
         Ok(Self {
             policies,
@@ -320,8 +322,8 @@ impl Guard {
             name: format!("cedar {short}"),
             hash,
             counts,
-            impact,
-            controls,
+            speaks,
+            turn: Arc::default(),
         })
     }
 
@@ -329,6 +331,7 @@ impl Guard {
     #[must_use]
     pub fn following(mut self, before: &Self) -> Self {
         self.history = Arc::clone(&before.history);
+        self.turn = Arc::clone(&before.turn);
         self
     }
 
@@ -377,8 +380,8 @@ impl Guard {
 
     /// True if its policies go by what a change may touch, so that this has to be looked at first.
     #[must_use]
-    pub const fn weighs_impact(&self) -> bool {
-        self.impact
+    pub fn weighs_impact(&self) -> bool {
+        self.speaks.of("impact")
     }
 
     /// Until when it was told what the ledger says; `None` before the first time.
@@ -429,10 +432,29 @@ impl Guard {
     /// Decides; a change that may run is counted.
     #[must_use]
     pub fn decide(&self, case: &Case<'_>) -> Answer {
-        let answer = self.judge(case);
+        self.decide_below(case, |answer| answer)
+    }
+
+    /// Decides with somebody above who may lower the answer; a change that may still run is counted.
+    pub fn decide_below(&self, case: &Case<'_>, above: impl Fn(Answer) -> Answer) -> Answer {
+        self.counting(case, || above(self.judge(case)))
+    }
+
+    /// What is answered; a change that may run is counted. If others were counted while it was asked, it is
+    /// asked once more, so that limits hold however many ask at once.
+    fn counting(&self, case: &Case<'_>, ask: impl Fn() -> Answer) -> Answer {
+        let known = self.history().version;
+        let answer = ask();
+        if answer.verdict != Verdict::Run || !self.counts {
+            return answer;
+        }
+        let turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_the_same = self.history().version == known;
+        let answer = if is_the_same { answer } else { ask() };
         if answer.verdict == Verdict::Run {
             self.count(case);
         }
+        drop(turn);
         answer
     }
 
@@ -454,14 +476,11 @@ impl Guard {
     /// close and rules change between a click and a run; a change that may run is counted.
     #[must_use]
     pub fn confirm(&self, case: &Case<'_>) -> Answer {
-        let mut answer = match self.facts(case) {
+        let mut answer = self.counting(case, || match self.facts(case) {
             Ok(facts) => self.confirmed(case, &facts),
             Err(error) => no(vec![format!("the guard could not decide: {error}")]),
-        };
+        });
         answer.urgent = !self.threats(case.received).is_empty();
-        if answer.verdict == Verdict::Run {
-            self.count(case);
-        }
         answer
     }
 
@@ -483,10 +502,7 @@ impl Guard {
                 },
             };
         }
-        let opens = calendar::next(&self.calendars, case.now, |at| {
-            self.ask(&facts.at(at, &self.calendars), Run::AfterApproval)
-                .permitted
-        });
+        let opens = self.opens(facts, |facts| self.ask(facts, Run::AfterApproval).permitted);
         match opens {
             Some(until) => deferred(until, vec![window(until)], ruling.policies),
             None => Answer {
@@ -526,10 +542,12 @@ impl Guard {
             urgent,
         };
         // Would an open window let it go further? Then it waits for that.
-        if rank < top
-            && let Some(until) = calendar::next(&self.calendars, case.now, |at| {
-                self.ranked(&facts.at(at, &self.calendars), top).rank > rank
-            })
+        let best = match facts.is_lost() {
+            true => Rank::Approval,
+            false => top,
+        };
+        if rank < best
+            && let Some(until) = self.opens(facts, |facts| self.ranked(facts, top).rank > rank)
         {
             answer.verdict = Verdict::Defer { until };
             answer.reasons.insert(0, window(until));
@@ -543,15 +561,23 @@ impl Guard {
         answer
     }
 
+    /// When calendars first stand so that `holds`.
+    fn opens(&self, facts: &Facts, holds: impl Fn(&Facts) -> bool) -> Option<Timestamp> {
+        let mut tried = HashSet::from([facts.open.clone()]);
+        calendar::next(&self.calendars, facts.now, |at| {
+            let then = facts.at(at, &self.calendars);
+            // Where only calendars count, they need not be asked twice as they stand.
+            (tried.insert(then.open.clone()) || self.speaks.of_times()) && holds(&then)
+        })
+    }
+
     /// Asks policies the three questions, the highest first, up to one that may be answered.
     pub(crate) fn ranked(&self, facts: &Facts, top: Rank) -> Judged {
         self.ranked_by(&self.policies, facts, top)
     }
 
     pub(crate) fn ranked_by(&self, policies: &Policies, facts: &Facts, top: Rank) -> Judged {
-        // What is lost by it is lost with somebody's approval, or not at all.
-        let is_lost = facts.class == Class::Destructive && !facts.undo;
-        let may_run = top == Rank::Run && !is_lost;
+        let may_run = top == Rank::Run && !facts.is_lost();
         let terms = match facts.terms() {
             Ok(terms) => terms,
             Err(error) => {
@@ -633,7 +659,7 @@ impl Guard {
             account: received.account.to_string(),
             placement,
             control: received.control.clone(),
-            controls: match self.controls {
+            controls: match self.speaks.of("controls") {
                 true => case.remediation.names_of(&received.control),
                 false => BTreeSet::new(),
             },
@@ -646,7 +672,9 @@ impl Guard {
             undo: case.undo,
             open: self.calendars.iter().map(|c| c.is_open(case.now)).collect(),
             counts: match self.counts {
-                true => self.history().counts(&Keys::of(received), case.now),
+                true => self
+                    .history()
+                    .counts(case.id, &Keys::of(received), case.now),
                 false => Default::default(),
             },
             impact: case
@@ -700,8 +728,20 @@ impl Guard {
                 exemption.expires, exemption.owner
             )),
             Cover::Unknown(exemption) => caps.approval.push(format!(
-                "it may be exempt by its tags, which the finding does not tell: {exemption}"
+                "it may be exempt, by tags or an organizational unit that are not known: {exemption}"
             )),
+        }
+        if self.speaks.units && ou.is_none() {
+            caps.approval.push(format!(
+                "policies go by organizational units, and that of account {} is not known",
+                received.account
+            ));
+        }
+        if self.speaks.account_tags && facts.placement.tags.is_none() {
+            caps.approval.push(format!(
+                "policies go by tags of accounts, and those of account {} are not known",
+                received.account
+            ));
         }
         for (name, error) in &case.impact.unknown {
             caps.approval.push(format!(
@@ -726,10 +766,11 @@ impl Guard {
             && received.route == Route::Automatic
         {
             let began = self.history().began.unwrap_or(case.now);
-            let is_backlog = received.first_observed.is_some_and(|seen| seen < began);
-            if is_backlog && facts.counts.day(By::All) >= most {
+            // A scanner that is switched on together with Stanch finds all that is old on that day.
+            let seen = received.first_observed.unwrap_or(case.now);
+            if seen < began + FIRST_DAY && facts.counts.day(By::All) >= most {
                 caps.approval.push(format!(
-                    "it is of a backlog from before Stanch was started, of which {most} a day are fixed by themselves: look at the plan"
+                    "it is of the backlog of Stanch's first day, of which {most} a day are fixed by themselves: look at the plan"
                 ));
             }
         }
@@ -755,10 +796,10 @@ impl Guard {
         }
         let history = self.history();
         let keys = Keys::of(case.received);
-        let counts = history.counts(&keys, case.now);
+        let counts = history.counts(case.id, &keys, case.now);
         let reached = limits.into_iter().filter_map(|(by, limit, what)| {
             let limit = limit.filter(|limit| counts.hour(by) >= *limit)?;
-            let until = history.below(by, &keys, limit, case.now);
+            let until = history.below(case.id, by, &keys, limit, case.now);
             Some((
                 until,
                 format!("the limit of {limit} changes an hour {what} is reached"),
@@ -790,6 +831,14 @@ impl Source {
 }
 
 impl Rules {
+    /// Whether policies go by tags of accounts: `resource.account.getTag("stage")`. If they cannot be read,
+    /// they may.
+    #[must_use]
+    pub fn go_by_account_tags(&self) -> bool {
+        let policies = Policies::load(&self.policies.files(), None);
+        policies.map_or(true, |policies| policies.speak_of().account_tags)
+    }
+
     /// What policies may speak of under these rules, as a Cedar schema.
     #[must_use]
     pub fn schema(&self, catalog: &Catalog) -> String {
@@ -820,8 +869,7 @@ impl Rules {
             "people": self.people,
             "limits": format!("{:?}", self.limits),
         });
-        let digest = Sha256::digest(decided.to_string());
-        digest.iter().map(|byte| format!("{byte:02x}")).collect()
+        hex(&Sha256::digest(decided.to_string()))
     }
 }
 

@@ -103,25 +103,30 @@ impl Counts {
 
 #[derive(Debug, Default)]
 pub(crate) struct History {
+    /// Another one whenever something was counted.
+    pub(crate) version: u64,
     /// When the ledger begins; nothing is known of it before it was read.
     pub(crate) began: Option<Timestamp>,
     /// When the ledger was read last.
     pub(crate) seeded: Option<Timestamp>,
     /// Minutes with the number of changes, oldest first.
     counted: HashMap<(By, String), VecDeque<(Minute, u32)>>,
-    /// What is counted already.
+    /// In which minute each is counted.
     ids: HashMap<RemediationId, Minute>,
     /// How the last runs of a remediation ended, oldest first.
     ended: HashMap<String, VecDeque<(Timestamp, RemediationId, bool)>>,
 }
 
 impl History {
-    /// Counts a change, once.
+    /// Counts a change, once: at the time that was told last.
     pub(crate) fn changed(&mut self, id: RemediationId, keys: &Keys<'_>, at: Timestamp) {
         let minute = at.as_second().div_euclid(60);
-        if self.ids.insert(id, minute).is_some() {
-            return;
+        match self.ids.insert(id, minute) {
+            Some(before) if before == minute => return,
+            Some(before) => self.uncount(keys, before),
+            None => {}
         }
+        self.version += 1;
         if self.ids.len().is_multiple_of(4096) {
             self.ids.retain(|_, known| *known > minute - DAY);
         }
@@ -142,6 +147,17 @@ impl History {
         }
     }
 
+    /// What was counted in a minute was not changed then.
+    fn uncount(&mut self, keys: &Keys<'_>, minute: Minute) {
+        for by in By::ALL {
+            let minutes = self.counted.get_mut(&(by, keys.key(by).to_owned()));
+            let mut minutes = minutes.into_iter().flatten();
+            if let Some((_, count)) = minutes.find(|(known, _)| *known == minute) {
+                *count = count.saturating_sub(1);
+            }
+        }
+    }
+
     /// Notes how a change ended, once.
     pub(crate) fn ended(&mut self, id: RemediationId, remediation: &str, ok: bool, at: Timestamp) {
         let ended = self.ended.entry(remediation.to_owned()).or_default();
@@ -149,6 +165,7 @@ impl History {
             return;
         }
         ended.push_back((at, id, ok));
+        self.version += 1;
         if ended.len() > 100 {
             ended.pop_front();
         }
@@ -171,17 +188,22 @@ impl History {
         ended.filter(|id| self.ids.contains_key(id)).collect()
     }
 
-    pub(crate) fn counts(&self, keys: &Keys<'_>, now: Timestamp) -> Counts {
+    /// The changes but for `own`, which does not stand in its own way.
+    pub(crate) fn counts(
+        &self,
+        own: Option<RemediationId>,
+        keys: &Keys<'_>,
+        now: Timestamp,
+    ) -> Counts {
         let minute = now.as_second().div_euclid(60);
         let mut counts = Counts::default();
         for by in By::ALL {
-            let minutes = self.counted.get(&(by, keys.key(by).to_owned()));
-            for (at, count) in minutes.into_iter().flatten() {
-                if *at > minute - DAY && *at <= minute {
+            for (at, count) in self.minutes(own, by, keys) {
+                if at > minute - DAY && at <= minute {
                     if let Some(day) = counts.day.get_mut(by as usize) {
                         *day += count;
                     }
-                    if *at > minute - HOUR
+                    if at > minute - HOUR
                         && let Some(hour) = counts.hour.get_mut(by as usize)
                     {
                         *hour += count;
@@ -192,13 +214,32 @@ impl History {
         counts
     }
 
-    /// When fewer than `limit` changes of the hour before are left.
-    pub(crate) fn below(&self, by: By, keys: &Keys<'_>, limit: u32, now: Timestamp) -> Timestamp {
-        let minute = now.as_second().div_euclid(60);
+    /// Minutes with the number of changes but for `own`, oldest first.
+    fn minutes(
+        &self,
+        own: Option<RemediationId>,
+        by: By,
+        keys: &Keys<'_>,
+    ) -> impl DoubleEndedIterator<Item = (Minute, u32)> {
+        let own = own.and_then(|id| self.ids.get(&id).copied());
         let minutes = self.counted.get(&(by, keys.key(by).to_owned()));
+        let minutes = minutes.into_iter().flatten();
+        minutes.map(move |(at, count)| (*at, count.saturating_sub(u32::from(own == Some(*at)))))
+    }
+
+    /// When fewer than `limit` changes of the hour before are left, but for `own`.
+    pub(crate) fn below(
+        &self,
+        own: Option<RemediationId>,
+        by: By,
+        keys: &Keys<'_>,
+        limit: u32,
+        now: Timestamp,
+    ) -> Timestamp {
+        let minute = now.as_second().div_euclid(60);
         let mut left: u32 = 0;
         // From the newest: the first minute that is one too many has to leave the hour.
-        for (at, count) in minutes.into_iter().flatten().rev() {
+        for (at, count) in self.minutes(own, by, keys).rev() {
             left += count;
             if left >= limit.max(1) {
                 let free = Timestamp::from_second((at + HOUR) * 60).unwrap_or(now);

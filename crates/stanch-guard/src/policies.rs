@@ -12,6 +12,7 @@ use cedar_policy::{
     Schema, ValidationMode, Validator,
 };
 use miette::Diagnostic;
+use serde_json::Value;
 use stanch_catalog::{Action, Catalog, Class, FactType, Remediation, Undo};
 
 use crate::problem::{Problem, Problems};
@@ -212,6 +213,60 @@ pub(crate) struct Policies {
     authorizer: Authorizer,
 }
 
+/// What policies speak of, as far as it matters what has to be known to ask them.
+#[derive(Debug, Default)]
+pub(crate) struct Speaks {
+    /// Organizational units.
+    pub(crate) units: bool,
+    /// Tags of accounts.
+    pub(crate) account_tags: bool,
+    /// Members of the context.
+    members: BTreeSet<String>,
+    /// Something cannot be told, and may be anything.
+    any: bool,
+}
+
+impl Speaks {
+    /// Whether they speak of a member of the context.
+    pub(crate) fn of(&self, member: &str) -> bool {
+        self.any || self.members.contains(member)
+    }
+
+    /// Whether they go by the time itself, not only by calendars.
+    pub(crate) fn of_times(&self) -> bool {
+        let mut times = ["now", "hour", "weekday", "age"].into_iter();
+        times.any(|time| self.of(time))
+    }
+
+    /// Takes in a policy as JSON (<https://docs.cedarpolicy.com/policies/json-format.html>).
+    fn hear(&mut self, policy: &Value) {
+        let is_context = |one: &Value| one.pointer("/left/Var") == Some(&"context".into());
+        match policy {
+            Value::Object(members) => {
+                self.units |= members.get("type") == Some(&"OrganizationalUnit".into());
+                for (name, member) in members {
+                    match name.as_str() {
+                        "." | "has" if is_context(member) => {
+                            let attribute = member.get("attr").and_then(Value::as_str);
+                            self.members.extend(attribute.map(str::to_owned));
+                        }
+                        "hasTag" | "getTag" => {
+                            // Of the resource itself, or else of its account.
+                            self.account_tags |=
+                                member.pointer("/left/Var") != Some(&"resource".into());
+                            self.hear(member);
+                        }
+                        "Var" => self.any |= *member == "context",
+                        _ => self.hear(member),
+                    }
+                }
+            }
+            Value::Array(items) => items.iter().for_each(|item| self.hear(item)),
+            _ => {}
+        }
+    }
+}
+
 /// What policies say to one question.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Ruling {
@@ -233,8 +288,11 @@ impl Ruling {
 }
 
 impl Policies {
-    /// Reads policies; with a schema, holds them against it.
-    pub(crate) fn load(files: &[File], schema: Option<&str>) -> Result<Self, Problems> {
+    /// Reads policies; with a schema and a catalog, holds them against these.
+    pub(crate) fn load(
+        files: &[File],
+        against: Option<(&str, &Catalog)>,
+    ) -> Result<Self, Problems> {
         let mut set = PolicySet::new();
         let mut problems = Vec::new();
         let mut origin: HashMap<PolicyId, &File> = HashMap::new();
@@ -275,8 +333,9 @@ impl Policies {
                 }
             }
         }
-        if let Some(schema) = schema {
+        if let Some((schema, catalog)) = against {
             problems.extend(validate(&set, schema, &origin));
+            problems.extend(misspelt(&set, catalog, &origin));
         }
         if problems.is_empty() {
             Self::of(set).map_err(|error| {
@@ -314,6 +373,21 @@ impl Policies {
             of_action,
             authorizer: Authorizer::new(),
         })
+    }
+
+    /// What the policies speak of.
+    pub(crate) fn speak_of(&self) -> Speaks {
+        let mut speaks = Speaks::default();
+        for policy in self.set.policies() {
+            match policy.to_json() {
+                Ok(policy) => speaks.hear(&policy),
+                Err(_) => {
+                    speaks.any = true;
+                    (speaks.units, speaks.account_tags) = (true, true);
+                }
+            }
+        }
+        speaks
     }
 
     /// What the policies say to a question.
@@ -406,6 +480,62 @@ fn validate(set: &PolicySet, schema: &str, origin: &HashMap<PolicyId, &File>) ->
         .validation_warnings()
         .map(|warning| problem(warning.policy_id(), warning, warning));
     errors.chain(warnings).collect()
+}
+
+/// Controls that policies compare with and that nobody calls so: such a policy never applies, and nobody
+/// would notice.
+fn misspelt(set: &PolicySet, catalog: &Catalog, origin: &HashMap<PolicyId, &File>) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for policy in set.policies() {
+        let (Some(file), Ok(policy)) = (origin.get(policy.id()), policy.to_json()) else {
+            continue;
+        };
+        let mut named = BTreeSet::new();
+        controls_in(&policy, &mut named);
+        for name in named.iter().filter(|name| catalog.spelt(name).is_none()) {
+            let offset = file.text.find(&format!("{name:?}")).unwrap_or(0);
+            let message = format!("nothing that can be fixed is called `{name}`");
+            problems.push(Problem::at(&file.path, &file.text, offset, message).hint(
+                "`stanch catalog list` shows the controls and remediations that a policy can name",
+            ));
+        }
+    }
+    problems
+}
+
+/// The texts that `context.control` and `context.controls` are compared with, in a policy as JSON
+/// (<https://docs.cedarpolicy.com/policies/json-format.html>).
+fn controls_in(expression: &Value, found: &mut BTreeSet<String>) {
+    let is_control = |side: Option<&Value>| {
+        let access = side.and_then(|side| side.get("."));
+        let attribute = access.and_then(|access| access.get("attr")?.as_str());
+        let of = access.and_then(|access| access.pointer("/left/Var")?.as_str());
+        of == Some("context") && matches!(attribute, Some("control" | "controls"))
+    };
+    match expression {
+        Value::Object(members) => {
+            let (left, right) = (members.get("left"), members.get("right"));
+            if is_control(left) {
+                texts_in(right, found);
+            }
+            if is_control(right) {
+                texts_in(left, found);
+            }
+            members
+                .values()
+                .for_each(|member| controls_in(member, found));
+        }
+        Value::Array(items) => items.iter().for_each(|item| controls_in(item, found)),
+        _ => {}
+    }
+}
+
+/// A text, or those of a set.
+fn texts_in(expression: Option<&Value>, found: &mut BTreeSet<String>) {
+    let text = |one: &Value| Some(one.get("Value")?.as_str()?.to_owned());
+    let set = expression.and_then(|set| set.get("Set")?.as_array());
+    found.extend(expression.and_then(text));
+    found.extend(set.into_iter().flatten().filter_map(text));
 }
 
 fn located(file: &File, error: &dyn std::error::Error, diagnostic: &dyn Diagnostic) -> Problem {
@@ -573,7 +703,7 @@ mod tests {
                 account: "111111111111".to_owned(),
                 placement: Placement {
                     ou: is_placed.then(|| "root/prod".to_owned()),
-                    tags: BTreeMap::new(),
+                    tags: None,
                 },
                 control: "S3.8".to_owned(),
                 controls: BTreeSet::from(["S3.8".to_owned()]),

@@ -8,7 +8,7 @@ use std::{
 
 use futures_util::future::{Either, select};
 use jiff::Timestamp;
-use stanch_ledger::{LedgerError, RemediationId, State};
+use stanch_ledger::{Lease, LedgerError, RemediationId, State};
 use stanch_types::Clock;
 use tokio::sync::mpsc;
 
@@ -52,6 +52,25 @@ impl Deadline {
             Either::Left((done, _)) => Some(done),
             Either::Right(_) => None,
         }
+    }
+}
+
+/// How long a hub has a resource to itself, by the clock by which others take an expired lock. That clock
+/// may go forward while the hub works.
+#[derive(Debug)]
+pub(crate) struct Tenure(Mutex<Timestamp>);
+
+impl Tenure {
+    pub(crate) const fn of(lease: &Lease) -> Self {
+        Self(Mutex::new(lease.expires))
+    }
+
+    pub(crate) fn renew(&self, lease: &Lease) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = lease.expires;
+    }
+
+    pub(crate) fn is_over(&self, now: Timestamp) -> bool {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) <= now
     }
 }
 

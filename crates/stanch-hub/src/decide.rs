@@ -6,19 +6,26 @@ use std::{
 };
 
 use jiff::SignedDuration;
-use stanch_catalog::{Impact, Plan, Remediation, Stage};
+use stanch_catalog::{Impact, Plan, PlannedAction, Remediation, Stage};
 use stanch_guard::{Answer, Case, Explanation, Guard};
 use stanch_ledger::{Decided, LedgerError, Order, Query, Received, RemediationId, Verdict};
 use stanch_types::chain;
 use tokio::sync::OnceCell;
 
-use crate::{Hub, Ports, observe::probe};
+use crate::{
+    Hub, Ports,
+    observe::probe,
+    pipeline::HUB,
+    rollout::{Ceiling, Mode},
+};
 
 /// The guard that decides.
 pub(crate) struct Deciding {
     guard: Arc<Guard>,
     /// It knows what the ledger says.
     seeded: OnceCell<()>,
+    /// Why it does not decide: the rules that it should go by cannot be read.
+    held: Option<String>,
 }
 
 impl Deciding {
@@ -26,8 +33,15 @@ impl Deciding {
         Self {
             guard,
             seeded: OnceCell::const_new(),
+            held: None,
         }
     }
+}
+
+/// People are asked in the middle of a plan's run.
+fn asks_midway(plan: &Plan) -> bool {
+    let mut steps = plan.steps.iter();
+    steps.any(|step| matches!(step.action, PlannedAction::Approve { .. }))
 }
 
 /// An answer as the ledger keeps it, with the rules that it was given by.
@@ -49,8 +63,46 @@ impl Hub {
             .deciding
             .write()
             .unwrap_or_else(PoisonError::into_inner);
-        let guard = guard.following(&deciding.guard);
-        *deciding = Arc::new(Deciding::new(Arc::new(guard)));
+        let guard = Arc::new(guard.following(&deciding.guard));
+        let mut next = Deciding::new(guard);
+        if deciding.guard.counts() {
+            next.seeded.clone_from(&deciding.seeded);
+        }
+        *deciding = Arc::new(next);
+    }
+
+    /// Puts off all that would begin, for this reason, until [`Self::decide_by`] is called: what cannot be
+    /// decided by the rules as they are is not decided by those of before.
+    pub fn hold(&self, why: impl Into<String>) {
+        let mut deciding = self
+            .deciding
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        *deciding = Arc::new(Deciding {
+            held: Some(why.into()),
+            ..Deciding::new(Arc::clone(&deciding.guard))
+        });
+    }
+
+    /// Why nothing is begun, if so.
+    #[must_use]
+    pub fn held(&self) -> Option<String> {
+        self.deciding().held.clone()
+    }
+
+    /// The answer while nothing is begun.
+    fn not_now(&self) -> Option<Decided> {
+        /// When it is asked again.
+        const LATER: SignedDuration = SignedDuration::from_mins(1);
+        let until = self.ports.clock.now() + LATER;
+        Some(Decided {
+            verdict: Verdict::Defer { until },
+            reasons: vec![self.held()?],
+            by: HUB.to_owned(),
+            rules: String::new(),
+            policies: Vec::new(),
+            urgent: false,
+        })
     }
 
     /// The guard that decides now.
@@ -64,39 +116,53 @@ impl Hub {
         Arc::clone(&deciding)
     }
 
-    /// Asks about a plan. What it may touch is looked at before where policies go by that, and else
-    /// where people have to decide: what runs by itself costs no further read.
+    /// Asks about a plan below a ceiling. What it may touch is looked at before where policies go by that,
+    /// and else where people have to decide: what runs by itself costs no further read.
     pub(crate) async fn decide(
         &self,
         id: RemediationId,
         received: &Received,
         remediation: &Remediation,
         plan: &mut Plan,
+        ceiling: &Ceiling,
     ) -> Result<Decided, LedgerError> {
+        if let Some(answer) = self.not_now() {
+            return Ok(answer);
+        }
         let guard = self.guard().await?;
         if guard.weighs_impact() {
             plan.impact = self.impact(remediation, received, plan).await;
         }
-        let answer = guard.decide(&self.case(Some(id), received, remediation, plan));
-        if answer.verdict == Verdict::NeedsApproval && plan.impact.is_empty() {
+        let case = self.case(Some(id), received, remediation, plan);
+        let answer = guard.decide_below(&case, |answer| ceiling.over(answer, received.route));
+        let is_asked = answer.verdict == Verdict::NeedsApproval
+            || answer.verdict == Verdict::Run && asks_midway(plan);
+        if is_asked && plan.impact.is_empty() {
             plan.impact = self.impact(remediation, received, plan).await;
         }
         Ok(decided(&guard, answer))
     }
 
-    /// What the guard says about taking a change back.
+    /// What the guard says about taking a change back, or making it again.
     pub(crate) async fn taken_back(
         &self,
         received: &Received,
         remediation: &Remediation,
-        plan: &Plan,
+        plan: &mut Plan,
     ) -> Result<Decided, LedgerError> {
+        if let Some(answer) = self.not_now() {
+            return Ok(answer);
+        }
         let guard = self.guard().await?;
+        if plan.stage == Stage::Apply && guard.weighs_impact() {
+            // What was taken back and is done again is a change like any other.
+            plan.impact = self.impact(remediation, received, plan).await;
+        }
         let answer = guard.judge(&self.case(None, received, remediation, plan));
         Ok(decided(&guard, answer))
     }
 
-    /// Whether a plan that people have approved may run now.
+    /// Whether a plan that people have approved may run now, below the ceiling as it is by now.
     pub(crate) async fn confirm(
         &self,
         id: RemediationId,
@@ -104,7 +170,20 @@ impl Hub {
         remediation: &Remediation,
         plan: &mut Plan,
     ) -> Result<Decided, LedgerError> {
+        if let Some(answer) = self.not_now() {
+            return Ok(answer);
+        }
         let guard = self.guard().await?;
+        let ceiling = self.ceiling(received).await?;
+        if ceiling.mode == Mode::Observe {
+            let refused = Answer {
+                verdict: Verdict::Refuse,
+                reasons: vec![ceiling.reason],
+                policies: Vec::new(),
+                urgent: false,
+            };
+            return Ok(decided(&guard, refused));
+        }
         if guard.weighs_impact() {
             plan.impact = self.impact(remediation, received, plan).await;
         }
@@ -124,7 +203,7 @@ impl Hub {
         Ok(guard.explain(&self.case(None, received, remediation, plan)))
     }
 
-    /// What the guard would say.
+    /// What the guard and the ceiling would say.
     pub(crate) async fn foreseen(
         &self,
         received: &Received,
@@ -134,7 +213,8 @@ impl Hub {
         let guard = self.guard().await?;
         plan.impact = self.impact(remediation, received, plan).await;
         let answer = guard.judge(&self.case(None, received, remediation, plan));
-        Ok(decided(&guard, answer))
+        let ceiling = self.ceiling(received).await?;
+        Ok(decided(&guard, ceiling.over(answer, received.route)))
     }
 
     /// What the guard would say to a change that nobody has looked at.
@@ -157,7 +237,7 @@ impl Hub {
             now: self.ports.clock.now(),
         });
         let ceiling = self.ceiling(received).await?;
-        Ok(ceiling.over(decided(&guard, answer), received.route))
+        Ok(decided(&guard, ceiling.over(answer, received.route)))
     }
 
     fn case<'a>(

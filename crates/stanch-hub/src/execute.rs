@@ -13,7 +13,12 @@ use stanch_runbook::{AutomationStatus, Document, Engine, Operations, Options, Ou
 use stanch_types::{Api, Call, CallError, CallErrorKind, Clock, Reply, chain};
 use tokio::sync::Mutex;
 
-use crate::{Ports, deadline::Deadline, journal::Journal, switch::Switch};
+use crate::{
+    Ports,
+    deadline::{Deadline, Tenure},
+    journal::Journal,
+    switch::Switch,
+};
 
 /// The only way for a write to AWS.
 ///
@@ -35,7 +40,7 @@ struct Gate {
 enum Held {
     /// By the switch.
     Paused(String),
-    /// This process is about to be stopped.
+    /// This process is about to be stopped, or others may have the resource by now.
     OutOfTime,
 }
 
@@ -46,11 +51,20 @@ pub(crate) struct Until {
     pub clock: Arc<dyn Clock>,
     /// How long one may take.
     pub request: Duration,
+    /// What the resource's lock says.
+    pub tenure: Option<Arc<Tenure>>,
 }
 
 impl Until {
-    pub(crate) fn is_over(&self) -> bool {
-        self.deadline.is_within(self.request, &*self.clock)
+    /// Why no more are sent.
+    pub(crate) fn over(&self) -> Option<&'static str> {
+        if self.deadline.is_within(self.request, &*self.clock) {
+            return Some("this process is about to be stopped");
+        }
+        let tenure = self.tenure.as_ref()?;
+        tenure
+            .is_over(self.clock.now())
+            .then_some("the lock of the resource is over by the clock, and others may have it")
     }
 }
 
@@ -218,10 +232,9 @@ impl Gate {
             self.stopped.get_or_init(|| Held::Paused(reason));
             return Err(forbidden);
         }
-        if self.until.is_over() {
+        if let Some(why) = self.until.over() {
             self.stopped.get_or_init(|| Held::OutOfTime);
-            let why = "not sent: this process is about to be stopped";
-            return Err(forbidden(why.to_owned()));
+            return Err(forbidden(format!("not sent: {why}")));
         }
         let started = Event::StepStarted(StepStarted {
             phase: self.phase,
@@ -338,7 +351,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        Settings,
+        ModelSecrets, Settings,
         observe::observe,
         switch::{Place, Switch},
     };
@@ -403,7 +416,8 @@ mod tests {
             Event::Started(started(1)),
         ];
         ledger.append(id, 1, events, now).await.unwrap();
-        let journal = Journal::open(ledger.clone(), Arc::clone(&clock), id)
+        let secrets = Arc::new(ModelSecrets::new(Arc::clone(&models)));
+        let journal = Journal::open(ledger.clone(), Arc::clone(&clock), secrets, id)
             .await
             .unwrap();
 
@@ -431,6 +445,7 @@ mod tests {
                 deadline: Arc::default(),
                 clock: Arc::clone(&clock),
                 request: Duration::ZERO,
+                tenure: None,
             },
         };
         let stopped = Arc::new(OnceLock::new());

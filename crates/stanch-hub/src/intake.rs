@@ -67,6 +67,14 @@ pub struct Source {
     pub mfa: bool,
 }
 
+/// Security Hub does not tell who chose a custom action.
+const CUSTOM_ACTION: &str = "custom action `";
+
+/// Whoever asked has no name: it may be anybody.
+pub(crate) fn is_unnamed(requester: &str) -> bool {
+    requester.starts_with(CUSTOM_ACTION)
+}
+
 impl Source {
     /// A source without a person behind it.
     #[must_use]
@@ -351,7 +359,7 @@ impl Hub {
                 true,
                 requester
                     .clone()
-                    .unwrap_or_else(|| format!("custom action `{action}`")),
+                    .unwrap_or_else(|| format!("{CUSTOM_ACTION}{action}`")),
             ),
             (None, event::Route::Automatic) => (false, source.name.clone()),
         };

@@ -4,7 +4,9 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use stanch_ledger::{Event, Ledger, LedgerError, Received, Record, RemediationId, State};
+use stanch_ledger::{
+    Event, Ledger, LedgerError, Received, Record, RemediationId, Sensitive, State, hush,
+};
 use stanch_types::Clock;
 
 /// A remediation that this process works on. It knows all that has happened, so that nothing that it wrote
@@ -12,6 +14,7 @@ use stanch_types::Clock;
 pub struct Journal {
     ledger: Arc<dyn Ledger>,
     clock: Arc<dyn Clock>,
+    sensitive: Arc<dyn Sensitive>,
     id: RemediationId,
     state: State,
     /// What is stored, with the times.
@@ -27,6 +30,7 @@ impl Journal {
     pub async fn open(
         ledger: Arc<dyn Ledger>,
         clock: Arc<dyn Clock>,
+        sensitive: Arc<dyn Sensitive>,
         id: RemediationId,
     ) -> Result<Self, LedgerError> {
         let events = ledger.events(id).await?;
@@ -36,6 +40,7 @@ impl Journal {
         Ok(Self {
             ledger,
             clock,
+            sensitive,
             id,
             stored: state.clone(),
             state,
@@ -48,6 +53,7 @@ impl Journal {
     pub fn admitted(
         ledger: Arc<dyn Ledger>,
         clock: Arc<dyn Clock>,
+        sensitive: Arc<dyn Sensitive>,
         id: RemediationId,
         state: State,
     ) -> Self {
@@ -56,6 +62,7 @@ impl Journal {
         Self {
             ledger,
             clock,
+            sensitive,
             id,
             stored: state.clone(),
             state,
@@ -70,7 +77,8 @@ impl Journal {
     /// The ledger cannot be read.
     pub async fn reopen(&mut self) -> Result<(), LedgerError> {
         let (ledger, clock) = (Arc::clone(&self.ledger), Arc::clone(&self.clock));
-        *self = Self::open(ledger, clock, self.id).await?;
+        let sensitive = Arc::clone(&self.sensitive);
+        *self = Self::open(ledger, clock, sensitive, self.id).await?;
         Ok(())
     }
 
@@ -124,7 +132,8 @@ impl Journal {
         })
     }
 
-    /// Stores events, all or none, before it returns.
+    /// Stores events, all or none, before it returns. What the words of errors repeat of secrets is masked,
+    /// here and for whoever is told of them.
     ///
     /// # Errors
     /// The store failed, someone else appended, or an event cannot follow. The journal is as it was; what
@@ -135,10 +144,12 @@ impl Journal {
     ) -> Result<(), LedgerError> {
         let at = self.clock.now();
         let mut state = self.stored.clone();
-        let events: Vec<Event> = self.begun.iter().cloned().chain(events).collect();
+        let mut events: Vec<Event> = self.begun.iter().cloned().chain(events).collect();
         if events.is_empty() {
             return Ok(());
         }
+        let before = self.events.iter().map(|(event, _)| event);
+        hush(&self.sensitive, before, &mut events);
         for event in &events {
             state = self.after(&state, event, at)?;
         }

@@ -18,6 +18,7 @@ mod preview;
 mod requests;
 mod rollout;
 mod schedule;
+mod secrets;
 mod settings;
 mod switch;
 mod tell;
@@ -34,7 +35,8 @@ use jiff::Timestamp;
 use stanch_catalog::{Catalog, Remediation};
 use stanch_guard::Guard;
 use stanch_ledger::{
-    Directives, Lease, Ledger, LedgerError, Left, Lock, Received, RemediationId, State, Status,
+    Directives, Lease, Ledger, LedgerError, Left, Lock, Received, RemediationId, Sensitive, State,
+    Status,
 };
 use stanch_models::Models;
 use stanch_runbook::{Ids, Operations};
@@ -56,12 +58,13 @@ pub use preview::{Explained, Judged, Preview, Previewed};
 pub use requests::RequestError;
 pub use rollout::{Ceiling, Mode, Move, Placed, Ring, Rollout};
 pub use schedule::{Job, Limits, Scheduler, Turn};
+pub use secrets::{ModelSecrets, mask_plan, masked_plan};
 pub use settings::{Account, Budget, Settings};
 pub use switch::DirectiveError;
 pub use tell::{Audience, History, Message, NotTold, Notifier};
 pub use undo::{Drift, Rollback, Selection};
 
-use deadline::{Deadline, Told, say};
+use deadline::{Deadline, Tenure, Told, say};
 use decide::Deciding;
 use fresh::Fresh;
 use pipeline::Work;
@@ -94,6 +97,7 @@ pub struct Hub {
     settings: Settings,
     catalog: Arc<Catalog>,
     models: Arc<Models>,
+    sensitive: Arc<dyn Sensitive>,
     operations: Arc<dyn Operations>,
     scheduler: Arc<Scheduler>,
     deadline: Arc<Deadline>,
@@ -118,6 +122,7 @@ impl Hub {
         let owner = ports.ids.next();
         Self {
             operations: Arc::clone(&models) as Arc<dyn Operations>,
+            sensitive: Arc::new(ModelSecrets::new(Arc::clone(&models))),
             scheduler: Arc::new(Scheduler::new(settings.limits)),
             deadline: Arc::default(),
             starts: automation::Starts::default(),
@@ -231,13 +236,21 @@ impl Hub {
         let unfinished = self.ports.ledger.unfinished().await?;
         let mut count = 0;
         for record in unfinished {
-            let (state, _) = self.ports.ledger.state(record.remediation_id).await?;
+            let id = record.remediation_id;
+            let (state, _) = match self.ports.ledger.state(id).await {
+                // What somebody has changed holds up nobody else.
+                Err(error @ LedgerError::Broken { .. }) => {
+                    tracing::error!(%id, error = chain(&error), "it stays where it stands");
+                    continue;
+                }
+                read => read?,
+            };
             if !self.is_due(&state).await {
                 continue;
             }
             count += 1;
             self.scheduler
-                .submit(intake::job(record.remediation_id, &state.received))
+                .submit(intake::job(id, &state.received))
                 .await;
         }
         Ok(count)
@@ -302,9 +315,9 @@ impl Hub {
                             Err(error) => Err(error),
                         };
                     };
-                    work.quiet_since = lease.quiet_since;
+                    let tenure = work.has(&lease);
                     let (advanced, lease) = self
-                        .holding(lease, async {
+                        .holding(lease, &tenure, async {
                             let advanced = deadline.race(clock, work.advance());
                             advanced.await.transpose()
                         })
@@ -375,6 +388,7 @@ impl Hub {
     async fn holding<T>(
         &self,
         mut lease: Lease,
+        tenure: &Tenure,
         work: impl Future<Output = T>,
     ) -> Result<(T, Lease), LedgerError> {
         let Ports { ledger, clock, .. } = &self.ports;
@@ -388,6 +402,7 @@ impl Hub {
                     futures_util::future::Either::Right(_) => {
                         // Without the lease another hub may change the resource: stop here.
                         lease = ledger.renew(&lease, ttl, clock.now()).await?;
+                        tenure.renew(&lease);
                     }
                 }
             }

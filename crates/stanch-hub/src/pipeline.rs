@@ -23,8 +23,8 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use stanch_catalog::{Observed, Plan, PlanError, PlannedAction, PolicyError, Remediation};
 use stanch_ledger::{
-    Decided, Event, LedgerError, Phase, Planned, Query, Received, Record, RemediationId, Run,
-    Started, State, Status, Step, StepFinished, StepOutcome, Verdict, Verified,
+    Decided, Event, Lease, LedgerError, Phase, Planned, Query, Received, Record, RemediationId,
+    Run, Started, State, Status, Step, StepFinished, StepOutcome, Verdict, Verified,
 };
 use stanch_types::{Access, AccountId, Api, Region, Scope, chain};
 use tokio::sync::Mutex;
@@ -34,12 +34,13 @@ use crate::{
     Hub,
     approval::{self, waits_at},
     automation::{self, Executor, Followed},
+    deadline::Tenure,
     execute::{Ran, Running, Until},
     journal::Journal,
     observe::observe,
     rollout::Mode,
     trace::stage,
-    undo::asked_by,
+    undo::{asked_by, was_read_last},
 };
 
 /// Who undoes what failed, in the ledger.
@@ -60,15 +61,6 @@ impl Hub {
             access: Access::Read(self.read_policy(remediation)?),
         };
         Ok(self.ports.sessions.open(&scope).await?)
-    }
-
-    /// Until when requests are sent.
-    pub(crate) fn until(&self) -> Until {
-        Until {
-            deadline: Arc::clone(&self.deadline),
-            clock: Arc::clone(&self.ports.clock),
-            request: self.settings.request,
-        }
     }
 
     fn read_policy(&self, remediation: &Remediation) -> Result<String, PolicyError> {
@@ -97,6 +89,14 @@ pub(crate) enum Turn {
     Later,
 }
 
+/// Why what people have approved is not begun.
+enum Held {
+    /// The approval stands until it expires; recovery comes back.
+    Later,
+    /// It is refused by now.
+    Never(String),
+}
+
 /// One remediation at work.
 pub(crate) struct Work<'h> {
     pub(crate) hub: &'h Hub,
@@ -108,16 +108,19 @@ pub(crate) struct Work<'h> {
     /// This very run has planned the undo, and nobody can have changed the resource since.
     pub(crate) looked: bool,
     /// Since when nobody else has worked on the resource, if the lock tells.
-    pub(crate) quiet_since: Option<Timestamp>,
+    quiet_since: Option<Timestamp>,
+    /// How long this hub has the resource to itself.
+    tenure: Option<Arc<Tenure>>,
 }
 
 impl<'h> Work<'h> {
     pub(crate) async fn open(hub: &'h Hub, id: RemediationId) -> Result<Self, LedgerError> {
         let ports = &hub.ports;
         let (ledger, clock) = (Arc::clone(&ports.ledger), Arc::clone(&ports.clock));
+        let sensitive = Arc::clone(&hub.sensitive);
         let journal = match hub.fresh.take(id) {
-            Some(state) => Journal::admitted(ledger, clock, id, state),
-            None => Journal::open(ledger, clock, id).await?,
+            Some(state) => Journal::admitted(ledger, clock, sensitive, id, state),
+            None => Journal::open(ledger, clock, sensitive, id).await?,
         };
         Ok(Self {
             hub,
@@ -127,7 +130,27 @@ impl<'h> Work<'h> {
             fresh: None,
             looked: false,
             quiet_since: None,
+            tenure: None,
         })
+    }
+
+    /// The resource is locked for this work.
+    pub(crate) fn has(&mut self, lease: &Lease) -> Arc<Tenure> {
+        let tenure = Arc::new(Tenure::of(lease));
+        self.quiet_since = lease.quiet_since;
+        self.tenure = Some(Arc::clone(&tenure));
+        tenure
+    }
+
+    /// Until when requests are sent.
+    fn until(&self) -> Until {
+        let hub = self.hub;
+        Until {
+            deadline: Arc::clone(&hub.deadline),
+            clock: Arc::clone(&hub.ports.clock),
+            request: hub.settings.request,
+            tenure: self.tenure.clone(),
+        }
     }
 
     /// Reads the ledger again.
@@ -139,6 +162,16 @@ impl<'h> Work<'h> {
     pub(crate) async fn history(&self) -> (Record, Vec<(Event, Timestamp)>) {
         let journal = self.journal.lock().await;
         (journal.record(), journal.events().to_vec())
+    }
+
+    /// The same for channels: with secrets masked.
+    pub(crate) async fn story(&self) -> (Record, Vec<(Event, Timestamp)>) {
+        let (record, mut events) = self.history().await;
+        if !self.hub.ports.notifiers.is_empty() {
+            let mut told: Vec<&mut Event> = events.iter_mut().map(|(event, _)| event).collect();
+            self.hub.secrets().mask_events(&mut told);
+        }
+        (record, events)
     }
 
     /// Stores what channels were told. Where somebody else has appended meanwhile, it stands behind that.
@@ -244,6 +277,10 @@ impl<'h> Work<'h> {
 
     /// Looks at the resource, plans, and asks the guard.
     async fn consider(&mut self, state: &State) -> Result<Turn, LedgerError> {
+        // It was told so when it was put off; told anew each time, that would fill the ledger.
+        if state.status == Status::Deferred && self.hub.held().is_some() {
+            return Ok(Turn::Later);
+        }
         let remediation = match self.admissible(state) {
             Ok(remediation) => remediation,
             Err(reason) => return self.write([refused(reason)]).await,
@@ -270,9 +307,8 @@ impl<'h> Work<'h> {
         let asked = requester.map(|person| asked_by(&state.received, person));
         let received = asked.as_ref().unwrap_or(&state.received);
         let hub = self.hub;
-        let decided = Box::pin(hub.decide(self.id, received, &remediation, &mut plan));
+        let decided = Box::pin(hub.decide(self.id, received, &remediation, &mut plan, &ceiling));
         let answer = decided.instrument(stage("decide")).await?;
-        let answer = ceiling.over(answer, received.route);
         self.settle_on(state, plan, answer, requester).await
     }
 
@@ -419,7 +455,7 @@ impl<'h> Work<'h> {
         if let Some(reason) = self.hub.switch(&state.received).is_off() {
             return self.stop(reason).await;
         }
-        if self.hub.until().is_over() {
+        if self.until().over().is_some() {
             return Ok(Turn::Later);
         }
         let now = self.hub.ports.clock.now();
@@ -467,18 +503,17 @@ impl<'h> Work<'h> {
                 }
             },
         };
-        if state.approval.is_some() {
-            let hub = self.hub;
-            let confirmed = hub.confirm(self.id, &state.received, &remediation, &mut plan);
-            let confirmed = Box::pin(confirmed);
-            let answer = confirmed.instrument(stage("decide")).await?;
-            match answer.verdict {
-                Verdict::Run => {}
-                // The approval stands until it expires; recovery comes back.
-                Verdict::Defer { .. } => return Ok(Turn::Later),
-                _ => return self.fail(answer.reasons.join("; ")).await,
-            }
-        }
+        let confirmed = match state.approval {
+            Some(_) => match self.confirmed(state, &remediation, &mut plan).await? {
+                Ok(answer) => Some(answer),
+                Err(Held::Later) => return Ok(Turn::Later),
+                Err(Held::Never(reason)) => {
+                    let refused = self.finished(Status::Refused, Some(reason));
+                    return self.write([refused]).await;
+                }
+            },
+            None => None,
+        };
         let executor = self.executor(state, &plan);
         let api = match self.acting(&plan, executor).await {
             Ok(api) => api,
@@ -486,10 +521,17 @@ impl<'h> Work<'h> {
                 return self.fail(chain(&error)).await;
             }
         };
-        self.begin([Event::Started(self.started(state, 1, executor))])
-            .await?;
+        self.begin([Event::Started(Started {
+            confirmed,
+            ..self.started(state, 1, executor)
+        })])
+        .await?;
         let hub = self.hub;
-        let (record, history) = self.history().await;
+        let follows = hub.ports.notifiers.iter().any(|one| one.follows());
+        let (record, history) = match follows {
+            true => self.story().await,
+            false => self.history().await,
+        };
         let begun = self.state().await;
         let change = async {
             let ran = self
@@ -503,6 +545,26 @@ impl<'h> Work<'h> {
             self.write(told).await?;
         }
         turn
+    }
+
+    /// Asks the guard and the ceiling once more about what people have approved: windows close and rules
+    /// change between a click and a run.
+    async fn confirmed(
+        &self,
+        state: &State,
+        remediation: &Remediation,
+        plan: &mut Plan,
+    ) -> Result<Result<Box<Decided>, Held>, LedgerError> {
+        let hub = self.hub;
+        let asked = again(state).map(|person| asked_by(&state.received, person));
+        let received = asked.as_ref().unwrap_or(&state.received);
+        let confirmed = Box::pin(hub.confirm(self.id, received, remediation, plan));
+        let answer = confirmed.instrument(stage("decide")).await?;
+        Ok(match answer.verdict {
+            Verdict::Run => Ok(Box::new(answer)),
+            Verdict::Defer { .. } => Err(Held::Later),
+            _ => Err(Held::Never(answer.reasons.join("; "))),
+        })
     }
 
     /// The other remediations of this resource, worked on by any hub; read only where the lock does not
@@ -551,7 +613,7 @@ impl<'h> Work<'h> {
         };
         let remediation = self.hub.remediation(&state.received);
         let plan = kept(&planned.plan, &planned.plan_hash);
-        let (Ok(remediation), Some(plan)) = (remediation, plan) else {
+        let (Ok(remediation), Some(mut plan)) = (remediation, plan) else {
             return self.fail(GONE).await;
         };
         let executor = automation::executor_of(run);
@@ -581,10 +643,29 @@ impl<'h> Work<'h> {
                 .write([verified(&now), self.finished(Status::Success, None)])
                 .await;
         }
-        if let Some(changed) = approval::drift(&state, now.state()) {
+        let mut secrets = self.hub.secrets_in(&plan);
+        if let Some(changed) = approval::drift(&mut secrets, &state, now.state()) {
             let changed = (now.state().clone(), changed);
             return Box::pin(self.ask_again(&remediation, &plan, changed)).await;
         }
+        let (_, history) = self.history().await;
+        let seen = state.verified.as_ref().filter(|_| was_read_last(&history));
+        if seen.is_some_and(|seen| seen.observed != *now.state()) {
+            // What is left of the plan was made for what is no more.
+            let error = "others have changed the resource while the run stood half-way: nothing more was sent, and what was done stays".to_owned();
+            let observed = now.state().clone();
+            return self.write([Event::UndoFailed { error, observed }]).await;
+        }
+        let confirmed = match state.approval {
+            Some(_) => match self.confirmed(&state, &remediation, &mut plan).await? {
+                Ok(answer) => Some(answer),
+                Err(Held::Later) => return Ok(Turn::Later),
+                Err(Held::Never(reason)) => {
+                    return self.restore(&remediation, &plan, reason).await;
+                }
+            },
+            None => None,
+        };
         let unchanged = now.state() == &plan.state;
         match now
             .plan_on()
@@ -593,7 +674,10 @@ impl<'h> Work<'h> {
         {
             Some(skip) => {
                 // A document begins at its beginning: what is left is carried out here.
-                let started = self.started(&state, run.started.attempt + 1, Executor::Native);
+                let started = Started {
+                    confirmed,
+                    ..self.started(&state, run.started.attempt + 1, Executor::Native)
+                };
                 self.write([Event::Started(started)]).await?;
                 let ran = self
                     .run(&state, &plan, &skip, answers(run), Phase::Apply, &api)
@@ -628,7 +712,10 @@ impl<'h> Work<'h> {
         let failure = match ran {
             Ran::Done => None,
             Ran::Failed(error) => Some(error),
-            Ran::Paused(reason) => return self.stop(reason).await,
+            Ran::Paused(reason) => {
+                self.read_half_way(remediation, plan, &**api).await?;
+                return self.stop(reason).await;
+            }
             Ran::OutOfTime => return Ok(Turn::Later),
             Ran::UnderWay => return Ok(Turn::Later),
         };
@@ -732,7 +819,7 @@ impl<'h> Work<'h> {
             operations: Arc::clone(&hub.operations),
             journal: Arc::clone(&self.journal),
             switch: hub.switch(&state.received),
-            until_when: hub.until(),
+            until_when: self.until(),
         };
         let ran = Box::pin(running.run(&hub.ports));
         let ran = ran.instrument(traced).await;
@@ -821,6 +908,7 @@ impl<'h> Work<'h> {
             executor_arn: self.hub.ports.sessions.role_arn(&scope),
             session: scope.session_name,
             attempt,
+            confirmed: None,
         }
     }
 

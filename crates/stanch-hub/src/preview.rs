@@ -11,6 +11,7 @@ use crate::{
     intake::{Buried, Skipped, Source},
     observe::observe,
     pipeline::PlanFailure,
+    secrets::mask_plan,
 };
 
 /// What would be done about an event.
@@ -29,9 +30,9 @@ pub struct Preview {
 pub struct Previewed {
     /// The finding.
     pub received: Received,
-    /// The plan, where there is one.
+    /// The plan, where there is one, with secrets masked.
     pub plan: Option<Plan>,
-    /// Its hash.
+    /// Its hash, as it is.
     pub plan_hash: Option<String>,
     /// What the guard would say.
     pub verdict: Option<Verdict>,
@@ -61,6 +62,22 @@ impl Hub {
     /// Plans what would be done about an event. Reads are made; nothing is written, neither to AWS
     /// nor to the ledger.
     pub async fn preview(&self, source: &Source, bytes: &[u8]) -> Preview {
+        let mut preview = self.preview_open(source, bytes).await;
+        for one in &mut preview.findings {
+            let mut secrets = match &one.plan {
+                Some(plan) => self.secrets_in(plan),
+                None => self.secrets(),
+            };
+            if let Some(plan) = &mut one.plan {
+                mask_plan(&mut secrets, plan);
+            }
+            secrets.mask(&mut one.received.subject);
+        }
+        preview
+    }
+
+    /// The same with secrets in it: for whoever compares plans, and shows none.
+    pub async fn preview_open(&self, source: &Source, bytes: &[u8]) -> Preview {
         let mut preview = Preview::default();
         for incoming in self.read(bytes).await {
             match incoming {
@@ -185,12 +202,8 @@ impl Hub {
         if plan.compliant {
             return Ok((plan, None));
         }
-        let foreseen = async {
-            let answer = self.foreseen(received, &remediation, &mut plan).await?;
-            let ceiling = self.ceiling(received).await?;
-            Ok::<Decided, LedgerError>(ceiling.over(answer, received.route))
-        };
-        let answer = foreseen.await.map_err(|error| chain(&error))?;
+        let foreseen = self.foreseen(received, &remediation, &mut plan).await;
+        let answer = foreseen.map_err(|error| chain(&error))?;
         Ok((plan, Some(answer)))
     }
 

@@ -1,5 +1,6 @@
 //! What people ask of a remediation that is in the ledger, and why it may be refused.
 
+use stanch_catalog::PlanError;
 use stanch_ledger::{LedgerError, RemediationId, Status};
 
 use crate::{pipeline::PlanFailure, undo::Drift};
@@ -57,8 +58,18 @@ pub enum RequestError {
         /// Where it stands.
         status: Status,
     },
+    /// What it has changed cannot be taken back while it goes on.
+    #[error("remediation `{id}` is `{status}`: it is under way, and cannot be taken back now")]
+    UnderWay {
+        /// The remediation.
+        id: RemediationId,
+        /// Where it stands.
+        status: Status,
+    },
     /// The remediation or the plan can no longer be read.
-    #[error("remediation `{0}` can no longer be read: the catalog has changed since")]
+    #[error(
+        "remediation `{0}` can no longer be read: the catalog has changed since, or its plan in the ledger"
+    )]
     Gone(RemediationId),
     /// The way back cannot be planned.
     #[error("the way back cannot be planned")]
@@ -86,6 +97,9 @@ impl RequestError {
             Self::NotWaiting { .. } | Self::NothingToUndo { .. } => {
                 Some("`stanch ledger show <remediation id>` tells what happened to it")
             }
+            Self::UnderWay { .. } => Some(
+                "what waits for people is turned back by `stanch reject <remediation id>`; what runs ends by itself, or stands still after `stanch pause`: then ask again",
+            ),
             Self::OwnRequest(_) | Self::Answered(_) | Self::NotAsked { .. } => Some(
                 "let somebody else approve it: `stanch approvals show <remediation id>` tells who may",
             ),
@@ -103,6 +117,9 @@ impl RequestError {
             Self::Gone(_) => {
                 Some("put back the catalog file of that time, or change the resource by hand")
             }
+            Self::Plan(PlanFailure::Plan(PlanError::Changed(_))) => Some(
+                "let the version of Stanch take it back that made the change, or put back by hand what `stanch ledger show <remediation id>` has from before",
+            ),
             Self::Plan(_) => None,
         }
     }

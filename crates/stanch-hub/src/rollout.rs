@@ -1,12 +1,13 @@
 //! Gradual roll-out: a ceiling above the guard's verdict, from ring to ring, and back by itself when
 //! too much fails.
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use stanch_guard::Answer;
 use stanch_ledger::{
-    Decided, Directive, LedgerError, Query, Reach, Received, Record, Route, Standing, State,
-    Status, Verdict,
+    Directive, LedgerError, Reach, Received, Record, Route, Standing, State, Status, Verdict,
 };
 use stanch_types::AccountId;
 
@@ -47,7 +48,7 @@ pub struct Rollout {
     pub rings: Vec<Ring>,
     /// The share of failed changes, from 0 to 1, that sends an account one ring back.
     pub failure_rate: f64,
-    /// Over which time changes are counted.
+    /// Over which time changes are counted: those that ended within it, whenever their findings came.
     pub window: Duration,
     /// Fewer changes than this say nothing.
     pub minimum: u32,
@@ -80,7 +81,7 @@ impl Ceiling {
     };
 
     /// The guard's answer, as far as the ceiling lets it.
-    pub(crate) fn over(&self, mut answer: Decided, route: Route) -> Decided {
+    pub(crate) fn over(&self, mut answer: Answer, route: Route) -> Answer {
         let verdict = match (self.mode, answer.verdict, route) {
             (Mode::Observe, Verdict::Run | Verdict::NeedsApproval, _) => Verdict::Refuse,
             (Mode::Manual, Verdict::Run, Route::Automatic) => Verdict::NeedsApproval,
@@ -189,12 +190,27 @@ impl Hub {
         by: &str,
         reason: &str,
     ) -> Result<Placed, DirectiveError> {
+        self.roll_from(None, reach, to, by, reason).await
+    }
+
+    /// [`Self::roll`]; but if somebody has moved it since it was seen to stand so, it stays where it is.
+    async fn roll_from(
+        &self,
+        seen: Option<&Standing>,
+        reach: Reach,
+        to: Move,
+        by: &str,
+        reason: &str,
+    ) -> Result<Placed, DirectiveError> {
         let rollout = &self.settings.rollout;
         let reach = self.known(&reach).unwrap_or(reach);
         let given = self
             .direct(by, reason, |standing| {
                 if rollout.rings.is_empty() {
                     return Err(DirectiveError::NoRings);
+                }
+                if seen.is_some_and(|seen| seen.rings.get(&reach) != standing.rings.get(&reach)) {
+                    return Err(DirectiveError::Crowded);
                 }
                 let at_the_end = |end| DirectiveError::AtTheEnd {
                     reach: reach.clone(),
@@ -279,46 +295,65 @@ impl Hub {
         let account = &state.received.account;
         let reach = Reach::Account(account.clone());
         let standing = self.standing().await?;
+        if let Some((0, _)) = rollout.ring(&reach, &standing) {
+            // There is none further back.
+            return Ok(None);
+        }
         let now = self.ports.clock.now();
         let begin = now.saturating_sub(rollout.window).unwrap_or(now);
-        // What happened in the ring before says nothing about this one.
         let moved = standing.rings.get(&reach).map(|(_, given)| given.at);
-        let (ended, failed) = self
-            .outcomes(account, moved.map_or(begin, |at| at.max(begin)))
-            .await?;
+        let (ended, failed) = self.outcomes(account, begin, moved).await?;
         let rate = f64::from(failed) / f64::from(ended.max(1));
         if ended < rollout.minimum.max(1) || rate < rollout.failure_rate {
             return Ok(None);
         }
         let reason = format!("{failed} of {ended} changes failed since {begin:.0}");
-        match self.roll(reach.clone(), Move::Back, HUB, &reason).await {
+        let back = self.roll_from(Some(&standing), reach.clone(), Move::Back, HUB, &reason);
+        match back.await {
             Ok(placed) => Ok(Some(format!(
                 "{reach} went back to ring `{}`: {reason}",
                 placed.ring
             ))),
             Err(DirectiveError::Ledger(error)) => Err(error),
-            // It is in the first ring already.
+            // Another failure of the same moment has sent it back, or a person has moved it.
             Err(_) => Ok(None),
         }
     }
 
-    /// How many changes of an account ended since, and how many of them failed.
+    /// How many changes of an account ended since `begin`, and how many of them failed. What was begun
+    /// before the account came into its ring says nothing about this one.
     async fn outcomes(
         &self,
         account: &AccountId,
-        since: jiff::Timestamp,
+        begin: Timestamp,
+        moved: Option<Timestamp>,
     ) -> Result<(u32, u32), LedgerError> {
-        let query = Query::account(account.clone())
-            .between(Some(since), None)
-            .limit(Query::MAX_LIMIT);
-        let page = self.ports.ledger.query(&query).await?;
-        let changed = |record: &&Record| record.started_at.is_some() && record.status.is_final();
+        let (ledger, now) = (&self.ports.ledger, self.ports.clock.now());
+        let begun = ledger.begun(begin, now, &HashSet::new()).await?;
+        let counts = |record: &&Record| {
+            record.account_id == *account
+                && ended_at(record).is_some_and(|at| at >= begin)
+                && moved.is_none_or(|moved| record.started_at.is_some_and(|at| at >= moved))
+        };
         let (mut ended, mut failed) = (0, 0);
-        for record in page.records.iter().filter(changed) {
+        for record in begun.iter().filter(counts) {
             ended += 1;
             failed += u32::from(has_failed(record.status, record.error_message.is_some()));
         }
         Ok((ended, failed))
+    }
+}
+
+/// When a change ended, if it has. One that a person has taken back had ended long before; it counts where
+/// it began.
+fn ended_at(record: &Record) -> Option<Timestamp> {
+    let failed = record.error_message.is_some();
+    match record.status {
+        // Retention has touched it.
+        _ if record.expired => None,
+        Status::Undone if !failed => record.started_at,
+        status if status.is_final() => Some(record.updated_at),
+        _ => None,
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use stanch_catalog::{Catalog, Remediation};
 use stanch_ledger::{Directive, Directives, Given, LedgerError, Reach, Received, Standing};
-use stanch_types::{AccountId, Region, chain};
+use stanch_types::{AccountId, Region, chain, is_below};
 
 use crate::{Hub, settings::Settings};
 
@@ -40,17 +40,10 @@ impl Place {
                 self.control.eq_ignore_ascii_case(control)
                     || remediation.is_some_and(|one| one.is_meant(control, &self.control))
             }
-            Reach::Unit(unit) => is_below(self.unit.as_deref(), unit),
+            // Where nobody knows, it may be.
+            Reach::Unit(unit) => self.unit.as_deref().is_none_or(|own| is_below(own, unit)),
         }
     }
-}
-
-/// Whether the organizational unit `own` is `unit` or lies below it.
-fn is_below(own: Option<&str>, unit: &str) -> bool {
-    own.is_some_and(|own| {
-        let below = own.trim_matches('/').strip_prefix(unit.trim_matches('/'));
-        below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-    })
 }
 
 /// The switch as it stands before the changes of one remediation.
@@ -192,7 +185,7 @@ impl Hub {
                 .any(|(known, _)| known == account)
                 .then(|| reach.clone()),
             Reach::Unit(unit) => accounts
-                .any(|(_, known)| is_below(known.ou.as_deref(), unit))
+                .any(|(_, known)| known.ou.as_deref().is_some_and(|own| is_below(own, unit)))
                 .then(|| reach.clone()),
             Reach::All | Reach::Region(_) => Some(reach.clone()),
         }
@@ -382,6 +375,7 @@ mod tests {
         check(unit("/prod/"), Some("/prod"), true);
         check(unit("/prod"), Some("/production"), false);
         check(unit("/prod/payments"), Some("/prod"), false);
-        check(unit("/prod"), None, false);
+        // Where nobody knows, it may be.
+        check(unit("/prod"), None, true);
     }
 }

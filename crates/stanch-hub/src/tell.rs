@@ -57,9 +57,13 @@ pub struct Message {
     /// Why it failed, was refused or waits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// Somebody has to look at once: the resource is neither fixed nor as it was.
+    /// Somebody has to look at once: the resource is neither fixed nor as it was; or threat intelligence
+    /// knows of the finding, and it is not fixed.
     #[serde(default)]
     pub urgent: bool,
+    /// Threat intelligence knows an indicator of the finding, also once it is fixed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub known_threat: bool,
     /// What people are asked to approve.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approval: Option<Asked>,
@@ -112,7 +116,7 @@ pub trait Notifier: Send + Sync {
         false
     }
 
-    /// Delivers the message, or says why not.
+    /// Delivers the message, or says why not. Secrets in `history` are masked.
     async fn tell(
         &self,
         message: &Message,
@@ -130,7 +134,7 @@ impl Hub {
         if self.ports.notifiers.is_empty() || !worth_telling {
             return Ok(());
         }
-        let (record, history) = work.history().await;
+        let (record, history) = work.story().await;
         let mut message = self.message(&record, state);
         if let Some((_, reason)) = &state.paused {
             message.error = Some(reason.clone());
@@ -187,6 +191,8 @@ impl Hub {
         let message = Message {
             status: Status::Running.to_string(),
             can_be_undone: false,
+            // It is being dealt with.
+            urgent: false,
             ..self.message(&record, state)
         };
         let follows = |one: &dyn Notifier| one.follows();
@@ -204,6 +210,8 @@ impl Hub {
             account_name: account.and_then(|account| account.name.clone()),
             origin: state.received.origin.clone(),
             can_be_undone: undo && state.status == Status::Success,
+            urgent: is_urgent(state),
+            known_threat: is_known_threat(state),
             ..Message::new(record)
         }
     }
@@ -220,6 +228,27 @@ impl Hub {
             !matches!(one.audience(), Audience::Person(_)) && among(&***one) && one.wants(message)
         });
         join_all(notifiers.map(|one| told(&**one, message, record, history, Vec::new()))).await
+    }
+}
+
+/// Threat intelligence knew an indicator of the finding when it was last decided on.
+fn is_known_threat(state: &State) -> bool {
+    let fix = state.decision.as_ref().map(|decision| &decision.decided);
+    let undo = state.undo.as_ref();
+    let undo = undo.and_then(|undo| undo.planned.decision.as_ref());
+    fix.into_iter().chain(undo).any(|decided| decided.urgent)
+}
+
+/// Somebody has to look at once.
+fn is_urgent(state: &State) -> bool {
+    match state.status {
+        Status::UndoFailed => true,
+        Status::AwaitingApproval | Status::Paused | Status::Failed | Status::Refused => {
+            is_known_threat(state)
+        }
+        // Put back by itself; whom else it was put back for knows.
+        Status::Undone => state.error.is_some() && is_known_threat(state),
+        _ => false,
     }
 }
 
@@ -270,6 +299,7 @@ impl Message {
             can_be_undone: false,
             error: record.error_message.clone(),
             urgent: record.status == Status::UndoFailed,
+            known_threat: false,
             approval: None,
         }
     }

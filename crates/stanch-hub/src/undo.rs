@@ -3,15 +3,15 @@
 //! *Invariant:* an undo starts from the state that it was planned from. What others have changed since
 //! is theirs: it is shown, and overwritten only with `force` and an approval.
 
-use std::{sync::Arc, time::Duration};
+use std::{cmp::Reverse, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use stanch_catalog::{Catalog, Plan, Remediation};
+use stanch_catalog::{Catalog, Plan, PlanError, Remediation, Stage};
 use stanch_ledger::{
-    Decided, Event, LedgerError, Phase, Query, Received, Record, RemediationId, Route, State,
-    Status, UndoPlanned, Verdict,
+    Decided, Event, LedgerError, Phase, Query, Received, Record, RemediationId, Route, Run, State,
+    Status, Undo, UndoPlanned, Verdict, Verified,
 };
 use stanch_types::{AccountId, Api, chain};
 
@@ -21,14 +21,16 @@ use crate::{
     execute::Ran,
     pipeline::{GONE, HUB, PlanFailure, Turn, Work, answers, kept, remaining},
     requests::RequestError,
+    secrets::mask_plan,
+    tell::History,
 };
 
-/// The three states of a resource that somebody else has changed.
+/// The three states of a resource that somebody else has changed, or may have; with secrets masked.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Drift {
     /// Before the remediation.
     pub before: Value,
-    /// After it.
+    /// After it; null if nothing was read then, and nobody knows whose doing the difference is.
     pub after: Value,
     /// Now.
     pub now: Value,
@@ -37,8 +39,10 @@ pub struct Drift {
 /// What a rollback came to.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Rollback {
-    /// The requests.
+    /// The requests, with secrets masked.
     pub plan: Plan,
+    /// Their hash, as they are.
+    pub plan_hash: String,
     /// What the guard says about them.
     pub verdict: Verdict,
     /// Why.
@@ -116,13 +120,59 @@ impl Work<'_> {
             Ok(undo) => undo,
             Err(error) if error.is_transient() => return Ok(Turn::Later),
             Err(error) => {
+                let is_due = !matches!(error, PlanFailure::Plan(PlanError::NoUndo { .. }));
                 let error = format!("{reason}; and it cannot be put back: {}", chain(&error));
-                return self.fail(error).await;
+                if !(is_due && has_changed(&state)) {
+                    return self.fail(error).await;
+                }
+                let observed = Value::Null;
+                return self.write([Event::UndoFailed { error, observed }]).await;
             }
         };
         self.looked = true;
         self.write([undo_planned(&planned, reason, HUB, None)])
             .await
+    }
+
+    /// Reads what a run has made of the resource, right after its last request and before it stands still: what
+    /// is different later is somebody else's doing.
+    pub(crate) async fn read_half_way(
+        &self,
+        remediation: &Remediation,
+        plan: &Plan,
+        api: &dyn Api,
+    ) -> Result<(), LedgerError> {
+        let state = self.state().await;
+        let (_, history) = self.history().await;
+        let mut since =
+            newest_first(&history).take_while(|event| !matches!(event, Event::Started(_)));
+        let has_sent = since.any(|event| matches!(event, Event::StepFinished(_)));
+        // Where it sent nothing before it stood still, others may have been at the resource since it did; and
+        // an execution in Systems Manager may go on.
+        if !(has_sent && has_changed(&state)) || automation::is_with_ssm(&state, Phase::Apply) {
+            return Ok(());
+        }
+        let mut before: Option<Verified> = None;
+        for _ in 0..=plan.verify.attempts.max(1) {
+            let seen = match self.look(remediation, plan, api).await {
+                Ok(now) => Verified {
+                    compliant: now.compliant(),
+                    observed: now.state().clone(),
+                },
+                Err(error) => {
+                    tracing::warn!(id = %self.id, error = chain(&error), "cannot be looked at where it stands still");
+                    return Ok(());
+                }
+            };
+            // What was done may take a while to show: what is still on its way is nobody else's doing.
+            if before.as_ref() == Some(&seen) {
+                return self.write([Event::Verified(seen)]).await.map(drop);
+            }
+            before = Some(seen);
+            let pause = Duration::from_secs(plan.verify.every);
+            self.hub.ports.clock.sleep(pause).await;
+        }
+        Ok(())
     }
 
     /// The requests that take `plan` back.
@@ -152,15 +202,34 @@ impl Work<'_> {
             Err(Halt::Failed(error, observed)) => {
                 self.write([Event::UndoFailed { error, observed }]).await
             }
-            Err(Halt::Stale(reason)) => match (&state.undo, self.parts(state)) {
-                // Nobody asked for it: the way back from what is there now is as good.
-                (Some(undo), Some((remediation, before, _))) if !undo.from.is_final() => {
-                    let reason = undo.planned.reason.clone();
-                    self.restore(&remediation, &before, reason).await
+            Err(Halt::Stale(reason)) => {
+                let half_way = state.undo.as_ref().filter(|undo| !undo.from.is_final());
+                let Some(undo) = half_way else {
+                    return self.write([Event::UndoVoided { reason }]).await;
+                };
+                let at_once = self.follows_at_once(undo).await;
+                match self.parts(state).filter(|_| at_once) {
+                    // The way back from what is there now is as good.
+                    Some((remediation, before, _)) => {
+                        let reason = undo.planned.reason.clone();
+                        self.restore(&remediation, &before, reason).await
+                    }
+                    // Without the undo it would go on, over what somebody else has made of it.
+                    None => {
+                        let (error, observed) = (reason, Value::Null);
+                        self.write([Event::UndoFailed { error, observed }]).await
+                    }
                 }
-                _ => self.write([Event::UndoVoided { reason }]).await,
-            },
+            }
         }
+    }
+
+    /// The hub planned this undo by itself, and nothing but a crash has come between.
+    async fn follows_at_once(&self, undo: &Undo) -> bool {
+        let (_, history) = self.history().await;
+        let mut since =
+            newest_first(&history).take_while(|event| !matches!(event, Event::UndoPlanned(_)));
+        undo.planned.decision.is_none() && !since.any(|event| matches!(event, Event::Paused { .. }))
     }
 
     /// What an undo is made of: the remediation, the plan to take back, and the plan that does.
@@ -214,7 +283,9 @@ impl Work<'_> {
             let observed = now.state().clone();
             let unchanged = observed == plan.state;
             let answered = Value::Object(state.run.as_ref().map(answers).unwrap_or_default());
+            // A file with another undo plans other requests: they tell nothing of those that were sent.
             let fresh = now.undo(&before, &answered).ok();
+            let fresh = fresh.filter(|fresh| fresh.digest == plan.digest);
             match fresh.and_then(|fresh| remaining(&plan, &fresh, &run, unchanged)) {
                 Some(known) => skip = known,
                 None => {
@@ -345,9 +416,9 @@ impl Hub {
             return self.turn_back(&mut work, id, by, dry_run, force).await;
         }
         let lease = self.locked(id, &received).await?;
-        work.quiet_since = lease.quiet_since;
+        let tenure = work.has(&lease);
         let turned = self.turn_back(&mut work, id, by, dry_run, force);
-        let (turned, lease) = self.holding(lease, turned).await?;
+        let (turned, lease) = self.holding(lease, &tenure, turned).await?;
         self.give_back(&lease, &work.state().await).await?;
         let mut done = turned?;
         let state = work.keep().await?;
@@ -371,44 +442,50 @@ impl Hub {
             Some((stood, _)) => *stood,
             None => state.status,
         };
-        let nothing = RequestError::NothingToUndo {
-            id,
-            status: state.status,
-        };
         let (Some(planned), Some(run)) = (&state.plan, &state.run) else {
-            return Err(nothing);
+            return Err(RequestError::NothingToUndo {
+                id,
+                status: state.status,
+            });
         };
         let again = stands == Status::Undone;
-        let undoable = matches!(
-            stands,
-            Status::Success | Status::Failed | Status::UndoFailed
-        ) || state.paused.is_some()
-            && matches!(stands, Status::Running | Status::Verifying);
-        if !(again || undoable && run.may_have_changed()) {
-            return Err(nothing);
+        if !(again || can_be_undone(&state, stands)) {
+            let status = state.status;
+            return Err(match !stands.is_final() && run.may_have_changed() {
+                true => RequestError::UnderWay { id, status },
+                false => RequestError::NothingToUndo { id, status },
+            });
         }
         let gone = || RequestError::Gone(id);
         let remediation = self.remediation(&state.received).map_err(|_| gone())?;
-        let before: Plan = serde_json::from_value(planned.plan.clone()).map_err(|_| gone())?;
-        let plan = if again {
+        let before = kept(&planned.plan, &planned.plan_hash).ok_or_else(gone)?;
+        let mut plan = if again {
             work.plan(&remediation, &state).await?
         } else {
             work.plan_undo(&remediation, &before, &state).await?
         };
-        let drift = drift(&state, &before, &plan);
+        let (_, history) = work.history().await;
+        let drift = drift(&state, stands, &history, &before, &plan);
         let drifted = drift.is_some();
-        if let Some(drift) = drift
+        if let Some(mut drift) = drift
             && !force
         {
+            let mut secrets = self.secrets_of(&state);
+            for seen in [&mut drift.before, &mut drift.after, &mut drift.now] {
+                secrets.mask(seen);
+            }
             return Err(RequestError::Drift(Box::new(drift)));
         }
         let answer = self
-            .judge(&state.received, by, &remediation, &plan, drifted)
+            .judge(&state.received, by, &remediation, &mut plan, drifted)
             .await?;
+        let mut shown = plan.clone();
+        mask_plan(&mut self.secrets_in(&plan), &mut shown);
         let mut rollback = Rollback {
             verdict: answer.verdict,
             reasons: answer.reasons.clone(),
-            plan,
+            plan: shown,
+            plan_hash: plan.hash(),
             status: None,
             error: None,
         };
@@ -416,10 +493,9 @@ impl Hub {
             return Ok(rollback);
         }
         if again {
-            work.settle_on(&state, rollback.plan.clone(), answer, Some(by))
-                .await?;
+            work.settle_on(&state, plan, answer, Some(by)).await?;
         } else {
-            self.record_undo(work, &remediation, &rollback.plan, answer, by)
+            self.record_undo(work, &remediation, &plan, answer, by)
                 .await?;
         }
         rollback.status = Some(work.advance().await?.status);
@@ -459,7 +535,7 @@ impl Hub {
         received: &Received,
         by: &str,
         remediation: &Remediation,
-        plan: &Plan,
+        plan: &mut Plan,
         drifted: bool,
     ) -> Result<Decided, LedgerError> {
         let received = asked_by(received, by);
@@ -470,52 +546,111 @@ impl Hub {
                 "somebody else has changed the resource since, and `--force` overwrites that";
             answer.reasons.push(reason.to_owned());
         }
+        if let Verdict::Defer { until } = answer.verdict
+            && plan.stage == Stage::Undo
+        {
+            let reason =
+                format!("an undo does not wait: it has to be asked for again at {until:.0}");
+            answer.reasons.push(reason);
+        }
         Ok(answer)
     }
 
-    /// The changes that a selection means, the newest first.
+    /// The changes that a selection means, the newest first: those that were made, in whole or in part, and
+    /// those that are under way, of which people have to know that they cannot be taken back yet.
     ///
     /// # Errors
     /// The ledger cannot be read.
     pub async fn undoable(&self, selection: &Selection) -> Result<Vec<Record>, LedgerError> {
+        let ledger = &self.ports.ledger;
         let all = match &selection.account {
             Some(account) => Query::account(account.clone()),
             None => Query::all(),
         };
-        let mut query = all.with_status(Status::Success).limit(Query::MAX_LIMIT);
-        let mut found = Vec::new();
-        loop {
-            let page = self.ports.ledger.query(&query).await?;
-            found.extend(
-                page.records
-                    .into_iter()
-                    .filter(|record| selection.has(record, &self.catalog)),
-            );
-            match page.next {
-                Some(cursor) => query.cursor = Some(cursor),
-                None => break,
+        let mut found = ledger.unfinished().await?;
+        for status in [Status::Success, Status::Failed, Status::UndoFailed] {
+            let mut query = all.clone().with_status(status).limit(Query::MAX_LIMIT);
+            loop {
+                let page = ledger.query(&query).await?;
+                found.extend(page.records);
+                match page.next {
+                    Some(cursor) => query.cursor = Some(cursor),
+                    None => break,
+                }
             }
         }
-        found.sort_by_key(|record| std::cmp::Reverse(record.started_at));
-        Ok(found)
+        found.retain(|record| {
+            let account = selection.account.as_ref();
+            account.is_none_or(|account| *account == record.account_id)
+                && record.started_at.is_some()
+                && !record.expired
+                && selection.has(record, &self.catalog)
+        });
+        found.sort_by_key(|record| (Reverse(record.started_at), record.remediation_id));
+        // One may have ended between two of the readings.
+        found.dedup_by_key(|record| record.remediation_id);
+        let mut changed = Vec::new();
+        for record in found {
+            let is_one = match ledger.state(record.remediation_id).await {
+                // What somebody has tampered with is told by its name, and holds up nobody else.
+                Err(LedgerError::Broken { .. }) => true,
+                read => has_changed(&read?.0),
+            };
+            if is_one {
+                changed.push(record);
+            }
+        }
+        Ok(changed)
     }
+}
+
+fn newest_first(history: &History) -> impl Iterator<Item = &Event> {
+    history.iter().rev().map(|(event, _)| event)
+}
+
+/// The resource was read after the last request of a run that stands half-way.
+pub(crate) fn was_read_last(history: &History) -> bool {
+    let mut last = newest_first(history)
+        .filter(|event| matches!(event, Event::StepFinished(_) | Event::Verified(_)));
+    matches!(last.next(), Some(Event::Verified(_)))
+}
+
+/// A request of its run may have changed something.
+fn has_changed(state: &State) -> bool {
+    state.run.as_ref().is_some_and(Run::may_have_changed)
+}
+
+/// What `state` has changed, or may have, can be taken back from where it stands.
+fn can_be_undone(state: &State, stands: Status) -> bool {
+    let is_half_way = matches!(stands, Status::Running | Status::Verifying);
+    let is_made = matches!(
+        stands,
+        Status::Success | Status::Failed | Status::UndoFailed
+    );
+    (is_made || is_half_way && state.paused.is_some()) && has_changed(state)
 }
 
 /// What others have changed since the ledger's last reading, if they have. Without a reading nobody
 /// knows whose the state is.
-fn drift(state: &State, before: &Plan, plan: &Plan) -> Option<Drift> {
+fn drift(
+    state: &State,
+    stands: Status,
+    history: &History,
+    before: &Plan,
+    plan: &Plan,
+) -> Option<Drift> {
     let verified = state.verified.as_ref().map(|verified| &verified.observed);
     let undone = state.undo.as_ref().map(|undo| &undo.observed);
-    let known = match state.status {
+    let known = match stands {
         Status::Undone | Status::UndoFailed => undone.filter(|seen| !seen.is_null()).or(verified),
+        Status::Running | Status::Verifying => verified.filter(|_| was_read_last(history)),
         _ => verified,
     };
-    // Stopped half-way nothing was read yet: what is there is compared when it is taken up.
-    if state.paused.is_some() || known == Some(&plan.state) {
+    if known == Some(&plan.state) {
         return None;
     }
     Some(Drift {
-        before: match state.status {
+        before: match stands {
             Status::Undone => verified.cloned().unwrap_or_default(),
             _ => before.state.clone(),
         },

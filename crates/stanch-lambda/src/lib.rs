@@ -12,6 +12,7 @@ mod members;
 mod metrics;
 mod notifier;
 mod orchestrator;
+mod organization;
 mod remediation;
 mod runtime;
 mod security;

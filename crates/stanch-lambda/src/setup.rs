@@ -1,25 +1,28 @@
 //! What a hub in AWS is made of, from the variables of its function.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use stanch_aws::{Environment, HttpClient, MemberRole, SessionsSetup};
 use stanch_catalog::Catalog;
 use stanch_config::{
-    Feeds, Fetched, LARGEST_FEED, ModelSecrets, Origin, Override, RandomIds, Resolved, RulesError,
+    ApprovalSection, Feeds, Fetched, LARGEST_FEED, Origin, Override, RandomIds, Resolved,
+    RulesError,
 };
-use stanch_guard::Guard;
-use stanch_hub::{Account, Hub, Notifier, Ports, Settings};
+use stanch_guard::{Guard, Rules};
+use stanch_hub::{Account, Hub, Links, ModelSecrets, Notifier, Ports, Settings};
 use stanch_ledger::{SealedLedger, Vault};
 use stanch_models::Models;
-use stanch_notify::{ConfigRules, InRegion, LogBucket, SecurityHub, Topic};
-use stanch_types::{Api, Call, Region, Secret, Sessions, chain};
+use stanch_notify::{ConfigRules, InRegion, LogBucket, Patience, SecurityHub, Sender, Topic};
+use stanch_types::{AccountId, Api, Call, Region, Secret, Sessions, chain};
+use tokio::sync::Mutex;
 
 use crate::{
     Failure, Variables, World,
     files::{self, Configured},
-    members::{MemberList, Members},
+    members::{MemberList, Members, Wanted},
+    organization::{Answers, Organization},
     world::Store,
 };
 
@@ -28,6 +31,15 @@ const AGE: Duration = Duration::from_mins(5);
 
 /// `REGION_ROLE` of the stack that stands by for another one.
 const STANDBY: &str = "standby";
+
+/// How long it is tried to ask a person for an approval: within an invocation, which asks one person after
+/// the other.
+const PATIENCE: Patience = Patience {
+    attempts: 3,
+    attempt: Duration::from_secs(5),
+    pause: Duration::from_secs(1),
+    total: Duration::from_secs(12),
+};
 
 /// Everything that outlives an invocation.
 pub struct Setup {
@@ -46,6 +58,8 @@ pub struct Setup {
     pub store: Store,
     notifiers: Vec<Arc<dyn Notifier>>,
     inputs: Inputs,
+    /// What Organizations has answered.
+    answers: Arc<Mutex<Answers>>,
     /// When its inputs were last seen to be these.
     seen: Duration,
 }
@@ -77,8 +91,26 @@ fn resolved(world: &World, configured: &Configured) -> Result<Resolved, Failure>
         .map_err(|error| Failure::configuration(chain(&error)))
 }
 
+fn rules(resolved: &Resolved, configured: &Configured, feeds: &Fetched) -> Result<Rules, Failure> {
+    let rules = stanch_config::rules(resolved, configured, feeds);
+    rules.map_err(|error| broken_rules(&error))
+}
+
 fn broken_rules(error: &RulesError) -> Failure {
     Failure::configuration(error.to_string()).hint(error.hint())
+}
+
+/// Says of accounts what Organizations does, where the configuration says nothing.
+fn place(accounts: &mut BTreeMap<AccountId, stanch_config::Member>, members: &Members) {
+    for (id, member) in members {
+        let account = accounts.entry(id.clone()).or_default();
+        if account.ou.is_none() {
+            account.ou.clone_from(&member.ou);
+        }
+        if account.tags.is_none() {
+            account.tags.clone_from(&member.tags);
+        }
+    }
 }
 
 impl Setup {
@@ -110,9 +142,22 @@ impl Setup {
             guarded.threat_feeds_every,
         );
         let feeds = feeds.fetch(&guarded.threat_feeds).await;
+        let feeds = feeds.map_err(|error| broken_rules(&error))?;
+        let wanted = Wanted {
+            configured: &resolved.config.accounts,
+            places: variables.optional("ORGANIZATION_ID").is_some(),
+            tags: rules(&resolved, &configured, &feeds)?.go_by_account_tags(),
+        };
+        let answers = before.as_ref().map(|before| Arc::clone(&before.answers));
+        let answers = answers.unwrap_or_default();
+        let members = {
+            let mut answers = answers.lock().await;
+            let mut organization = Organization::new(&*own, &models, &*world.clock, &mut answers);
+            list.look_up(&mut organization, wanted).await?
+        };
         let inputs = Inputs {
-            members: list.look_up(&*own, &models).await?,
-            feeds: feeds.map_err(|error| broken_rules(&error))?,
+            members,
+            feeds,
             configured,
         };
         if let Some(before) = before
@@ -122,7 +167,7 @@ impl Setup {
             same.seen = now;
             return Ok(Arc::new(same));
         }
-        let made = Self::make(world, enters, models, own, inputs).await?;
+        let made = Self::make(world, enters, models, own, inputs, answers).await?;
         Ok(Arc::new(made))
     }
 
@@ -132,12 +177,13 @@ impl Setup {
         models: Arc<Models>,
         own: Arc<dyn Api>,
         inputs: Inputs,
+        answers: Arc<Mutex<Answers>>,
     ) -> Result<Self, Failure> {
         let variables = Variables(&world.environment);
         let configuration = |error: String| Failure::configuration(error);
-        let resolved = resolved(world, &inputs.configured)?;
-        let rules = stanch_config::rules(&resolved, &inputs.configured, &inputs.feeds)
-            .map_err(|error| broken_rules(&error))?;
+        let mut resolved = resolved(world, &inputs.configured)?;
+        place(&mut resolved.config.accounts, &inputs.members);
+        let rules = rules(&resolved, &inputs.configured, &inputs.feeds)?;
         let catalog = world.reach.catalog()?;
         let guard = Guard::load(rules, &catalog, world.clock.now()).map_err(|problems| {
             configuration(format!("the guard cannot be used: {problems}"))
@@ -156,17 +202,20 @@ impl Setup {
         if let Some(least) = variables.parsed("REQUIRED_APPROVALS", "a number")? {
             settings.approval.ask_at_least(least);
         }
+        if enters == Enters::Members {
+            settings.approval.links = links(variables, &*own, &config.approval).await?;
+        }
         let sessions: Arc<dyn Sessions> = match enters {
             Enters::Nothing => Arc::new(NoSessions),
             Enters::Members => {
-                let prefix = secret(&*own, variables.text("EXTERNAL_ID_SECRET")?).await?;
+                let prefix = secret(&*own, variables.text("EXTERNAL_ID_SECRET")?, 16).await?;
                 let member = |role: Option<String>, external_id: Secret<String>| MemberRole {
                     name: role.unwrap_or_else(|| config.aws.member_role.clone()),
                     external_id: Some(external_id),
                 };
-                let accounts = inputs.members.iter().map(|(id, role)| {
+                let accounts = inputs.members.iter().map(|(id, listed)| {
                     let own = config.accounts.get(id);
-                    let role = role.clone().or_else(|| own?.role.clone());
+                    let role = listed.role.clone().or_else(|| own?.role.clone());
                     let external_id = own
                         .and_then(|own| own.external_id.clone())
                         .unwrap_or_else(|| Secret::new(format!("{}-{id}", prefix.reveal())));
@@ -180,7 +229,7 @@ impl Setup {
         };
         let mut store = world.reach.store(variables, Arc::clone(&own))?;
         if enters == Enters::Members {
-            let text = secret(&*own, variables.text("VAULT_SECRET")?).await?;
+            let text = secret(&*own, variables.text("VAULT_SECRET")?, 16).await?;
             let vault = Vault::new(&Sha256::digest(text.reveal())).ok_or_else(|| {
                 Failure::configuration("the key that seals secrets cannot be used")
             })?;
@@ -188,7 +237,7 @@ impl Setup {
             store.ledger = Arc::new(SealedLedger::new(store.ledger, vault, sensitive));
         }
         let notifiers = match enters {
-            Enters::Members => notifiers(world, &own, &sessions)?,
+            Enters::Members => notifiers(world, &own, &sessions, &config.approval)?,
             Enters::Nothing => Vec::new(),
         };
         Ok(Self {
@@ -201,6 +250,7 @@ impl Setup {
             store,
             notifiers,
             inputs,
+            answers,
             seen: world.clock.monotonic(),
         })
     }
@@ -263,15 +313,46 @@ fn overrides(environment: &Environment) -> Result<Vec<Override>, Failure> {
     Ok(overrides)
 }
 
-/// Who is told, as the function's variables say.
+/// What signs the links by which people answer at the page that `stanch serve` shows, if there is one.
+async fn links(
+    variables: Variables<'_>,
+    own: &dyn Api,
+    approval: &ApprovalSection,
+) -> Result<Option<Links>, Failure> {
+    let Some(id) = variables.optional("LINK_KEY_SECRET") else {
+        if approval.link_key_file.is_some() {
+            tracing::warn!("no links are made: the stack's `ApprovalPageUrl` has the key made");
+        }
+        return Ok(None);
+    };
+    let is_url = |url: &&String| url.starts_with("https://") || url.starts_with("http://");
+    let base = approval.public_url.as_ref().filter(is_url).ok_or_else(|| {
+        Failure::configuration("`approval.public_url` is no URL, and links are to be made").hint(
+            "the stack's `ApprovalPageUrl` sets it: `https://…`, as people reach `stanch serve`",
+        )
+    })?;
+    // As `stanch serve` reads it from its file.
+    let key = secret(own, id, 32).await?.reveal().trim().to_owned();
+    Ok(Some(Links::new(Secret::new(key), base)))
+}
+
+/// Who is told: as the function's variables say, and people who may approve at their own addresses.
 fn notifiers(
     world: &World,
     own: &Arc<dyn Api>,
     sessions: &Arc<dyn Sessions>,
+    approval: &ApprovalSection,
 ) -> Result<Vec<Arc<dyn Notifier>>, Failure> {
     let variables = Variables(&world.environment);
     let topic = Topic::new(Arc::clone(own), variables.text("SNS_TOPIC_ARN")?);
     let mut notifiers: Vec<Arc<dyn Notifier>> = vec![Arc::new(topic)];
+    if !approval.webhooks.is_empty() {
+        let http = Arc::new(HttpClient::new(world.environment.clone()));
+        let sender = Sender::new(http, Arc::clone(&world.clock), PATIENCE);
+        for subscriber in approval.subscribers(&sender) {
+            notifiers.push(Arc::new(subscriber));
+        }
+    }
     let (reach, home) = (Arc::clone(&world.reach), Arc::clone(own));
     let api: InRegion = Arc::new(move |region: &Region| {
         let there = reach.own(Some(region));
@@ -290,16 +371,17 @@ fn notifiers(
     Ok(notifiers)
 }
 
-/// The text of a secret of Secrets Manager.
-async fn secret(own: &dyn Api, id: &str) -> Result<Secret<String>, Failure> {
+/// The text of a secret of Secrets Manager, of at least so many characters.
+async fn secret(own: &dyn Api, id: &str, least: usize) -> Result<Secret<String>, Failure> {
     let call = Call::new("secretsmanager", "GetSecretValue", json!({"SecretId": id}));
     let reply = own.call(&call).await?;
-    match reply.output.get("SecretString").and_then(Value::as_str) {
-        Some(text) if text.len() >= 16 => Ok(Secret::new(text.to_owned())),
-        _ => Err(
-            Failure::configuration(format!("the secret `{id}` has less than 16 characters"))
-                .hint("the stack's template makes it"),
-        ),
+    let text = reply.output.get("SecretString").and_then(Value::as_str);
+    match text {
+        Some(text) if text.len() >= least => Ok(Secret::new(text.to_owned())),
+        _ => Err(Failure::configuration(format!(
+            "the secret `{id}` has less than {least} characters"
+        ))
+        .hint("the stack's template makes it")),
     }
 }
 

@@ -20,7 +20,7 @@ use std::{
 
 use serde_json::json;
 use stanch_ledger::{
-    Ledger, Query, SqliteLedger, Status, Store, Trust, Verdict, export as write_out,
+    Ledger, Query, Signer as _, SqliteLedger, Status, Store, Trust, Verdict, export as write_out,
     testing::{decided, finished, key, noon_and, planned, received, signer, success},
     verify_export, verify_ledger,
 };
@@ -110,7 +110,7 @@ async fn main() {
     figures["events_appended_per_second"] = json!(appended.round());
     let begin = Instant::now();
     let store: Arc<dyn Store> = Arc::<SqliteLedger>::clone(&ledger);
-    let report = verify_ledger(store, None, None).await.unwrap();
+    let report = verify_ledger(store, None, None, None).await.unwrap();
     assert_eq!((report.holds(), report.events), (true, events));
     let checked = events as f64 / begin.elapsed().as_secs_f64();
     println!("the file: verified at {checked:.0} events/s");
@@ -121,7 +121,12 @@ async fn main() {
         let events = write_out(&*ledger, &signer(), &mut export).await.unwrap();
         let written = begin.elapsed();
         let begin = Instant::now();
-        let report = verify_export(&*export, Trust::default()).unwrap();
+        let key = signer();
+        let trust = Trust {
+            key: Some(key.key()),
+            ..Trust::default()
+        };
+        let report = verify_export(&*export, trust).unwrap();
         assert_eq!((report.holds(), report.events), (true, events));
         let rate = |time: Duration| events as f64 / time.as_secs_f64();
         let (written, verified) = (rate(written), rate(begin.elapsed()));

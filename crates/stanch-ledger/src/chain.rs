@@ -27,7 +27,7 @@ pub struct Entry {
     pub at: Timestamp,
     /// `hash` of the entry before; zeros for the first.
     pub prev: Digest,
-    /// SHA-256 of the event's canonical JSON (RFC 8785).
+    /// SHA-256 of the event's canonical JSON ([`Digest::of`]).
     pub body: Digest,
     /// SHA-256 of the canonical JSON of `v`, `id`, `seq`, `at`, `prev` and `body`.
     pub hash: Digest,
@@ -51,7 +51,12 @@ pub struct Break {
 
 impl Entry {
     /// The version that is written: one more whenever an event gets a new member.
-    pub const VERSION: u32 = 2;
+    pub const VERSION: u32 = 3;
+
+    /// Whether an entry of version `v` can be checked here.
+    pub(crate) const fn is_known(v: u32) -> bool {
+        v > 0 && v <= Self::VERSION
+    }
 
     /// All but the event.
     pub(crate) const fn header(&self) -> Header {
@@ -287,7 +292,7 @@ impl Chain {
     pub(crate) fn follow(&mut self, header: &Header, body: Option<Digest>) -> Result<(), Break> {
         let Self { id, seq, prev } = *self;
         let broken = |problem| Err(Break { id, seq, problem });
-        if header.v == 0 || header.v > Entry::VERSION {
+        if !Entry::is_known(header.v) {
             return broken("was written by a version that is not known here");
         }
         if header.id != id {

@@ -89,6 +89,9 @@ pub struct Given {
     pub prev: Digest,
     /// The hash of all of the above.
     pub hash: Digest,
+    /// It is kept in other bytes than it was given in, which no hash covers.
+    #[serde(skip)]
+    pub(crate) is_reworded: bool,
 }
 
 impl Given {
@@ -109,9 +112,18 @@ impl Given {
             directive,
             prev: before.map_or(Digest::ZERO, |before| before.hash),
             hash: Digest::ZERO,
+            is_reworded: false,
         };
         given.hash = given.digest();
         given
+    }
+
+    /// An order as it is kept. One that is not, byte for byte, what is written of it here is
+    /// [`Given::broken`], though it says the same.
+    pub(crate) fn read(text: &str) -> serde_json::Result<Self> {
+        let mut given: Self = serde_json::from_str(text)?;
+        given.is_reworded = serde_json::to_string(&given)? != text;
+        Ok(given)
     }
 
     fn digest(&self) -> Digest {
@@ -139,7 +151,8 @@ impl Given {
     pub fn broken(orders: &[Self]) -> Option<u64> {
         let mut prev = Digest::ZERO;
         for (seq, given) in (0..).zip(orders) {
-            if given.seq != seq || given.prev != prev || given.hash != given.digest() {
+            let is_next = given.seq == seq && given.prev == prev;
+            if !is_next || given.is_reworded || given.hash != given.digest() {
                 return Some(seq);
             }
             prev = given.hash;
@@ -285,9 +298,15 @@ mod tests {
         let mut removed = orders.clone();
         removed.remove(1);
         assert_eq!(Given::broken(&removed), Some(1));
-        let mut moved = orders;
+        let mut moved = orders.clone();
         moved.swap(0, 1);
         assert_eq!(Given::broken(&moved), Some(0));
+        let text = serde_json::to_string(&orders[1]).unwrap();
+        let read = |text: &str| [orders[0].clone(), Given::read(text).unwrap()];
+        assert_eq!(Given::broken(&read(&text)), None);
+        for reworded in [format!("{text} "), text.replacen('{', r#"{"x":1,"#, 1)] {
+            assert_eq!(Given::broken(&read(&reworded)), Some(1), "{reworded}");
+        }
     }
 
     #[test]

@@ -103,6 +103,9 @@ pub enum Event {
         by: String,
         /// Why.
         reason: String,
+        /// The hash of what is left of the remediation's row ([`crate::Record::outcome`]).
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        outcome: Option<crate::Digest>,
     },
     /// People or systems were told.
     Notified {
@@ -350,7 +353,8 @@ pub struct Difference {
 /// A value that is different.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Change {
-    /// Where, as a JSON pointer (RFC 6901).
+    /// Where: the names of the members with points between them, and places in lists in brackets:
+    /// `state.Environment.Variables[1].value`.
     pub at: String,
     /// What it was; absent if there was nothing.
     #[serde(
@@ -366,6 +370,14 @@ pub struct Change {
         deserialize_with = "present"
     )]
     pub is: Option<Value>,
+}
+
+impl Change {
+    /// The names of the members that it stands in, from the outermost, and places in lists.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        let names = self.at.split(['.', '[', ']']);
+        names.filter(|name| !name.is_empty())
+    }
 }
 
 /// A value that is there, `null` too: that a setting was null is not that there was none, and the event
@@ -418,6 +430,9 @@ pub struct Started {
     pub session: String,
     /// 1 for the first; each resumption after a crash counts one more.
     pub attempt: u32,
+    /// What the guard said right before, of a plan that people had approved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirmed: Option<Box<Decided>>,
 }
 
 /// Which way a step goes.
@@ -439,9 +454,10 @@ pub struct StepStarted {
     pub index: u32,
     /// The step's name in the document.
     pub name: String,
-    /// The request, with secrets masked.
+    /// The request.
     pub call: Call,
-    /// Hash of the request as it is sent.
+    /// Hash of the request as it is sent; where secrets in it are sealed, one that only whoever has the
+    /// key can make: `hmac-sha256:…`.
     pub call_hash: String,
 }
 
@@ -527,17 +543,17 @@ mod tests {
     #[test]
     fn a_change_is_written_again_as_the_same_bytes() {
         for text in [
-            r#"{"at":"/block","was":null,"is":{"BlockPublicAcls":true}}"#,
-            r#"{"at":"/block","was":[],"is":null}"#,
-            r#"{"at":"/block","is":null}"#,
-            r#"{"at":"/block","was":1}"#,
-            r#"{"at":"/block"}"#,
+            r#"{"at":"state.block","was":null,"is":{"BlockPublicAcls":true}}"#,
+            r#"{"at":"state.block","was":[],"is":null}"#,
+            r#"{"at":"state.block","is":null}"#,
+            r#"{"at":"state.block","was":1}"#,
+            r#"{"at":"state.block"}"#,
         ] {
             let change: Change = serde_json::from_str(text).unwrap();
             assert_eq!(serde_json::to_string(&change).unwrap(), text);
         }
         let change = Change {
-            at: "/block".to_owned(),
+            at: "state.block".to_owned(),
             was: Some(Value::Null),
             is: None,
         };

@@ -2,9 +2,10 @@
 
 use std::io::Write;
 
+use base64::{Engine as _, prelude::BASE64_STANDARD as BASE64};
 use serde_json::json;
 
-use crate::{Checkpoint, LedgerError, Record, Selection, Signer, Store};
+use crate::{Checkpoint, Digest, LedgerError, Record, Selection, Signer, Store, merkle};
 
 /// The most checkpoints in an export: the last, and others at even distances before it.
 const CHECKPOINTS: usize = 256;
@@ -12,6 +13,30 @@ const CHECKPOINTS: usize = 256;
 /// The first line of an export that is not of everything.
 pub(crate) fn selected(selection: &Selection) -> String {
     json!({ "selection": selection }).to_string()
+}
+
+/// What begins the line of a checkpoint, before all others but [`selected`].
+pub(crate) const CHECKPOINT: &str = r#"{"checkpoint":"#;
+
+/// The line of a checkpoint.
+pub(crate) fn checkpoint_line(checkpoint: &Checkpoint) -> Result<String, LedgerError> {
+    let note = serde_json::to_string(checkpoint.as_note()).map_err(LedgerError::encode)?;
+    Ok(format!("{CHECKPOINT}{note}}}"))
+}
+
+/// What begins the lines behind a selection: the hashes that lead from its events to the root of its
+/// checkpoint ([`merkle::Needed::beside`]).
+pub(crate) const PROOF: &str = r#"{"proof":""#;
+
+/// A line of such hashes.
+pub(crate) fn proof_line(hashes: &[Digest]) -> String {
+    format!("{PROOF}{}\"}}", BASE64.encode(merkle::to_bytes(hashes)))
+}
+
+/// The hashes of such a line.
+pub(crate) fn parse_proof(line: &str) -> Option<Vec<Digest>> {
+    let hashes = line.strip_prefix(PROOF)?.strip_suffix("\"}")?;
+    merkle::from_bytes(&BASE64.decode(hashes).ok()?)
 }
 
 /// What begins the line of an order, after the checkpoints.
@@ -52,8 +77,7 @@ pub async fn export(
     let step = checkpoints.len().div_ceil(CHECKPOINTS).max(1);
     let before = checkpoints.iter().rev().step_by(step).rev();
     for checkpoint in before.chain([&last]) {
-        let note = serde_json::to_string(checkpoint.as_note()).map_err(LedgerError::encode)?;
-        writeln!(to, r#"{{"checkpoint":{note}}}"#).map_err(LedgerError::write)?;
+        writeln!(to, "{}", checkpoint_line(checkpoint)?).map_err(LedgerError::write)?;
     }
     let signed = usize::try_from(last.orders.count).unwrap_or(usize::MAX);
     for given in orders.iter().take(signed) {

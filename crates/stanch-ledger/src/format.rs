@@ -10,8 +10,9 @@ use stanch_types::AccountId;
 use crate::{
     Ledger, LedgerError, Record, Status, Told,
     chain::Header,
-    export::selected,
+    export::{checkpoint_line, selected},
     parquet::{Column, Parquet},
+    proof::prove_selection,
 };
 
 /// How a ledger is written out.
@@ -120,8 +121,9 @@ fn row(record: &Record, header: &Header, event: Option<&str>) -> [Cell; 18] {
     ]
 }
 
-/// Writes a part of the ledger; returns how many remediations. What is written of JSON Lines verifies,
-/// but cannot show that nothing was left out: for that, all is exported.
+/// Writes a part of the ledger; returns how many remediations. JSON Lines are written as the last checkpoint
+/// has them, with that checkpoint before them and a proof behind them that they are in its tree. They cannot
+/// show that nothing was left out: for that, all is exported. Where there is no checkpoint, nothing is proved.
 ///
 /// # Errors
 /// The ledger cannot be read, or `to` not be written.
@@ -131,23 +133,37 @@ pub async fn export_selection(
     format: Format,
     to: &mut (dyn Write + Send),
 ) -> Result<u64, LedgerError> {
-    let size = ledger.head().await?.size;
+    let signed = match format {
+        Format::JsonLines => ledger.checkpoints().await?.pop(),
+        _ => None,
+    };
+    let size = match &signed {
+        Some(signed) => signed.size,
+        None => ledger.head().await?.size,
+    };
     let mut writer = Writer::new(format, selection, to).map_err(LedgerError::write)?;
-    let (mut after, mut count) = (0, 0);
+    if let Some(signed) = &signed {
+        writeln!(to, "{}", checkpoint_line(signed)?).map_err(LedgerError::write)?;
+    }
+    let (mut after, mut count, mut leaves) = (0, 0, Vec::new());
     loop {
         let slice = ledger.slice(after, size).await?;
-        for told in slice
-            .told
-            .iter()
-            .filter(|told| selection.holds(&told.record))
-        {
+        // What has no event yet, or only its row, is no remediation.
+        let is_meant = |told: &&Told| told.events > 0 && selection.holds(&told.record);
+        for told in slice.told.iter().filter(is_meant) {
             writer.write(told, to).map_err(LedgerError::write)?;
             count += 1;
+            if signed.is_some() {
+                leaves.extend(told.leaves());
+            }
         }
         match slice.next {
             Some(row) => after = row,
             None => break,
         }
+    }
+    if signed.is_some() {
+        prove_selection(ledger, leaves, size, to).await?;
     }
     writer.finish(to).map_err(LedgerError::write)?;
     Ok(count)

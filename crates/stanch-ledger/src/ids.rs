@@ -4,9 +4,10 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use sha2::{Digest as _, Sha256};
 use stanch_types::{AccountId, Region};
 use uuid::Uuid;
+
+use crate::canonical::Canonical;
 
 /// A SHA-256 hash; 64 hexadecimal digits as text.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -22,14 +23,15 @@ impl Digest {
     /// What stands before the first entry of a chain.
     pub const ZERO: Self = Self([0; 32]);
 
-    /// The hash of `value`'s canonical JSON (RFC 8785), which does not depend on member order or
-    /// whitespace.
+    /// The hash of `value`'s canonical JSON (RFC 8785, in which integers keep all their digits), which does
+    /// not depend on member order or whitespace.
     ///
     /// # Errors
     /// `value` cannot be written as JSON: a map whose keys are not text.
     pub fn of(value: &impl Serialize) -> Result<Self, serde_json::Error> {
-        let canonical = serde_json_canonicalizer::to_vec(value)?;
-        Ok(Self(Sha256::digest(canonical).into()))
+        let text = serde_json::to_string(value)?;
+        let digest = Canonical::default().digest(&text);
+        digest.map_err(serde::ser::Error::custom)
     }
 
     /// [`Digest::of`] a value made of strings, numbers and structs only.

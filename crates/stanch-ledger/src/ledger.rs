@@ -17,6 +17,7 @@ use crate::{
     Orders, Received, Record, RemediationId, Signer, State, Status,
     chain::{Header, to_millisecond},
     merkle::Needed,
+    verify::Fault,
 };
 
 /// Keeps remediations. Whatever a method acknowledged survives the process and, where the store is
@@ -74,21 +75,18 @@ pub trait Ledger: Send + Sync {
         since: Timestamp,
     ) -> Result<Attempts, LedgerError>;
 
-    /// What was begun since then, by anybody: what limits count. The rows may lack what they say of people
-    /// and resources, and one that is taken back may be told as it ended before. Those of `known` may be
-    /// left out: the caller has seen them end.
+    /// What was begun since then, by anybody: what limits count. What was begun in the day before may be among
+    /// it. The rows may lack what they say of people and resources, and one that is taken back may be told as
+    /// it ended before. Those of `known` may be left out: the caller has seen them end.
     async fn begun(
         &self,
         since: Timestamp,
         _now: Timestamp,
         _known: &HashSet<RemediationId>,
     ) -> Result<Vec<Record>, LedgerError> {
-        // What is begun may have waited.
-        let waited = since
-            .saturating_sub(Duration::from_hours(24))
-            .unwrap_or(since);
+        // What is begun may have waited. A store that keeps what it knows finds it however long that was.
         let mut query = Query::all()
-            .between(Some(waited), None)
+            .between(Some(a_day_before(since)), None)
             .limit(Query::MAX_LIMIT);
         let mut begun = Vec::new();
         loop {
@@ -169,6 +167,12 @@ pub trait Ledger: Send + Sync {
     /// Which leaf of the tree event `seq` of a remediation is.
     async fn leaf(&self, id: RemediationId, seq: u64) -> Result<u64, LedgerError>;
 
+    /// What is wrong with what is stored beside the tree of `size` leaves: what nobody is about to put into it
+    /// is no remediation.
+    async fn strays(&self, _size: u64) -> Result<Vec<Fault>, LedgerError> {
+        Ok(Vec::new())
+    }
+
     /// Keeps a checkpoint of this ledger.
     async fn keep(&self, checkpoint: &Checkpoint) -> Result<(), LedgerError>;
 
@@ -243,6 +247,11 @@ pub trait Ledger: Send + Sync {
     }
 }
 
+/// What was begun so long before may have ended only now.
+pub(crate) fn a_day_before(at: Timestamp) -> Timestamp {
+    at.saturating_sub(Duration::from_hours(24)).unwrap_or(at)
+}
+
 /// A ledger with the orders beside it: the whole of what is signed.
 #[async_trait]
 pub trait Store: Ledger + Directives {
@@ -301,6 +310,8 @@ pub struct Slice {
     pub told: Vec<Told>,
     /// After which row the next slice starts; `None` if this is empty.
     pub next: Option<u64>,
+    /// What is wrong with those that cannot be told.
+    pub lost: Vec<Fault>,
 }
 
 /// A remediation with its events as lines of an export.
@@ -311,6 +322,12 @@ pub struct Told {
     /// How many lines there are.
     pub events: u64,
     lines: Vec<u8>,
+    /// What the store has found to be wrong with it, beside what its lines say.
+    pub(crate) faults: Vec<Fault>,
+    /// Its chain cannot be followed: the lines are what the tree has, with what is left of the contents.
+    pub(crate) is_broken: bool,
+    /// The row tells of events already that are not among the lines, because they came later.
+    pub(crate) is_ahead: bool,
 }
 
 impl Told {
@@ -319,6 +336,9 @@ impl Told {
             record,
             events: 0,
             lines: Vec::new(),
+            faults: Vec::new(),
+            is_broken: false,
+            is_ahead: false,
         }
     }
 
@@ -331,6 +351,13 @@ impl Told {
     #[must_use]
     pub fn lines(&self) -> &[u8] {
         &self.lines
+    }
+
+    /// The numbers of these events among all of the ledger.
+    pub(crate) fn leaves(&self) -> impl Iterator<Item = u64> {
+        let text = std::str::from_utf8(&self.lines).unwrap_or_default();
+        let lines = text.split_terminator('\n').filter_map(Header::parse_line);
+        lines.map(|(header, _)| header.leaf)
     }
 }
 

@@ -1,7 +1,7 @@
 //! A ledger in memory: for tests and dry runs.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     ops::Range,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -16,6 +16,7 @@ use crate::{
     Head, IdempotencyKey, Lease, Ledger, LedgerError, Left, Letter, Lock, Order, Page, Query,
     Received, Record, RemediationId, Scope, Slice, State, Status, Told, TreeHead,
     chain::{Header, to_millisecond},
+    ledger::a_day_before,
     merkle::{Tree, tile_width},
 };
 
@@ -285,6 +286,21 @@ impl Ledger for MemoryLedger {
         Ok(attempts)
     }
 
+    async fn begun(
+        &self,
+        since: Timestamp,
+        _now: Timestamp,
+        _known: &HashSet<RemediationId>,
+    ) -> Result<Vec<Record>, LedgerError> {
+        let since = a_day_before(since);
+        let inner = self.inner();
+        let begun = inner.chains.iter().filter(|chain| {
+            let started = chain.state.run.as_ref().map(|run| run.at);
+            started.is_some_and(|at| at >= since)
+        });
+        Ok(begun.map(Chain::record).collect())
+    }
+
     async fn lock(
         &self,
         key: &str,
@@ -403,17 +419,14 @@ impl Ledger for MemoryLedger {
         reason: &str,
         at: Timestamp,
     ) -> Result<Head, LedgerError> {
-        let chain = {
+        let (chain, event) = {
             let inner = self.inner();
             let chain = inner.chain(id)?;
             if chain.state.expired {
                 return Err(LedgerError::Expired(id));
             }
-            chain.entries.len() as u64
-        };
-        let event = Event::Expired {
-            by: by.to_owned(),
-            reason: reason.to_owned(),
+            let event = Event::expired(id, &chain.state, by, reason);
+            (chain.entries.len() as u64, event)
         };
         let head = self.append(id, chain, vec![event], at).await?;
         let mut inner = self.inner();

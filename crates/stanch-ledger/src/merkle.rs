@@ -301,6 +301,26 @@ fn subtrees(range: Range<u64>) -> Vec<Node> {
     nodes
 }
 
+/// Where the tree over a range of two leaves or more splits (RFC 6962, section 2.1).
+const fn middle(range: &Range<u64>) -> u64 {
+    range.start + (1_u64 << (range.end - range.start - 1).ilog2())
+}
+
+/// The largest ranges within `range` that have none of `leaves`, which stand in order, from left to right.
+fn beside(range: Range<u64>, leaves: &[u64], found: &mut Vec<Vec<Node>>) {
+    match leaves {
+        [] if range.is_empty() => {}
+        [] => found.push(subtrees(range)),
+        _ if range.end.saturating_sub(range.start) < 2 => {}
+        _ => {
+            let middle = middle(&range);
+            let (left, right) = leaves.split_at(leaves.partition_point(|leaf| *leaf < middle));
+            beside(range.start..middle, left, found);
+            beside(middle..range.end, right, found);
+        }
+    }
+}
+
 /// Ranges of leaves whose hashes prove something; [`Needed::hashes`] computes them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Needed(Vec<Vec<Node>>);
@@ -322,7 +342,7 @@ impl Needed {
             return None;
         }
         while range.end - range.start > 1 {
-            let middle = range.start + (range.end - range.start).next_power_of_two() / 2;
+            let middle = middle(&range);
             let (inside, beside) = match index < middle {
                 true => (range.start..middle, middle..range.end),
                 false => (middle..range.end, range.start..middle),
@@ -347,7 +367,7 @@ impl Needed {
             return Some(Self(ranges));
         }
         while range.end != old {
-            let middle = range.start + (range.end - range.start).next_power_of_two() / 2;
+            let middle = middle(&range);
             let (inside, beside) = match old <= middle {
                 true => (range.start..middle, middle..range.end),
                 false => (middle..range.end, range.start..middle),
@@ -361,6 +381,21 @@ impl Needed {
         }
         ranges.reverse();
         Some(Self(ranges))
+    }
+
+    /// That `leaves`, which stand in order, are in the tree of `size` leaves: the hashes of all that is
+    /// beside them, from left to right. [`root_by_parts`] is what they lead to.
+    #[must_use]
+    pub fn beside(leaves: &[u64], size: u64) -> Self {
+        let mut ranges = Vec::new();
+        beside(0..size, leaves, &mut ranges);
+        Self(ranges)
+    }
+
+    /// The same in portions of so many hashes.
+    pub(crate) fn portions(&self, hashes: usize) -> impl Iterator<Item = Self> {
+        let portions = self.0.chunks(hashes.max(1));
+        portions.map(|portion| Self(portion.to_vec()))
     }
 
     /// The tiles to compute it from, by level and number, each once.
@@ -414,6 +449,43 @@ pub fn root_by_inclusion(index: u64, size: u64, leaf: Digest, proof: &[Digest]) 
         last >>= 1;
     }
     (last == 0).then_some(hash)
+}
+
+/// The root of a tree of `size` leaves of which `parts` are known, perfect subtrees from left to right, by
+/// the hashes of all that is beside them ([`Needed::beside`]); `None` if those do not fit.
+#[must_use]
+pub fn root_by_parts(
+    size: u64,
+    parts: &[(Range<u64>, Digest)],
+    beside: &[Digest],
+) -> Option<Digest> {
+    let mut beside = beside.iter();
+    let root = match size {
+        0 if parts.is_empty() => empty_root(),
+        0 => return None,
+        size => fold(0..size, parts, &mut beside)?,
+    };
+    beside.next().is_none().then_some(root)
+}
+
+fn fold(
+    range: Range<u64>,
+    parts: &[(Range<u64>, Digest)],
+    beside: &mut std::slice::Iter<'_, Digest>,
+) -> Option<Digest> {
+    match parts {
+        [] => beside.next().copied(),
+        [(part, hash)] if *part == range => Some(*hash),
+        _ if range.end - range.start < 2 => None,
+        _ => {
+            let middle = middle(&range);
+            let place = parts.partition_point(|(part, _)| part.start < middle);
+            let (left, right) = parts.split_at(place);
+            let left = fold(range.start..middle, left, beside)?;
+            let right = fold(middle..range.end, right, beside)?;
+            Some(node_hash(&left, &right))
+        }
+    }
 }
 
 /// Whether a tree of `new.0` leaves with root `new.1` begins with that of `old` (RFC 9162, section

@@ -2,13 +2,14 @@
 //! (<https://c2sp.org/tlog-proof>), and that it only grew since a checkpoint that the auditor kept (as
 //! witnesses are asked, <https://c2sp.org/tlog-witness>).
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, io};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD as BASE64};
 
 use crate::{
     Checkpoint, Digest, Ledger, LedgerError, RemediationId, VerifierKey,
-    merkle::{self, Needed},
+    export::proof_line,
+    merkle::{self, Needed, TILE_WIDTH},
 };
 
 const INCLUSION: &str = "c2sp.org/tlog-proof@v1";
@@ -85,6 +86,22 @@ pub async fn prove_consistency(
     let needed = Needed::consistency(old, size).ok_or(LedgerError::Rewritten(old))?;
     let hashes = ledger.hashes(&needed, size).await?;
     Ok(format!("old {old}\n") + &below(&hashes, checkpoint))
+}
+
+/// Writes the lines that prove that `leaves` are in the ledger as it was with `size` events.
+pub(crate) async fn prove_selection(
+    ledger: &dyn Ledger,
+    mut leaves: Vec<u64>,
+    size: u64,
+    to: &mut (dyn io::Write + Send),
+) -> Result<(), LedgerError> {
+    leaves.sort_unstable();
+    leaves.dedup();
+    for needed in Needed::beside(&leaves, size).portions(TILE_WIDTH) {
+        let hashes = ledger.hashes(&needed, size).await?;
+        writeln!(to, "{}", proof_line(&hashes)).map_err(LedgerError::write)?;
+    }
+    Ok(())
 }
 
 fn below(hashes: &[Digest], checkpoint: &Checkpoint) -> String {

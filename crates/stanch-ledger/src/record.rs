@@ -2,9 +2,10 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use stanch_types::{AccountId, Region};
 
-use crate::{RemediationId, Route, State, Status};
+use crate::{Digest, Event, RemediationId, Route, State, Status};
 
 /// A remediation with the attributes of the audit log, named as they are in its table.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -115,6 +116,78 @@ impl Record {
             started_at: run.as_ref().map(|run| run.at),
             updated_at,
             events,
+        }
+    }
+}
+
+impl Record {
+    /// The hash of what the row says of the remediation, but for how many events it has, and when the last
+    /// came. An `expired` event has it: the row is all that is left then of how it went.
+    #[must_use]
+    pub fn outcome(&self) -> Digest {
+        let Self {
+            remediation_id,
+            timestamp,
+            finding_id,
+            account_id,
+            resource_type,
+            resource_id,
+            remediation_type,
+            remediation_action,
+            execution_status,
+            executor_arn,
+            error_message,
+            execution_duration,
+            notification_sent,
+            status,
+            region,
+            control,
+            severity,
+            title,
+            requester,
+            undone,
+            started_at,
+            // The tree knows how many there are, and when.
+            expired: _,
+            updated_at: _,
+            events: _,
+        } = self;
+        Digest::of_plain(&json!([
+            remediation_id,
+            timestamp.as_millisecond(),
+            finding_id,
+            account_id,
+            resource_type,
+            resource_id,
+            remediation_type,
+            remediation_action,
+            execution_status,
+            executor_arn,
+            error_message,
+            execution_duration,
+            notification_sent,
+            status,
+            region,
+            control,
+            severity,
+            title,
+            requester,
+            undone,
+            started_at.map(Timestamp::as_millisecond),
+        ]))
+    }
+}
+
+impl Event {
+    /// That the contents of what has come to `state` have expired, with the hash of what is left of its row.
+    pub(crate) fn expired(id: RemediationId, state: &State, by: &str, reason: &str) -> Self {
+        let mut left = state.clone();
+        left.forget();
+        let outcome = Record::project(id, &left, 0, left.at).outcome();
+        Self::Expired {
+            by: by.to_owned(),
+            reason: reason.to_owned(),
+            outcome: Some(outcome),
         }
     }
 }

@@ -1,9 +1,8 @@
 //! Secrets in events: sealed before they are stored, opened for whoever carries a plan out.
 //!
-//! What the API model calls sensitive, and what is named as secrets are, is replaced by its
-//! encryption (AES-256-GCM) with a key that is kept beside the ledger, not in it. All hashes of the
-//! ledger are over the sealed form; a plan's own hash is over the true one. Exports, logs and whoever
-//! reads the ledger without the key see the sealed form.
+//! What is secret is replaced by its encryption (AES-256-GCM) with a key that is kept beside the ledger, not
+//! in it. All hashes of the ledger are over the sealed form; a plan's own hash is over the true one. Exports
+//! and whoever reads the ledger without the key see the sealed form.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
@@ -19,31 +18,31 @@ use base64::{Engine as _, prelude::BASE64_STANDARD as BASE64};
 use jiff::Timestamp;
 use ring::{
     aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
+    hmac::{self, HMAC_SHA256},
     rand::{SecureRandom as _, SystemRandom},
 };
 use serde_json::Value;
-use stanch_types::AccountId;
+use stanch_types::{AccountId, Call, hex};
 
 use crate::{
-    Admission, ApprovalRequest, Attempts, Change, Checkpoint, DeadLetter, Digest, Entry, Event,
-    Head, IdempotencyKey, Lease, Ledger, LedgerError, Left, Letter, Lock, Page, Query, Received,
-    Record, RemediationId, Slice, Status, TreeHead, own_file,
+    Admission, Attempts, Checkpoint, DeadLetter, Digest, Entry, Event, Head, IdempotencyKey, Lease,
+    Ledger, LedgerError, Left, Letter, Lock, Page, Query, Received, Record, RemediationId, Slice,
+    Status, TreeHead, own_file,
+    secrets::{SEALED, Sensitive, Walk, called, contents, hush, said},
 };
 
-/// What begins a sealed value.
-const SEALED: &str = "sealed:v1:";
+/// What begins a hash that only whoever has the key can make.
+const KEYED: &str = "hmac-sha256:";
 
 /// How many remediations' services are remembered.
 const REMEMBERED: usize = 4_096;
 
-/// Knows what an API calls sensitive.
-pub trait Sensitive: Send + Sync {
-    /// Whether values of `member` in requests and answers of `service` must not be shown.
-    fn is_secret(&self, service: &str, member: &str) -> bool;
-}
-
 /// The key that seals.
-pub struct Vault(LessSafeKey);
+pub struct Vault {
+    sealing: LessSafeKey,
+    /// Made of the same key: each is for one thing only.
+    hashing: hmac::Key,
+}
 
 impl fmt::Debug for Vault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -78,8 +77,10 @@ impl Vault {
     /// The key of these 32 bytes.
     #[must_use]
     pub fn new(key: &[u8]) -> Option<Self> {
-        let key = UnboundKey::new(&AES_256_GCM, key).ok()?;
-        Some(Self(LessSafeKey::new(key)))
+        let sealing = LessSafeKey::new(UnboundKey::new(&AES_256_GCM, key).ok()?);
+        let own = hmac::sign(&hmac::Key::new(HMAC_SHA256, key), b"hashes of requests");
+        let hashing = hmac::Key::new(HMAC_SHA256, own.as_ref());
+        Some(Self { sealing, hashing })
     }
 
     /// Seals a value of a remediation: it opens in no other.
@@ -88,7 +89,7 @@ impl Vault {
         SystemRandom::new().fill(&mut nonce).ok()?;
         let mut bytes = serde_json::to_vec(value).ok()?;
         let key = Nonce::assume_unique_for_key(nonce);
-        self.0
+        self.sealing
             .seal_in_place_append_tag(key, Aad::from(id.as_uuid().as_bytes()), &mut bytes)
             .ok()?;
         Some(SEALED.to_owned() + &BASE64.encode([&nonce, bytes.as_slice()].concat()))
@@ -100,8 +101,17 @@ impl Vault {
         let mut rest = rest.to_vec();
         let key = Nonce::assume_unique_for_key(*nonce);
         let aad = Aad::from(id.as_uuid().as_bytes());
-        let plain = self.0.open_in_place(key, aad, &mut rest).ok()?;
+        let plain = self.sealing.open_in_place(key, aad, &mut rest).ok()?;
         serde_json::from_slice(plain).ok()
+    }
+
+    /// The hash of a remediation's request with a secret in it. Any that others can make would allow them to
+    /// try what a weak secret is.
+    fn hash(&self, id: RemediationId, call: &Call) -> Option<String> {
+        let mut hash = hmac::Context::with_key(&self.hashing);
+        hash.update(id.as_uuid().as_bytes());
+        hash.update(&serde_json_canonicalizer::to_vec(call).ok()?);
+        Some(KEYED.to_owned() + &hex(hash.sign().as_ref()))
     }
 
     /// Opens all that is sealed in `value`; what this key does not open stays as it is.
@@ -120,87 +130,6 @@ impl Vault {
             }
             _ => {}
         }
-    }
-}
-
-/// `value` with all that is sealed as `***`, for people.
-#[must_use]
-pub fn masked(mut value: Value) -> Value {
-    fn mask(value: &mut Value) {
-        match value {
-            Value::String(text) if text.starts_with(SEALED) => "***".clone_into(text),
-            Value::Array(items) => items.iter_mut().for_each(mask),
-            Value::Object(members) => members.values_mut().for_each(mask),
-            _ => {}
-        }
-    }
-    mask(&mut value);
-    value
-}
-
-/// Whether a text under this name is a secret, whatever the API says: `MasterUserPassword`, but not
-/// `SecretArn`.
-fn is_named_as_secret(name: &str) -> bool {
-    const PARTS: [&str; 10] = [
-        "password",
-        "passphrase",
-        "secret",
-        "privatekey",
-        "credential",
-        "authtoken",
-        "accesstoken",
-        "apikey",
-        "connectionstring",
-        "sessiontoken",
-    ];
-    const HARMLESS: [&str; 10] = [
-        "arn", "arns", "id", "ids", "name", "type", "status", "version", "policy", "enabled",
-    ];
-    let name: String = name
-        .chars()
-        .filter(char::is_ascii_alphanumeric)
-        .map(|c| c.to_ascii_lowercase())
-        .collect();
-    PARTS.iter().any(|part| name.contains(part)) && !HARMLESS.iter().any(|end| name.ends_with(end))
-}
-
-/// The services that are called anywhere in `value`, a plan.
-fn services(value: &Value, found: &mut BTreeSet<String>) {
-    match value {
-        Value::Array(items) => items.iter().for_each(|item| services(item, found)),
-        Value::Object(members) => {
-            if let (Some(Value::String(service)), true) =
-                (members.get("service"), members.contains_key("operation"))
-            {
-                found.insert(service.clone());
-            }
-            members.values().for_each(|member| services(member, found));
-        }
-        _ => {}
-    }
-}
-
-/// The parts of an event that come from AWS or go there.
-fn contents(event: &mut Event) -> Vec<&mut Value> {
-    match event {
-        Event::Received(received) => vec![&mut received.subject],
-        Event::Planned(planned) => vec![&mut planned.plan, &mut planned.observed],
-        Event::StepStarted(step) => vec![&mut step.call.params],
-        Event::StepFinished(step) => vec![&mut step.outputs],
-        Event::Verified(verified) => vec![&mut verified.observed],
-        Event::UndoPlanned(undo) => vec![&mut undo.plan],
-        Event::Undone { observed } | Event::UndoFailed { observed, .. } => vec![observed],
-        Event::ApprovalRequested(request) => {
-            let ApprovalRequest {
-                cutover, changed, ..
-            } = &mut **request;
-            let changes = changed.iter_mut().flat_map(|changed| &mut changed.changes);
-            let values =
-                changes.flat_map(|Change { was, is, .. }| was.iter_mut().chain(is.iter_mut()));
-            let observed = cutover.iter_mut().map(|cutover| &mut cutover.observed);
-            observed.chain(values).collect()
-        }
-        _ => Vec::new(),
     }
 }
 
@@ -238,7 +167,8 @@ impl SealedLedger {
             Some(services) => services,
             None => {
                 let mut before = BTreeSet::new();
-                for (event, _) in self.inner.events(id).await? {
+                for (mut event, _) in self.inner.events(id).await? {
+                    self.open(id, &mut event);
                     called(&event, &mut before);
                 }
                 before
@@ -257,93 +187,65 @@ impl SealedLedger {
         known.insert(id, services);
     }
 
+    /// Seals the secrets that `go` walks through; whether there were any. `known` are the texts that are
+    /// secret wherever they stand.
     fn seal(
         &self,
         id: RemediationId,
         services: &BTreeSet<String>,
-        value: &mut Value,
-    ) -> Result<(), LedgerError> {
-        match value {
-            Value::Array(items) => items
-                .iter_mut()
-                .try_for_each(|item| self.seal(id, services, item)),
-            Value::Object(members) => {
-                // `{name: DB_PASSWORD, value: …}`, as variables of builds and containers are.
-                let said = ["name", "Name", "key", "Key"];
-                let said = said.iter().find_map(|name| members.get(*name)?.as_str());
-                let said = said
-                    .filter(|said| is_named_as_secret(said))
-                    .map(str::to_owned);
-                members.iter_mut().try_for_each(|(name, value)| {
-                    let pair = said.as_ref().filter(|_| name.eq_ignore_ascii_case("value"));
-                    self.seal_member(id, services, pair.unwrap_or(name), value)
-                })
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// Seals the value of the member `name`, or what is secret in it.
-    fn seal_member(
-        &self,
-        id: RemediationId,
-        services: &BTreeSet<String>,
-        name: &str,
-        value: &mut Value,
-    ) -> Result<(), LedgerError> {
-        let by_model = || {
-            let mut services = services.iter();
-            services.any(|service| self.sensitive.is_secret(service, name))
-        };
-        let is_empty = match value {
-            Value::Null | Value::Bool(_) => true,
-            Value::String(text) => text.is_empty() || text.starts_with(SEALED),
-            Value::Array(items) => items.is_empty(),
-            Value::Object(members) => members.is_empty(),
-            Value::Number(_) => false,
-        };
-        if !is_empty && (value.is_string() && is_named_as_secret(name) || by_model()) {
+        known: &mut HashSet<String>,
+        go: impl FnOnce(&mut Walk<'_, LedgerError>) -> Result<(), LedgerError>,
+    ) -> Result<bool, LedgerError> {
+        let mut any = false;
+        let mut replace = |value: &mut Value| {
+            any = true;
             // Rather not stored than stored in the clear.
-            let sealed = self.vault.seal(id, value);
-            *value = Value::String(sealed.ok_or(LedgerError::NotSealed)?);
-            return Ok(());
-        }
-        self.seal(id, services, value)
+            let sealed = self.vault.seal(id, value).ok_or(LedgerError::NotSealed)?;
+            *value = Value::String(sealed);
+            Ok::<(), LedgerError>(())
+        };
+        let mut walk = Walk {
+            sensitive: &*self.sensitive,
+            services,
+            known,
+            replace: &mut replace,
+        };
+        go(&mut walk)?;
+        Ok(any)
     }
 
     fn seal_event(
         &self,
         id: RemediationId,
         services: &BTreeSet<String>,
+        known: &mut HashSet<String>,
         event: &mut Event,
     ) -> Result<(), LedgerError> {
-        if let Event::ApprovalRequested(request) = event {
-            let changes = request
-                .changed
-                .iter_mut()
-                .flat_map(|changed| &mut changed.changes);
-            for Change { at, was, is } in changes {
-                // What stands within a secret is one.
-                for name in at.split('/') {
-                    let mut values = was.iter_mut().chain(is.iter_mut());
-                    values.try_for_each(|value| self.seal_member(id, services, name, value))?;
-                }
-            }
+        let any = self.seal(id, services, known, |walk| walk.event(event))?;
+        if let (true, Event::StepStarted(step)) = (any, event) {
+            let mut sent = step.call.clone();
+            self.vault.open_all(id, &mut sent.params);
+            let hash = self.vault.hash(id, &sent);
+            step.call_hash = hash.ok_or(LedgerError::NotSealed)?;
         }
-        contents(event)
-            .into_iter()
-            .try_for_each(|value| self.seal(id, services, value))
+        Ok(())
     }
-}
 
-fn called(event: &Event, found: &mut BTreeSet<String>) {
-    match event {
-        Event::Planned(planned) => services(&planned.plan, found),
-        Event::UndoPlanned(undo) => services(&undo.plan, found),
-        Event::StepStarted(step) => {
-            found.insert(step.call.service.clone());
+    /// Masks what the words of errors repeat of secrets. Nothing needs those again, so that they are not
+    /// sealed.
+    async fn hush(&self, id: RemediationId, events: &mut [Event]) -> Result<(), LedgerError> {
+        if events.iter_mut().any(|event| said(event).is_some()) {
+            let before = self.events(id).await?;
+            let before = before.iter().map(|(event, _)| event);
+            hush(&self.sensitive, before, events);
         }
-        _ => {}
+        Ok(())
+    }
+
+    fn open(&self, id: RemediationId, event: &mut Event) {
+        for value in contents(event) {
+            self.vault.open_all(id, value);
+        }
     }
 }
 
@@ -357,7 +259,9 @@ impl Ledger for SealedLedger {
     ) -> Result<Admission, LedgerError> {
         let id = key.remediation_id();
         let subject = &mut Arc::make_mut(&mut received).subject;
-        self.seal(id, &BTreeSet::new(), subject)?;
+        self.seal(id, &BTreeSet::new(), &mut HashSet::new(), |walk| {
+            walk.values(&mut [subject])
+        })?;
         let admission = self.inner.admit(key, received, at).await?;
         if let Admission::New(id) = admission {
             // It has no plan yet: nothing is called.
@@ -373,10 +277,12 @@ impl Ledger for SealedLedger {
         mut events: Vec<Event>,
         at: Timestamp,
     ) -> Result<Head, LedgerError> {
+        self.hush(id, &mut events).await?;
         if events.iter_mut().any(|event| !contents(event).is_empty()) {
             let services = self.services(id, &events).await?;
+            let mut known = HashSet::new();
             for event in &mut events {
-                self.seal_event(id, &services, event)?;
+                self.seal_event(id, &services, &mut known, event)?;
             }
         }
         self.inner.append(id, expected, events, at).await
@@ -385,9 +291,7 @@ impl Ledger for SealedLedger {
     async fn entries(&self, id: RemediationId) -> Result<Vec<Entry>, LedgerError> {
         let mut entries = self.inner.entries(id).await?;
         for entry in &mut entries {
-            for value in contents(&mut entry.event) {
-                self.vault.open_all(id, value);
-            }
+            self.open(id, &mut entry.event);
         }
         Ok(entries)
     }
@@ -396,10 +300,8 @@ impl Ledger for SealedLedger {
         let mut events = self.inner.events(id).await?;
         let mut services = BTreeSet::new();
         for (event, _) in &mut events {
+            self.open(id, event);
             called(event, &mut services);
-            for value in contents(event) {
-                self.vault.open_all(id, value);
-            }
         }
         self.remember(id, services);
         Ok(events)
@@ -519,27 +421,5 @@ impl Ledger for SealedLedger {
     /// Of what is stored: its hashes are over the sealed form.
     async fn verify(&self, id: RemediationId) -> Result<(), LedgerError> {
         self.inner.verify(id).await
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn secrets_are_known_by_their_names() {
-        for (name, secret) in [
-            ("MasterUserPassword", true),
-            ("SecretString", true),
-            ("auth_token", true),
-            ("PrivateKey", true),
-            ("SecretArn", false),
-            ("SecretId", false),
-            ("PasswordPolicy", false),
-            ("Bucket", false),
-            ("NextToken", false),
-        ] {
-            assert_eq!(is_named_as_secret(name), secret, "{name}");
-        }
     }
 }

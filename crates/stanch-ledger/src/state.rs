@@ -149,9 +149,9 @@ pub struct Step {
     pub index: u32,
     /// The step's name.
     pub name: String,
-    /// The request, masked.
+    /// The request.
     pub call: Call,
-    /// Hash of the request as sent.
+    /// Hash of the request as sent, as of [`StepStarted::call_hash`](crate::StepStarted::call_hash).
     pub call_hash: String,
     /// `None` while it is in flight.
     pub outcome: Option<StepOutcome>,
@@ -642,7 +642,10 @@ impl State {
             }
 
             Event::UndoFailed { error, observed } => {
-                if status != Undoing {
+                // Of a change that was to be taken back, and not even a way back could be planned.
+                let was_due = matches!(status, Running | Verifying)
+                    && self.run.as_ref().is_some_and(Run::may_have_changed);
+                if status != Undoing && !was_due {
                     return illegal("no undo is planned");
                 }
                 if self.in_flight() {
@@ -651,6 +654,7 @@ impl State {
                 if let Some(undo) = &mut self.undo {
                     undo.observed.clone_from(observed);
                 }
+                self.approval = None;
                 self.status = UndoFailed;
                 self.error = Some(error.clone());
             }

@@ -113,6 +113,7 @@ pub fn started(attempt: u32) -> Started {
             .to_owned(),
         session: "stanch-1".to_owned(),
         attempt,
+        confirmed: None,
     }
 }
 
@@ -582,6 +583,20 @@ async fn knows_what_was_begun(ledger: &dyn Ledger) {
     let turned = ledger.append(ids[0], 8, turned, noon_and(9_000));
     turned.await.unwrap();
     assert!(begun(&[]).await.keys().eq(all.keys()));
+    // A change window may open days after something was admitted.
+    let late = 3 * 24 * 3_600_000;
+    let id = admit(ledger, 90, NOON).await;
+    let events: Vec<Event> = success().into_iter().take(3).collect();
+    ledger.append(id, 1, events, noon_and(late)).await.unwrap();
+    let lately = noon_and(late - 1_000);
+    let nobody = std::collections::HashSet::new();
+    let begun = ledger.begun(lately, noon_and(late + 1_000), &nobody).await;
+    let begun: Vec<_> = begun
+        .unwrap()
+        .iter()
+        .map(|one| one.remediation_id)
+        .collect();
+    assert!(begun.contains(&id), "{begun:?}");
 }
 
 async fn locks_with_a_lease(ledger: &dyn Ledger) {
@@ -849,7 +864,7 @@ async fn signs_what_it_is(ledger: Arc<dyn Store>) {
             proved => panic!("{proved:?}"),
         }
     }
-    let report = verify_ledger(Arc::clone(&ledger), Some(key.clone()), None);
+    let report = verify_ledger(Arc::clone(&ledger), Some(key.clone()), None, None);
     let report = report.await.unwrap();
     assert!(report.holds(), "{:?}", report.faults);
     assert_eq!((report.remediations, report.events), (40, 320));
@@ -859,6 +874,7 @@ async fn signs_what_it_is(ledger: Arc<dyn Store>) {
     let trust = Trust {
         key: Some(key),
         witness: None,
+        since: None,
     };
     let report = verify_export(&*text, trust).unwrap();
     assert!(report.holds(), "{:?}", report.faults);
@@ -888,7 +904,7 @@ async fn signs_the_orders(ledger: Arc<dyn Store>) {
         kept.push(checkpoint);
     }
     assert_eq!(ledger.checkpoints().await.unwrap(), kept);
-    let report = verify_ledger(Arc::clone(&ledger), Some(signer.key().clone()), None);
+    let report = verify_ledger(Arc::clone(&ledger), Some(signer.key().clone()), None, None);
     let report = report.await.unwrap();
     assert!(report.holds(), "{:?}", report.faults);
     assert_eq!((report.events, report.orders, report.signed), (8, 3, true));
@@ -969,11 +985,12 @@ async fn lets_contents_expire(ledger: Arc<dyn Store>) {
     let trust = Trust {
         key: Some(signer.key()),
         witness: None,
+        since: None,
     };
     let report = verify_export(text.as_bytes(), trust).unwrap();
     assert!(report.holds(), "{:?}", report.faults);
     assert_eq!((report.events, report.expired), (23, 13));
-    let report = verify_ledger(Arc::clone(&ledger), None, None)
+    let report = verify_ledger(Arc::clone(&ledger), None, None, None)
         .await
         .unwrap();
     assert!(report.holds(), "{:?}", report.faults);

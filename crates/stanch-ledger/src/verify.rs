@@ -5,24 +5,28 @@
 //! appended), and the signed checkpoints of that tree. What somebody rewrote with all its hashes is
 //! found by the checkpoints, and named by the tiles that the ledger or its witness kept. The orders are a
 //! chain of their own, whose end the checkpoints name.
+//!
+//! An export of some remediations has one checkpoint, and a proof in the place of the leaves that it lacks.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     io,
+    ops::Range,
     sync::{Arc, Mutex, PoisonError, mpsc},
 };
 
 use jiff::Timestamp;
-use serde::{Serialize, de::DeserializeOwned};
+use serde::Serialize;
 use tokio::runtime::Handle;
 
 use crate::{
-    Checkpoint, Digest, Entry, Event, Given, IllegalTransition, LedgerError, Orders, Record,
+    Break, Checkpoint, Digest, Entry, Event, Given, IllegalTransition, LedgerError, Orders, Record,
     RemediationId, Slice, State, Store, VerifierKey, Witness,
     canonical::Canonical,
     chain::Header,
-    export::{ORDER, ROW, parse_row},
-    merkle::{Roots, TILE_WIDTH, leaf_hash, root},
+    export::{CHECKPOINT, ORDER, ROW, checkpoint_line, parse_proof, parse_row},
+    merkle::{Roots, TILE_WIDTH, leaf_hash, root, root_by_parts},
+    witness::named,
 };
 
 /// How many faults are listed; the others are counted.
@@ -31,10 +35,9 @@ const LISTED: usize = 1_000;
 /// What is read at once of an export, give or take the end of a remediation.
 const CHUNK: usize = 1 << 20;
 
-/// What begins a line of an export that is no event.
-const CHECKPOINT: &[u8] = br#"{"checkpoint":"#;
-
 /// What begins an export of some remediations.
+/// How an event names its remediation.
+const OWNER: &str = r#","id":"00000000-0000-0000-0000-000000000000""#;
 const SELECTION: &[u8] = br#"{"selection":"#;
 
 /// What came of checking a ledger.
@@ -50,6 +53,8 @@ pub struct Report {
     pub orders: u64,
     /// It is an export of some remediations: what was left out of it cannot be seen.
     pub selection: bool,
+    /// It is that, and has a proof that all of it is in the tree of its checkpoint.
+    pub proved: bool,
     /// The last checkpoint that holds: how many events it covers.
     pub covered: u64,
     /// That checkpoint's signature was checked with a key that was given.
@@ -125,6 +130,24 @@ pub enum Problem {
     /// The remediation's row says something else.
     #[error("does not agree with the remediation's row")]
     Row,
+    /// There is a row, and nothing that it could be of.
+    #[error("has a row, and no events")]
+    Lone,
+    /// What indexes and auditors see of it in a table is something else.
+    #[error("is shown with another `{0}` than its events say")]
+    Shown(&'static str),
+    /// It is under way, and who looks for that does not find it.
+    #[error("has not ended, and is not among those that recovery looks for")]
+    Hidden,
+    /// The chain that is stored does not hold.
+    #[error("{0}")]
+    Broken(&'static str),
+    /// Nothing says where its events are.
+    #[error("cannot be told of: its row in the state table is gone, or cannot be read")]
+    Untold,
+    /// It is stored as a remediation, and is none.
+    #[error("`{0}` is stored beside the ledger: the tree does not have it, and it is not open")]
+    Stray(String),
     /// It is not what was put into the tree.
     #[error("is not the event that {0} has in its place")]
     Replaced(&'static str),
@@ -147,24 +170,56 @@ pub enum Problem {
     /// A checkpoint is of another ledger, or is signed by another key.
     #[error("the checkpoint of {0} events is not signed by the key that was given")]
     Signature(u64),
-    /// A witness saw more than there is.
-    #[error(
-        "the witness has a checkpoint of {witnessed} events, the ledger has {size}: events were cut off at the end"
-    )]
+    /// There was more when a checkpoint was signed.
+    #[error("{} {signed} events, the ledger has {size}: events were cut off at the end", .by.had())]
     CutOff {
-        /// What the witness has.
-        witnessed: u64,
+        /// Who keeps the checkpoint.
+        by: Keeper,
+        /// How many events it covers.
+        signed: u64,
         /// What there is.
         size: u64,
     },
-    /// The ledger is not an extension of what the witness saw.
+    /// The ledger is not an extension of what it was when a checkpoint was signed.
     #[error(
-        "the ledger does not extend the witness's checkpoint of {0} events: events before it were rewritten"
+        "the ledger does not extend the {} checkpoint of {size} events: events before it were rewritten",
+        .by.whose()
     )]
-    Rewritten(u64),
+    Rewritten {
+        /// Who keeps the checkpoint.
+        by: Keeper,
+        /// How many events it covers.
+        size: u64,
+    },
+    /// An inner node of a stored tree is not that of the events.
+    #[error("{keeper} has another hash of the events {first} to {last}, or none")]
+    Node {
+        /// Whose tree.
+        keeper: &'static str,
+        /// The first event below it.
+        first: u64,
+        /// The last one.
+        last: u64,
+    },
+    /// Nothing leads from an export of some remediations to a signature.
+    #[error("nothing in this part of a ledger is signed: it has no proof")]
+    Unproved,
+    /// The proof of an export of some remediations does not hold.
+    #[error(
+        "this part of a ledger is not in the tree of {0} events that its checkpoint was made of"
+    )]
+    Apart(u64),
+    /// An export of some remediations cannot be held against this.
+    #[error(
+        "a part of a ledger does not show that the ledger extends the checkpoint of {0} events that was kept, or seen by the witness"
+    )]
+    NotShown(u64),
     /// An order about all that runs is not what was given.
     #[error("order {0} (a pause, a ring of the roll-out) is not what was given")]
     Order(u64),
+    /// An export has an order that its checkpoints do not cover.
+    #[error("order {0} (a pause, a ring of the roll-out) was put in: no checkpoint covers it")]
+    OrderPutIn(u64),
     /// The orders up to a checkpoint end in another hash.
     #[error(
         "the {count} orders (pauses, rings of the roll-out) up to a checkpoint are not those that it was made of; those up to {held} are"
@@ -188,6 +243,55 @@ pub enum Problem {
     /// The stored size or root of the tree is not that of the events.
     #[error("the stored tree of {0} events is not the tree of the stored events")]
     Tree(u64),
+}
+
+/// Who keeps a checkpoint that a ledger has to extend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Keeper {
+    /// The ledger itself.
+    Ledger,
+    /// The witness.
+    Witness,
+    /// Whoever checks it.
+    Auditor,
+}
+
+impl Keeper {
+    const fn had(self) -> &'static str {
+        match self {
+            Self::Ledger => "the ledger's own checkpoint is of",
+            Self::Witness => "the witness has a checkpoint of",
+            Self::Auditor => "the kept checkpoint is of",
+        }
+    }
+
+    const fn whose(self) -> &'static str {
+        match self {
+            Self::Ledger => "own",
+            Self::Witness => "witness's",
+            Self::Auditor => "kept",
+        }
+    }
+}
+
+impl From<Break> for Fault {
+    fn from(Break { id, seq, problem }: Break) -> Self {
+        Self {
+            remediation: Some(id),
+            seq: Some(seq),
+            problem: Problem::Broken(problem),
+            ..Self::default()
+        }
+    }
+}
+
+impl From<Problem> for Fault {
+    fn from(problem: Problem) -> Self {
+        Self {
+            problem,
+            ..Self::default()
+        }
+    }
 }
 
 impl Serialize for Problem {
@@ -223,8 +327,10 @@ impl std::fmt::Display for Fault {
 pub(crate) trait Known: Sync {
     /// Who knows it, as a fault says it.
     fn name(&self) -> &'static str;
-    /// The hashes of a tile of leaves, as far as they are known.
-    fn tile(&self, index: u64) -> Option<Vec<Digest>>;
+    /// How many leaves there are.
+    fn size(&self) -> u64;
+    /// The hashes of a tile; `None` if nothing is known of it.
+    fn tile(&self, level: u8, index: u64) -> Option<Vec<Digest>>;
     /// Which event a leaf is: remediation and number.
     fn event(&self, leaf: u64) -> Option<(RemediationId, u64)>;
 }
@@ -235,7 +341,8 @@ pub(crate) struct Against<'a> {
     pub(crate) known: Vec<&'a dyn Known>,
     /// Size and root of the stored tree, if there is one.
     pub(crate) tree: Option<(u64, Digest)>,
-    /// Roots that the tree has to have, by size.
+    /// Roots that the tree has to have, by size. Of an export of some remediations, the one that its proof
+    /// has to lead to.
     marks: Vec<Mark>,
 }
 
@@ -249,67 +356,134 @@ struct Mark {
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Source {
-    Checkpoint,
-    Witness,
+    Kept(Keeper),
     Store,
 }
 
 impl Against<'_> {
-    /// Takes in the checkpoints that were kept and the one that a witness has. Those that are not
-    /// signed by `key`, if there is one, or say what cannot be, are faults; so are `orders` that are not
-    /// what they were made of.
-    fn take(
-        &mut self,
-        checkpoints: &[Checkpoint],
-        orders: &[Given],
-        trust: &Trust<'_>,
-        report: &mut Report,
-    ) {
-        let key = trust.key;
-        let mut signed_orders = Vec::new();
+    /// Takes in the checkpoints of the ledger or export itself, the one that a witness has and the one that
+    /// was kept. Those that are not signed by `key`, if there is one, or say what cannot be, are faults; so
+    /// are orders that are not what they were made of.
+    fn take(&mut self, head: &Head, trust: &Trust<'_>, report: &mut Report) {
+        let own = head.checkpoints.iter().map(|own| (own, Keeper::Ledger));
         let witness = trust.witness.and_then(Witness::checkpoint);
-        let all = checkpoints.iter().map(|kept| (kept, Source::Checkpoint));
-        let all = all.chain(witness.map(|witness| (witness, Source::Witness)));
-        report.signed = key.is_some() && all.clone().next().is_some();
-        for (checkpoint, source) in all {
-            let &Checkpoint { size, root, .. } = checkpoint;
-            let mut fault = |problem| {
-                report.faults.push(Fault {
-                    problem,
-                    ..Fault::default()
-                });
-            };
-            if key.is_some_and(|key| !checkpoint.is_signed_by(key)) {
-                fault(Problem::Signature(size));
-                report.signed = false;
-                continue;
+        let witness = witness.map(|witness| (witness, Keeper::Witness));
+        let kept = trust.since.map(|kept| (kept, Keeper::Auditor));
+        let all: Vec<(&Checkpoint, Keeper)> = own.chain(witness).chain(kept).collect();
+        report.signed = trust.key.is_some() && !all.is_empty();
+        let mut signed: Vec<(&Checkpoint, Keeper)> = Vec::new();
+        for (checkpoint, by) in all {
+            match trust.key {
+                Some(key) if !checkpoint.is_signed_by(key) => {
+                    let problem = Problem::Signature(checkpoint.size);
+                    report.faults.push(problem.into());
+                    report.signed = false;
+                }
+                _ => signed.push((checkpoint, by)),
             }
-            signed_orders.push(checkpoint.orders);
-            match self.tree {
-                Some((stored, _)) if stored < size => fault(Problem::CutOff {
-                    witnessed: size,
-                    size: stored,
+        }
+        match report.selection {
+            true => self.take_part(&signed, trust, report),
+            false => self.take_all(&signed, report),
+        }
+        self.take_orders(&head.orders, &signed, report);
+    }
+
+    fn take_all(&mut self, signed: &[(&Checkpoint, Keeper)], report: &mut Report) {
+        // What the witness has seen and an export lacks is named, event by event.
+        let named = signed.iter().filter(|(_, by)| *by != Keeper::Auditor);
+        let last = named.map(|(checkpoint, _)| checkpoint.size).max();
+        let end = self.tree.map(|(size, _)| size).or(last);
+        for (checkpoint, by) in signed {
+            let (by, &Checkpoint { size, root, .. }) = (*by, *checkpoint);
+            match end.filter(|end| *end < size) {
+                Some(end) => report.faults.push(
+                    Problem::CutOff {
+                        by,
+                        signed: size,
+                        size: end,
+                    }
+                    .into(),
+                ),
+                None => self.marks.push(Mark {
+                    size,
+                    root,
+                    source: Source::Kept(by),
                 }),
-                _ => self.marks.push(Mark { size, root, source }),
             }
         }
         if let Some((size, root)) = self.tree {
             let source = Source::Store;
             self.marks.push(Mark { size, root, source });
-        } else if self.marks.is_empty() {
-            report.faults.push(Fault {
-                problem: Problem::NoCheckpoint,
-                ..Fault::default()
-            });
+        } else if last.is_none() {
+            report.faults.push(Problem::NoCheckpoint.into());
         }
         self.marks.sort_by_key(|mark| (mark.size, mark.source));
+    }
+
+    /// Of an export of some remediations, its own checkpoint is what counts: of the others it only shows
+    /// whether they are the same one.
+    fn take_part(
+        &mut self,
+        signed: &[(&Checkpoint, Keeper)],
+        trust: &Trust<'_>,
+        report: &mut Report,
+    ) {
+        let own = signed.iter().rev().find(|(_, by)| *by == Keeper::Ledger);
+        let Some((own, by)) = own else {
+            report.signed = false;
+            if trust.is_some() {
+                report.faults.push(Problem::Unproved.into());
+            }
+            return;
+        };
+        for (other, by) in signed {
+            let (by, size) = (*by, other.size);
+            let problem = match (by, size.cmp(&own.size)) {
+                (Keeper::Ledger, _) => continue,
+                (_, std::cmp::Ordering::Equal) if other.root == own.root => continue,
+                (_, std::cmp::Ordering::Equal) => Problem::Rewritten { by, size },
+                // Nothing leads from what the witness has seen to a later checkpoint that nobody signed.
+                (Keeper::Witness, std::cmp::Ordering::Less) if trust.key.is_none() => {
+                    Problem::NotShown(size)
+                }
+                // Its leaves are compared one by one.
+                (Keeper::Witness, _) => continue,
+                (Keeper::Auditor, std::cmp::Ordering::Less) => Problem::NotShown(size),
+                (Keeper::Auditor, std::cmp::Ordering::Greater) => Problem::CutOff {
+                    by,
+                    signed: size,
+                    size: own.size,
+                },
+            };
+            report.faults.push(problem.into());
+        }
+        self.marks.push(Mark {
+            size: own.size,
+            root: own.root,
+            source: Source::Kept(*by),
+        });
+    }
+
+    fn take_orders(&self, orders: &[Given], signed: &[(&Checkpoint, Keeper)], report: &mut Report) {
         report.orders = orders.len() as u64;
+        // A part of a ledger has none.
+        if report.selection && orders.is_empty() {
+            return;
+        }
+        let made_of = signed.iter().map(|(checkpoint, _)| checkpoint.orders);
+        let own = signed.iter().filter(|(_, by)| *by == Keeper::Ledger);
+        let own = own.map(|(checkpoint, _)| checkpoint.orders.count).max();
+        // An export is written with the orders of its last checkpoint; a ledger goes on.
+        let covered = match self.tree {
+            Some(_) => u64::MAX,
+            None => own.unwrap_or(0),
+        };
         let wrong = Given::broken(orders).map(Problem::Order);
-        let wrong = wrong.or_else(|| wrong_orders(signed_orders, orders));
-        report.faults.extend(wrong.map(|problem| Fault {
-            problem,
-            ..Fault::default()
-        }));
+        let wrong = wrong
+            .or_else(|| wrong_orders(made_of.collect(), orders))
+            .or_else(|| (report.orders > covered).then_some(Problem::OrderPutIn(covered)));
+        report.faults.extend(wrong.map(Fault::from));
     }
 }
 
@@ -338,15 +512,23 @@ pub(crate) struct Chunk {
     pub(crate) text: String,
     /// The number of the first line; `None` if they have no numbers.
     pub(crate) line: Option<u64>,
-    /// The rows of the remediations whose events are all there. Those of an export are among its lines.
+    /// The rows of the remediations. Those of an export are among its lines.
     pub(crate) rows: HashMap<RemediationId, Record>,
+    /// Those whose chain is known not to hold.
+    broken: HashSet<RemediationId>,
+    /// What is wrong, beside what the lines say.
+    faults: Vec<Fault>,
 }
+
+/// The hashes of a line that proves something, with its number.
+type Hashes = (Option<u64>, Vec<Digest>);
 
 /// What was found in a chunk.
 #[derive(Default)]
 struct Part {
     report: Report,
     leaves: Vec<Leaf>,
+    proof: Vec<Hashes>,
 }
 
 /// A leaf as the event says that it must be.
@@ -378,6 +560,14 @@ pub struct Trust<'a> {
     pub key: Option<&'a VerifierKey>,
     /// The copy of the tree that a witness has.
     pub witness: Option<&'a Witness>,
+    /// A checkpoint that was kept: there has to be as much, and it has to begin as it was then.
+    pub since: Option<&'a Checkpoint>,
+}
+
+impl Trust<'_> {
+    const fn is_some(&self) -> bool {
+        self.key.is_some() || self.witness.is_some() || self.since.is_some()
+    }
 }
 
 /// Checks an export: every event, every chain, that each remediation took a course that is possible,
@@ -389,16 +579,11 @@ pub fn verify_export(from: impl io::BufRead + Send, trust: Trust<'_>) -> io::Res
     let mut lines = Lines::new(from);
     let mut report = Report::default();
     let mut against = Against::default();
-    let Head {
-        checkpoints,
-        orders,
-    } = lines.head(&mut report)?;
+    let head = lines.head(&mut report)?;
     if let Some(witness) = trust.witness {
         against.known.push(witness);
     }
-    if !report.selection {
-        against.take(&checkpoints, &orders, &trust, &mut report);
-    }
+    against.take(&head, &trust, &mut report);
     let mut failed = None;
     let chunks = std::iter::from_fn(|| {
         lines.chunk().unwrap_or_else(|error| {
@@ -419,15 +604,20 @@ pub async fn verify_ledger(
     ledger: Arc<dyn Store>,
     key: Option<VerifierKey>,
     witness: Option<Witness>,
+    since: Option<Checkpoint>,
 ) -> Result<Report, LedgerError> {
-    let checkpoints = ledger.checkpoints().await?;
-    let orders = ledger.directives().await?;
+    let signed = Head {
+        checkpoints: ledger.checkpoints().await?,
+        orders: ledger.directives().await?,
+    };
     let head = ledger.head().await?;
+    let strays = ledger.strays(head.size).await?;
     let runtime = Handle::current();
     let check = move || {
         let trust = Trust {
             key: key.as_ref(),
             witness: witness.as_ref(),
+            since: since.as_ref(),
         };
         let own = Own {
             ledger: &*ledger,
@@ -443,26 +633,97 @@ pub async fn verify_ledger(
         if let Some(witness) = trust.witness {
             against.known.push(witness);
         }
-        against.take(&checkpoints, &orders, &trust, &mut report);
+        against.take(&signed, &trust, &mut report);
+        report.faults.extend(strays);
         // Events that are appended meanwhile are beyond both.
         let size = head.size.max(head.events);
-        let (mut after, mut failed) = (0, None);
-        let chunks = std::iter::from_fn(|| {
-            let slice = match runtime.block_on(ledger.slice(after, size)) {
-                Ok(slice) => slice,
-                Err(error) => {
-                    failed = Some(error);
-                    return None;
-                }
-            };
-            after = slice.next?;
-            Some(Chunk::of(slice))
+        let (mut after, mut failed, mut open) = (0, None, Vec::new());
+        let chunks = std::iter::from_fn(|| match runtime.block_on(next(&*ledger, after, size)) {
+            Ok(found) => {
+                let (row, chunk) = found?;
+                after = row;
+                let rows = chunk.rows.iter();
+                let begun = rows.filter(|(_, row)| !row.status.is_final());
+                open.extend(begun.map(|(id, _)| *id));
+                Some(chunk)
+            }
+            Err(error) => {
+                failed = Some(error);
+                None
+            }
         });
-        let report = verify(chunks, &against, report);
-        failed.map_or(Ok(report), Err)
+        let mut report = verify(chunks, &against, report);
+        if let Some(error) = failed {
+            return Err(error);
+        }
+        let hidden = runtime.block_on(hidden(&*ledger, open))?;
+        report.faults.extend(hidden.into_iter().map(|id| Fault {
+            remediation: Some(id),
+            problem: Problem::Hidden,
+            ..Fault::default()
+        }));
+        Ok(report)
     };
     let checked = tokio::task::spawn_blocking(check).await;
     checked.unwrap_or_else(|error| Err(LedgerError::encode(error)))
+}
+
+/// The remediations behind row `after`, with those of their events that are among the first `size`.
+async fn next(
+    ledger: &dyn Store,
+    after: u64,
+    size: u64,
+) -> Result<Option<(u64, Chunk)>, LedgerError> {
+    let slice = ledger.slice(after, size).await?;
+    let Some(row) = slice.next else {
+        return Ok(None);
+    };
+    let mut ahead = Vec::new();
+    for told in &slice.told {
+        let id = told.record.remediation_id;
+        if told.events >= told.record.events {
+            continue;
+        }
+        // Its row tells of more. That is true if that came meanwhile, which the next look will see.
+        let came = told.is_ahead || {
+            let next = ledger.leaf(id, told.events).await;
+            next.is_ok_and(|leaf| leaf >= size)
+        };
+        ahead.extend(came.then_some(id));
+    }
+    let mut chunk = Chunk::of(slice);
+    for id in ahead {
+        chunk.rows.remove(&id);
+    }
+    Ok(Some((row, chunk)))
+}
+
+/// Those of `open`, which had not ended, that a look for such does not find.
+async fn hidden(
+    ledger: &dyn Store,
+    open: Vec<RemediationId>,
+) -> Result<Vec<RemediationId>, LedgerError> {
+    let mut hidden = open;
+    // What ends, or begins anew, between one look and another is not hidden.
+    for _ in 0..2 {
+        if hidden.is_empty() {
+            break;
+        }
+        let found = ledger.unfinished().await?;
+        let found: HashSet<RemediationId> = found.iter().map(|row| row.remediation_id).collect();
+        hidden.retain(|id| !found.contains(id));
+        let mut still = Vec::new();
+        for id in hidden {
+            match ledger.record(id).await {
+                Ok(row) => still.extend((!row.status.is_final()).then_some(id)),
+                Err(error @ LedgerError::Store { .. }) => return Err(error),
+                // What is wrong with it was found already.
+                Err(_) => {}
+            }
+        }
+        hidden = still;
+    }
+    Ok(hidden)
 }
 
 /// The tree that the ledger itself keeps.
@@ -477,26 +738,41 @@ impl Known for Own<'_> {
         "the ledger's own tree"
     }
 
-    fn tile(&self, index: u64) -> Option<Vec<Digest>> {
+    fn size(&self) -> u64 {
+        self.size
+    }
+
+    fn tile(&self, level: u8, index: u64) -> Option<Vec<Digest>> {
         self.runtime
-            .block_on(self.ledger.tile(0, index, self.size))
+            .block_on(self.ledger.tile(level, index, self.size))
             .ok()
     }
 
-    fn event(&self, _: u64) -> Option<(RemediationId, u64)> {
-        None
+    fn event(&self, leaf: u64) -> Option<(RemediationId, u64)> {
+        let links = self.runtime.block_on(self.ledger.links(leaf..leaf + 1));
+        named(links.ok()?.first()?)
     }
 }
 
 impl Chunk {
     pub(crate) fn of(slice: Slice) -> Self {
-        let mut chunk = Self::default();
+        let mut chunk = Self {
+            faults: slice.lost,
+            ..Self::default()
+        };
         for told in slice.told {
             // What AWS answered is UTF-8, and so is what SQLite keeps.
             chunk.text.push_str(&String::from_utf8_lossy(told.lines()));
-            if told.events >= told.record.events {
-                let id = told.record.remediation_id;
-                chunk.rows.insert(id, told.record);
+            chunk.faults.extend(told.faults);
+            let id = told.record.remediation_id;
+            if told.is_broken {
+                chunk.broken.insert(id);
+            } else if chunk.rows.insert(id, told.record).is_some() {
+                chunk.faults.push(Fault {
+                    remediation: Some(id),
+                    problem: Problem::Row,
+                    ..Fault::default()
+                });
             }
         }
         chunk
@@ -539,11 +815,12 @@ impl<R: io::BufRead> Lines<R> {
                 self.number += 1;
                 continue;
             }
-            let read = if let Some(rest) = self.next.strip_prefix(CHECKPOINT) {
-                let note = member::<String>(rest).and_then(|note| note.parse().ok());
-                note.map(|checkpoint| head.checkpoints.push(checkpoint))
-            } else if let Some(rest) = self.next.strip_prefix(ORDER.as_bytes()) {
-                member(rest).map(|given| head.orders.push(given))
+            let read = if self.next.starts_with(CHECKPOINT.as_bytes()) {
+                let checkpoint = whole(&self.next).and_then(checkpoint);
+                checkpoint.map(|checkpoint| head.checkpoints.push(checkpoint))
+            } else if self.next.starts_with(ORDER.as_bytes()) {
+                let given = whole(&self.next).and_then(order);
+                given.map(|given| head.orders.push(given))
             } else {
                 return Ok(head);
             };
@@ -569,7 +846,8 @@ impl<R: io::BufRead> Lines<R> {
             }
             let (before, read) = text.split_at_checked(start).unwrap_or((&text, &[]));
             let last = last_line(before);
-            let ends = owner(last) != owner(read) && !last.starts_with(ROW.as_bytes());
+            let same = owner(last).is_some_and(|last| Some(last) == owner(read));
+            let ends = !same && !last.starts_with(ROW.as_bytes());
             if start >= CHUNK && ends {
                 self.next = text.split_off(start);
                 break;
@@ -586,19 +864,37 @@ impl<R: io::BufRead> Lines<R> {
         Ok(Some(Chunk {
             text,
             line: Some(line),
-            rows: HashMap::new(),
+            ..Chunk::default()
         }))
     }
 }
 
-/// The value of a line's only member, whose name is read already.
-fn member<T: DeserializeOwned>(rest: &[u8]) -> Option<T> {
-    serde_json::from_slice(rest.strip_suffix(b"}\n")?).ok()
+/// A line without its end, if it has one.
+fn whole(line: &[u8]) -> Option<&str> {
+    std::str::from_utf8(line.strip_suffix(b"\n")?).ok()
 }
 
-/// The part of a line that names the remediation, if it is an event's.
+/// The checkpoint of a line that is, byte for byte, as an export writes it.
+fn checkpoint(line: &str) -> Option<Checkpoint> {
+    let note = line.strip_prefix(CHECKPOINT)?.strip_suffix('}')?;
+    let note: String = serde_json::from_str(note).ok()?;
+    let checkpoint = note.parse().ok()?;
+    let again = checkpoint_line(&checkpoint).ok()?;
+    (again == line).then_some(checkpoint)
+}
+
+/// The order of a line.
+fn order(line: &str) -> Option<Given> {
+    let given = line.strip_prefix(ORDER)?.strip_suffix('}')?;
+    Given::read(given).ok()
+}
+
+/// The part of a line that names the remediation, if it is an event's. The version before it may change
+/// from one event to the next.
 fn owner(line: &[u8]) -> Option<&[u8]> {
-    line.get(..50)
+    let version = line.strip_prefix(br#"{"v":"#)?;
+    let (_, id) = version.split_at_checked(version.iter().position(|&byte| byte == b',')?)?;
+    id.get(..OWNER.len())
 }
 
 fn last_line(text: &[u8]) -> &[u8] {
@@ -615,6 +911,7 @@ fn verify(
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
     let chunks = Mutex::new(chunks);
     let mut leaves = Leaves::new(against);
+    let mut proof = Vec::new();
     std::thread::scope(|scope| {
         let (sender, parts) = mpsc::sync_channel(workers);
         for _ in 0..workers {
@@ -636,8 +933,10 @@ fn verify(
         for Part {
             report: part,
             leaves: found,
+            proof: hashes,
         } in parts
         {
+            proof.extend(hashes);
             report.remediations += part.remediations;
             report.events += part.events;
             report.expired += part.expired;
@@ -645,7 +944,8 @@ fn verify(
             found.into_iter().for_each(|leaf| leaves.add(leaf));
         }
     });
-    leaves.finish(&mut report);
+    proof.sort_by_key(|(line, _)| *line);
+    leaves.finish(&proof, &mut report);
     report
         .faults
         .sort_by_key(|fault| (fault.line.is_none(), fault.line, fault.leaf));
@@ -660,8 +960,11 @@ fn part(chunk: Chunk, canonical: &mut Canonical) -> Part {
         text,
         line: first,
         mut rows,
+        broken,
+        faults,
     } = chunk;
     let mut part = Part::default();
+    part.report.faults = faults;
     // A row stands before the events that it is of.
     let mut announced: Option<(RemediationId, Fault)> = None;
     let mut block: Vec<Line<'_>> = Vec::new();
@@ -677,6 +980,10 @@ fn part(chunk: Chunk, canonical: &mut Canonical) -> Part {
             rows.insert(row.remediation_id, row);
             continue;
         }
+        if let Some(hashes) = parse_proof(text) {
+            part.proof.push((line, hashes));
+            continue;
+        }
         let Some((header, event)) = Header::parse_line(text) else {
             part.report.faults.push(fault);
             continue;
@@ -687,7 +994,7 @@ fn part(chunk: Chunk, canonical: &mut Canonical) -> Part {
             .first()
             .is_some_and(|first| first.header.id != header.id)
         {
-            part.block(&block, &rows, canonical);
+            part.block(&block, &mut rows, &broken, canonical);
             block.clear();
         }
         block.push(Line {
@@ -697,9 +1004,17 @@ fn part(chunk: Chunk, canonical: &mut Canonical) -> Part {
         });
     }
     if !block.is_empty() {
-        part.block(&block, &rows, canonical);
+        part.block(&block, &mut rows, &broken, canonical);
     }
     part.report.faults.extend(announced.map(|(_, fault)| fault));
+    // A row of an export that nothing follows on was announced in vain.
+    if first.is_none() {
+        part.report.faults.extend(rows.into_keys().map(|id| Fault {
+            remediation: Some(id),
+            problem: Problem::Lone,
+            ..Fault::default()
+        }));
+    }
     part
 }
 
@@ -728,7 +1043,8 @@ impl Part {
     fn block(
         &mut self,
         lines: &[Line<'_>],
-        rows: &HashMap<RemediationId, Record>,
+        rows: &mut HashMap<RemediationId, Record>,
+        broken: &HashSet<RemediationId>,
         canonical: &mut Canonical,
     ) {
         let Some(first) = lines.first() else { return };
@@ -757,7 +1073,10 @@ impl Part {
 
         let mut expected = 0;
         let mut prev = Some(Digest::ZERO);
-        let mut course = Course::Begun(None);
+        let mut course = match broken.contains(&id) {
+            true => Course::Unknown,
+            false => Course::Begun(None),
+        };
         for line in ordered {
             let Line { header, event, .. } = line;
             if header.seq < expected {
@@ -769,9 +1088,9 @@ impl Part {
                 (prev, course) = (None, Course::Unknown);
             }
             expected = header.seq.saturating_add(1);
-            if header.v != Entry::VERSION {
+            if !Entry::is_known(header.v) {
                 self.report.faults.push(line.fault(Problem::Version));
-                course = Course::Unknown;
+                (prev, course) = (Some(header.hash), Course::Unknown);
                 continue;
             }
             let digest = event.map(|event| canonical.digest(event));
@@ -802,7 +1121,7 @@ impl Part {
         {
             self.report.faults.push(line.fault(Problem::Emptied));
         }
-        let Some(record) = rows.get(&id) else {
+        let Some(record) = rows.remove(&id) else {
             return;
         };
         self.missing(id, expected..record.events, None);
@@ -810,8 +1129,12 @@ impl Part {
         let at = lines.last().map_or(record.timestamp, |line| line.header.at);
         let row = match &course {
             _ if !sound => return,
-            Course::Begun(Some(state)) => Record::project(id, state, expected, at) == *record,
-            _ => record.expired && record.events == expected && record.updated_at == at,
+            Course::Begun(Some(state)) => Record::project(id, state, expected, at) == record,
+            Course::Expired(outcome) => {
+                let is_told = outcome.is_none_or(|outcome| outcome == record.outcome());
+                is_told && record.expired && record.events == expected && record.updated_at == at
+            }
+            _ => return,
         };
         if !row {
             self.report.faults.push(Fault {
@@ -836,16 +1159,7 @@ impl Part {
 
 impl Header {
     fn holds(&self) -> bool {
-        let Self {
-            id,
-            seq,
-            at,
-            prev,
-            body,
-            leaf,
-            ..
-        } = *self;
-        Self::seal(id, seq, at, prev, body, leaf).0 == *self
+        self.sealed().hash == self.hash
     }
 }
 
@@ -855,8 +1169,8 @@ enum Course {
     Begun(Option<Box<State>>),
     /// The contents from this event on have been removed.
     Emptied(u64),
-    /// An `expired` event says why they were.
-    Expired,
+    /// An `expired` event says why they were, and maybe what is left of the row.
+    Expired(Option<Digest>),
     /// Something is wrong with it.
     Unknown,
 }
@@ -872,7 +1186,7 @@ impl Course {
             return Ok(match self {
                 Self::Begun(None) => Self::Emptied(0),
                 Self::Emptied(since) => Self::Emptied(since),
-                Self::Begun(_) | Self::Expired => return Err(Problem::Emptied),
+                Self::Begun(_) | Self::Expired(_) => return Err(Problem::Emptied),
                 Self::Unknown => Self::Unknown,
             });
         };
@@ -883,8 +1197,8 @@ impl Course {
         Ok(match (self, &event) {
             (Self::Begun(None), event) => Self::Begun(Some(State::first(event, at)?.into())),
             (Self::Begun(Some(state)), event) => Self::Begun(Some(state.apply(event, at)?.into())),
-            (Self::Emptied(_), Event::Expired { .. }) => Self::Expired,
-            (Self::Emptied(_) | Self::Expired, _) => return Err(Problem::Emptied),
+            (Self::Emptied(_), Event::Expired { outcome, .. }) => Self::Expired(*outcome),
+            (Self::Emptied(_) | Self::Expired(_), _) => return Err(Problem::Emptied),
             (Self::Unknown, _) => Self::Unknown,
         })
     }
@@ -950,13 +1264,16 @@ impl<'a> Leaves<'a> {
         compare(tile, leaves, self.against, &mut self.faults);
         let hashes: Vec<Digest> = leaves.iter().map(|leaf| leaf.hash).collect();
         self.roots.insert(tile, root(&hashes));
-        let edge = |mark: &Mark| mark.size / WIDTH == tile && !mark.size.is_multiple_of(WIDTH);
-        if !self.against.marks.iter().any(edge) {
+        // There may be a mark for every minute of years.
+        let marks = &self.against.marks;
+        let next = marks.partition_point(|mark| mark.size <= tile * WIDTH);
+        let next = marks.get(next).map(|mark| mark.size);
+        if next.is_none_or(|size| size >= (tile + 1) * WIDTH) {
             self.tiles.remove(&tile);
         }
     }
 
-    fn finish(mut self, report: &mut Report) {
+    fn finish(mut self, proof: &[Hashes], report: &mut Report) {
         let partial: Vec<u64> = self.tiles.keys().copied().collect();
         for tile in partial {
             self.settle(tile);
@@ -964,19 +1281,66 @@ impl<'a> Leaves<'a> {
                 compare(tile, leaves, self.against, &mut self.faults);
             }
         }
-        let beyond = self.tiles.values().flatten().map(|leaf| leaf.number + 1);
-        let found = beyond
-            .max()
-            .unwrap_or(0)
-            .max(match self.roots.last_key_value() {
-                Some((tile, _)) => (tile + 1) * WIDTH,
-                None => 0,
-            });
-        if !report.selection {
-            let sound = self.missing(self.size.unwrap_or(found));
+        if report.selection {
+            self.lead_to_root(proof, report);
+        } else {
+            self.faults.extend(proof.iter().map(|(line, _)| Fault {
+                line: *line,
+                ..Fault::default()
+            }));
+            let size = self.size.unwrap_or_else(|| self.found());
+            let sound = self.missing(size);
             self.compare_roots(sound, report);
+            self.compare_nodes(sound);
         }
         report.faults.append(&mut self.faults);
+    }
+
+    /// Up to where leaves were found, whatever numbers they claim to have.
+    fn found(&self) -> u64 {
+        let partial = self.tiles.values().flatten().map(|leaf| leaf.number);
+        let whole = self.roots.keys().map(|tile| tile * WIDTH + (WIDTH - 1));
+        let last = partial.chain(whole).max();
+        last.map_or(0, |last| last.saturating_add(1))
+    }
+
+    /// The leaves of some remediations have to lead to the root of their checkpoint.
+    fn lead_to_root(&mut self, proof: &[Hashes], report: &mut Report) {
+        let Some(mark) = self.against.marks.first() else {
+            if !proof.is_empty() {
+                self.faults.push(Problem::Unproved.into());
+            }
+            return;
+        };
+        let mut parts: Vec<(Range<u64>, Digest)> = Vec::new();
+        for (tile, root) in &self.roots {
+            parts.push((tile * WIDTH..(tile + 1).saturating_mul(WIDTH), *root));
+        }
+        for (tile, leaves) in &self.tiles {
+            if self.roots.contains_key(tile) {
+                continue;
+            }
+            for leaf in leaves {
+                parts.push((leaf.number..leaf.number.saturating_add(1), leaf.hash));
+            }
+        }
+        parts.sort_unstable_by_key(|(part, _)| part.start);
+        let hashes: Vec<Digest> = proof
+            .iter()
+            .flat_map(|(_, hashes)| hashes)
+            .copied()
+            .collect();
+        report.proved = root_by_parts(mark.size, &parts, &hashes) == Some(mark.root);
+        if report.proved {
+            report.covered = mark.size;
+            return;
+        }
+        report.signed = false;
+        let problem = match proof {
+            [] => Problem::Unproved,
+            _ => Problem::Apart(mark.size),
+        };
+        self.faults.push(problem.into());
     }
 
     /// Names the leaves below `size` that are not there; gives back how many are before the first.
@@ -1039,21 +1403,59 @@ impl<'a> Leaves<'a> {
             let size = mark.size;
             let held = report.covered;
             if whole.root_with(&edge) == mark.root {
-                report.covered = size;
+                // Nobody signs the stored tree itself.
+                if mark.source != Source::Store {
+                    report.covered = size;
+                }
                 continue;
             }
             let problem = match mark.source {
-                Source::Checkpoint => Problem::Root { size, held },
-                Source::Witness => Problem::Rewritten(size),
+                Source::Kept(Keeper::Ledger) => Problem::Root { size, held },
+                Source::Kept(by) => Problem::Rewritten { by, size },
                 Source::Store => Problem::Tree(size),
             };
-            self.faults.push(Fault {
-                problem,
-                ..Fault::default()
-            });
-            if mark.source == Source::Checkpoint {
+            self.faults.push(problem.into());
+            if mark.source == Source::Kept(Keeper::Ledger) {
                 return;
             }
+        }
+    }
+
+    /// Compares the inner nodes that are kept, which proofs are made of, with those of the first `sound`
+    /// leaves. Where a leaf or a root is another one, so are the nodes above it.
+    fn compare_nodes(&mut self, sound: u64) {
+        if !self.faults.is_empty() {
+            return;
+        }
+        let whole = (0..sound / WIDTH).map_while(|tile| self.roots.get(&tile).copied());
+        let mut hashes: Vec<Digest> = whole.collect();
+        // How many leaves are below one of them.
+        let mut covers = WIDTH;
+        for level in 1..u8::MAX {
+            for (index, tile) in (0..).zip(hashes.chunks(TILE_WIDTH)) {
+                for known in &self.against.known {
+                    let Some(kept) = known.tile(level, index) else {
+                        continue;
+                    };
+                    let first = index * WIDTH;
+                    let end = known.size() / covers;
+                    for (number, hash) in (first..end).zip(tile) {
+                        if kept.get((number - first) as usize) != Some(hash) {
+                            let problem = Problem::Node {
+                                keeper: known.name(),
+                                first: number * covers,
+                                last: number * covers + (covers - 1),
+                            };
+                            self.faults.push(problem.into());
+                        }
+                    }
+                }
+            }
+            hashes = hashes.chunks_exact(TILE_WIDTH).map(root).collect();
+            if hashes.is_empty() {
+                return;
+            }
+            covers = covers.saturating_mul(WIDTH);
         }
     }
 }
@@ -1063,14 +1465,14 @@ fn compare(tile: u64, leaves: &[Leaf], against: &Against<'_>, faults: &mut Vec<F
     let known: Vec<_> = against
         .known
         .iter()
-        .filter_map(|known| Some((known.name(), known.tile(tile)?)))
+        .filter_map(|known| Some((known.name(), known.size(), known.tile(0, tile)?)))
         .collect();
     for leaf in leaves {
         let place = (leaf.number % WIDTH) as usize;
         let other = known
             .iter()
-            .find(|(_, hashes)| hashes.get(place).is_some_and(|hash| *hash != leaf.hash));
-        if let Some((name, _)) = other {
+            .find(|(_, size, hashes)| leaf.number < *size && hashes.get(place) != Some(&leaf.hash));
+        if let Some((name, ..)) = other {
             faults.push(leaf.fault(Problem::Replaced(name)));
         }
     }

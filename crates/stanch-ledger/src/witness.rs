@@ -54,13 +54,17 @@ impl Shelf for Folder {
         }
     }
 
-    /// Written beside its place and moved there.
+    /// Written beside its place and moved there. Another process may write the same file at the same moment.
     async fn write(&self, path: &str, bytes: &[u8]) -> io::Result<()> {
         let path = self.0.join(path);
         fs::create_dir_all(path.parent().unwrap_or(&self.0))?;
-        let draft = path.with_extension("new");
-        fs::write(&draft, bytes)?;
-        fs::rename(draft, path)
+        let draft = path.with_extension(format!("{}.new", uuid::Uuid::new_v4().simple()));
+        let written = fs::write(&draft, bytes).and_then(|()| fs::rename(&draft, path));
+        if written.is_err() {
+            // Nobody looks for it under this name.
+            let _ = fs::remove_file(&draft);
+        }
+        written
     }
 
     fn folder(&self) -> Option<&Path> {
@@ -210,12 +214,23 @@ impl Witness {
             return Ok(());
         }
         let mut held = HashMap::new();
-        for index in 0..size.div_ceil(TILE_WIDTH as u64) {
-            for kind in ["0", "entries"] {
-                let path = tile_path(kind, index, tile_width(0, index, size));
-                if let Some(bytes) = self.shelf.read(&path).await? {
-                    held.insert(path, bytes);
+        let mut paths = Vec::new();
+        for level in 0..u8::MAX {
+            let hashes = size.checked_shr(8 * u32::from(level)).unwrap_or(0);
+            if hashes == 0 {
+                break;
+            }
+            for index in 0..hashes.div_ceil(TILE_WIDTH as u64) {
+                let width = tile_width(level, index, size);
+                paths.push(tile_path(&level.to_string(), index, width));
+                if level == 0 {
+                    paths.push(tile_path("entries", index, width));
                 }
+            }
+        }
+        for path in paths {
+            if let Some(bytes) = self.shelf.read(&path).await? {
+                held.insert(path, bytes);
             }
         }
         self.held = Arc::new(held);
@@ -245,11 +260,12 @@ impl Witness {
             Some(last) if !last.orders.begin(&orders) => {
                 return Err(NotWitnessed::OrdersRewritten(last.orders.count));
             }
-            // Somebody has shown it newer ones meanwhile.
-            Some(last) if last.orders.count > checkpoint.orders.count => return Ok(()),
-            Some(last) if last.size > size => return Err(NotWitnessed::Rewritten(last.size)),
-            Some(last) if ledger.root(last.size).await? != last.root => {
+            Some(last) if !begins(ledger, last, size).await? => {
                 return Err(NotWitnessed::Rewritten(last.size));
+            }
+            // Another process has shown it newer ones meanwhile.
+            Some(last) if last.size > size || last.orders.count > checkpoint.orders.count => {
+                return Ok(());
             }
             Some(last) => last.size,
             None => 0,
@@ -299,10 +315,10 @@ impl Witness {
         })
     }
 
-    /// A tile of leaves or of entries, whole or as wide as the checkpoint says.
-    fn read(&self, kind: &str, index: u64) -> Option<Vec<u8>> {
+    /// A tile of this level, or of entries, whole or as wide as the checkpoint says.
+    fn read(&self, kind: &str, level: u8, index: u64) -> Option<Vec<u8>> {
         let size = self.checkpoint.as_ref()?.size;
-        let width = tile_width(0, index, size);
+        let width = tile_width(level, index, size);
         let path = tile_path(kind, index, width);
         let read = || match self.shelf.folder() {
             Some(folder) => fs::read(folder.join(&path)).ok(),
@@ -325,6 +341,16 @@ impl Witness {
     }
 }
 
+/// Whether the ledger's tree, which was seen with `size` leaves, begins as the witness saw it last.
+async fn begins(ledger: &dyn Store, last: &Checkpoint, size: u64) -> Result<bool, LedgerError> {
+    match ledger.root(last.size).await {
+        Ok(root) => Ok(root == last.root),
+        // It is shorter, and has not grown meanwhile.
+        Err(LedgerError::Tree(_)) if last.size > size => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 /// Entries one behind the other, the length before each.
 fn bundle(links: &[Vec<u8>]) -> Vec<u8> {
     let mut bytes = Vec::new();
@@ -336,11 +362,15 @@ fn bundle(links: &[Vec<u8>]) -> Vec<u8> {
     bytes
 }
 
-/// What an entry says of its event.
-#[derive(Deserialize)]
-struct Link {
-    id: RemediationId,
-    seq: u64,
+/// Which event an entry is of: remediation and number in it.
+pub(crate) fn named(entry: &[u8]) -> Option<(RemediationId, u64)> {
+    #[derive(Deserialize)]
+    struct Link {
+        id: RemediationId,
+        seq: u64,
+    }
+    let Link { id, seq } = serde_json::from_slice(entry).ok()?;
+    Some((id, seq))
 }
 
 impl Known for Witness {
@@ -348,21 +378,83 @@ impl Known for Witness {
         "the witness's copy"
     }
 
-    fn tile(&self, index: u64) -> Option<Vec<Digest>> {
-        merkle::from_bytes(&self.read("0", index)?)
+    fn size(&self) -> u64 {
+        self.checkpoint.as_ref().map_or(0, |last| last.size)
+    }
+
+    fn tile(&self, level: u8, index: u64) -> Option<Vec<Digest>> {
+        merkle::from_bytes(&self.read(&level.to_string(), level, index)?)
     }
 
     fn event(&self, leaf: u64) -> Option<(RemediationId, u64)> {
         let width = TILE_WIDTH as u64;
-        let bytes = self.read("entries", leaf / width)?;
+        let bytes = self.read("entries", 0, leaf / width)?;
         let mut rest = bytes.as_slice();
         for _ in 0..leaf % width {
             let (length, others) = rest.split_first_chunk()?;
             rest = others.get(usize::from(u16::from_be_bytes(*length))..)?;
         }
         let (length, others) = rest.split_first_chunk()?;
-        let link = others.get(..usize::from(u16::from_be_bytes(*length)))?;
-        let Link { id, seq } = serde_json::from_slice(link).ok()?;
-        Some((id, seq))
+        named(others.get(..usize::from(u16::from_be_bytes(*length)))?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        Ledger as _, MemoryLedger,
+        testing::{NOON, key, received, signer},
+    };
+
+    #[tokio::test]
+    async fn who_was_slower_shows_an_older_checkpoint() {
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = MemoryLedger::new();
+        let mut checkpoints = Vec::new();
+        for n in 0..3 {
+            ledger.admit(key(n), received(n), NOON).await.unwrap();
+            checkpoints.push(ledger.checkpoint(&signer()).await.unwrap());
+        }
+        let mut witness = Witness::open(folder.path()).unwrap();
+        for n in [1, 2, 0, 1] {
+            witness.publish(&ledger, &checkpoints[n]).await.unwrap();
+        }
+        let last = || Witness::open(folder.path()).unwrap().checkpoint;
+        assert_eq!(last().as_ref(), checkpoints.last());
+
+        for findings in [vec![0, 1], vec![0, 1, 7], vec![7], vec![7, 0, 1, 2]] {
+            let other = MemoryLedger::new();
+            for &n in &findings {
+                other.admit(key(n), received(n), NOON).await.unwrap();
+            }
+            let shown = other.checkpoint(&signer()).await.unwrap();
+            let error = witness.publish(&other, &shown).await.unwrap_err();
+            let alarm = matches!(error, NotWitnessed::Rewritten(3));
+            assert!(alarm, "{findings:?}: {error}");
+        }
+        assert_eq!(last().as_ref(), checkpoints.last());
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn several_write_the_same_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |_| {
+            let shelf = Folder(folder.path().to_owned());
+            tokio::spawn(async move {
+                for _ in 0..200 {
+                    shelf.write("tile/0/000.p/13", b"hashes").await.unwrap();
+                }
+            })
+        };
+        let writers: Vec<_> = (0..4).map(write).collect();
+        for writer in writers {
+            writer.await.unwrap();
+        }
+        let shelf = Folder(folder.path().to_owned());
+        let read = shelf.read("tile/0/000.p/13").await.unwrap();
+        assert_eq!(read.as_deref(), Some(&b"hashes"[..]));
+        let files = fs::read_dir(folder.path().join("tile/0/000.p")).unwrap();
+        assert_eq!(files.count(), 1, "no draft");
     }
 }

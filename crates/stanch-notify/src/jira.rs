@@ -35,7 +35,7 @@ const SUMMARY: usize = 255;
 const LINE: usize = 800;
 
 /// The most paragraphs.
-const LINES: usize = 30;
+const LINES: usize = 40;
 
 impl Jira {
     /// Issues of type `Task` at `https://<site>.atlassian.net`.
@@ -101,6 +101,7 @@ impl Jira {
             .map(|(label, value)| format!("{label}: {value}"))
             .collect();
         lines.extend(notice.paragraphs());
+        lines.extend(notice.touched().iter().take(10).cloned());
         lines.extend(notice.changes().iter().take(10).cloned());
         lines.extend(notice.advice());
         let body = json!({

@@ -180,6 +180,15 @@ impl<'m> Notice<'m> {
         all
     }
 
+    /// What the change may touch, a line each: `Network interfaces that use the group: 3`.
+    #[must_use]
+    pub fn touched(&self) -> &[String] {
+        self.message
+            .approval
+            .as_ref()
+            .map_or(&[], |asked| asked.facts.as_slice())
+    }
+
     /// What becomes of the resource, a line each.
     #[must_use]
     pub fn changes(&self) -> &[String] {

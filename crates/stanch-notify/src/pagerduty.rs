@@ -2,12 +2,10 @@
 //! (<https://developer.pagerduty.com/docs/events-api-v2/trigger-events/>): an incident while a critical
 //! finding is open and people have to look, resolved when it is over.
 
-use std::fmt::Write as _;
-
 use async_trait::async_trait;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
-use stanch_types::{HttpRequest, Secret};
+use stanch_types::{HttpRequest, Secret, hex};
 
 use crate::{
     notice::{Notice, plain},
@@ -60,6 +58,10 @@ impl PagerDuty {
                 lines.map(|line| plain(line, DETAIL)).collect()
             };
             details.insert("Why".to_owned(), json!(list(&notice.paragraphs(), 10)));
+            if !notice.touched().is_empty() {
+                let touched = list(notice.touched(), 20);
+                details.insert("What it may touch".to_owned(), json!(touched));
+            }
             details.insert("Changes".to_owned(), json!(list(notice.changes(), 20)));
             details.insert("What to do".to_owned(), json!(list(&notice.advice(), 10)));
             let links = notice.console().into_iter();
@@ -103,13 +105,7 @@ fn incident(notice: &Notice<'_>) -> String {
             &message.action,
         ],
     };
-    let digest: [u8; 32] = Sha256::digest(about.join("\n")).into();
-    let mut key = "stanch-".to_owned();
-    for byte in digest {
-        // Writing to a string does not fail.
-        let _ = write!(key, "{byte:02x}");
-    }
-    key
+    format!("stanch-{}", hex(&Sha256::digest(about.join("\n"))))
 }
 
 /// Nobody has to look any more: it is fixed, or somebody wanted it put back or left.
@@ -129,6 +125,7 @@ impl Channel for PagerDuty {
     fn takes(&self, notice: &Notice<'_>) -> bool {
         let message = notice.message();
         message.urgent
+            || message.known_threat
             || message.severity == "CRITICAL"
             || message.status == "Undone" && is_over(notice)
     }

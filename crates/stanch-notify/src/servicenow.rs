@@ -122,10 +122,17 @@ impl ServiceNow {
             }
             false => "stanch rollback with the remediation's id.",
         };
+        let facts = notice.facts().into_iter();
+        let description: Vec<String> = facts
+            .map(|(label, value)| format!("{label}: {value}"))
+            .chain(notice.paragraphs())
+            .chain(notice.touched().iter().cloned())
+            .chain(notice.console())
+            .collect();
         let body = json!({
             "type": self.kind,
             "short_description": crate::notice::cut(&text(&[notice.headline()]), SHORT),
-            "description": text(&notice.facts().iter().map(|(label, value)| format!("{label}: {value}")).chain(notice.paragraphs()).chain(notice.console()).collect::<Vec<_>>()),
+            "description": text(&description),
             "justification": text(std::slice::from_ref(&message.finding)),
             "implementation_plan": text(notice.changes()),
             "backout_plan": undo,

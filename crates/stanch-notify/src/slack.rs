@@ -32,7 +32,8 @@ const FIELDS: usize = 10;
 /// 13,000, which it does not document (<https://github.com/slackapi/bolt-js/issues/2509>).
 const ALL: usize = 12_000;
 
-/// How many changes are shown.
+/// How many facts and changes are shown.
+const FACTS: usize = 10;
 const CHANGES: usize = 20;
 
 impl Slack {
@@ -69,18 +70,18 @@ fn body(notice: &Notice<'_>, longest: usize) -> Value {
     blocks.push(json!({"type": "section", "fields": facts}));
     let section = |words: &str| json!({"type": "section", "text": text(words, TEXT)});
     blocks.extend(notice.paragraphs().iter().take(8).map(|one| section(one)));
-    let changes = notice.changes();
-    if !changes.is_empty() {
-        let mut lines: Vec<String> = changes
-            .iter()
-            .take(CHANGES)
-            .map(|line| escaped(line, (longest / CHANGES).max(20)))
-            .collect();
-        if let Some(more) = changes.len().checked_sub(CHANGES).filter(|more| *more > 0) {
-            lines.push(format!("… and {more} more"));
-        }
-        let lines = crate::notice::cut(&lines.join("\n"), TEXT);
-        blocks.push(json!({"type": "section", "text": {"type": "plain_text", "emoji": false, "text": lines}}));
+    if !notice.touched().is_empty() {
+        let heading = "What it may touch".to_owned();
+        blocks.push(listed(
+            vec![heading],
+            notice.touched(),
+            longest.min(2000) / FACTS,
+            FACTS,
+        ));
+    }
+    if !notice.changes().is_empty() {
+        let line = longest / CHANGES;
+        blocks.push(listed(Vec::new(), notice.changes(), line, CHANGES));
     }
     let links: Vec<String> = links(notice)
         .iter()
@@ -95,6 +96,17 @@ fn body(notice: &Notice<'_>, longest: usize) -> Value {
     let advice: Vec<Value> = notice.advice().iter().map(|line| text(line, 500)).collect();
     blocks.push(json!({"type": "context", "elements": advice}));
     json!({"text": escaped(&headline, HEADER), "blocks": blocks})
+}
+
+/// A section with the first `most` of these lines, none longer than `longest`, below others.
+fn listed(mut above: Vec<String>, lines: &[String], longest: usize, most: usize) -> Value {
+    let shown = lines.iter().take(most);
+    above.extend(shown.map(|line| escaped(line, longest.max(20))));
+    if let Some(more) = lines.len().checked_sub(most).filter(|more| *more > 0) {
+        above.push(format!("… and {more} more"));
+    }
+    let text = crate::notice::cut(&above.join("\n"), TEXT);
+    json!({"type": "section", "text": {"type": "plain_text", "emoji": false, "text": text}})
 }
 
 /// What can be opened: addresses of our own making, in which nothing of `<`, `>` and `|` is left.

@@ -24,7 +24,8 @@ pub struct Teams {
 /// <https://learn.microsoft.com/en-us/microsoftteams/limits-specifications-teams>.
 const LIMIT: usize = 27 * 1024;
 
-/// How many changes are shown.
+/// How many facts and changes are shown.
+const FACTS: usize = 10;
 const CHANGES: usize = 20;
 
 impl Teams {
@@ -49,6 +50,12 @@ impl Teams {
 /// A paragraph that is nothing but this text.
 fn run(text: &str, limit: usize) -> Value {
     rich(vec![json!({"type": "TextRun", "text": clean(text, limit)})])
+}
+
+/// How many lines are left out, if some are.
+fn more(lines: &[String], shown: usize) -> Option<Value> {
+    let more = lines.len().checked_sub(shown).filter(|more| *more > 0)?;
+    Some(run(&format!("… and {more} more"), 50))
 }
 
 fn rich(inlines: Vec<Value>) -> Value {
@@ -84,6 +91,15 @@ fn body(notice: &Notice<'_>, longest: usize) -> Value {
             .take(8)
             .map(|one| run(one, longest)),
     );
+    let touched = notice.touched();
+    if !touched.is_empty() {
+        blocks.push(rich(vec![
+            json!({"type": "TextRun", "text": "What it may touch", "weight": "bolder"}),
+        ]));
+        let lines = touched.iter().take(FACTS);
+        blocks.extend(lines.map(|line| run(line, longest.min(200))));
+        blocks.extend(more(touched, FACTS));
+    }
     let changes = notice.changes();
     blocks.extend(changes.iter().take(CHANGES).map(|line| {
         let text = clean(line, longest.min(200));
@@ -91,9 +107,7 @@ fn body(notice: &Notice<'_>, longest: usize) -> Value {
             json!({"type": "TextRun", "text": text, "fontType": "monospace"}),
         ])
     }));
-    if let Some(more) = changes.len().checked_sub(CHANGES).filter(|more| *more > 0) {
-        blocks.push(run(&format!("… and {more} more"), 50));
-    }
+    blocks.extend(more(changes, CHANGES));
     blocks.extend(notice.advice().iter().map(|line| {
         let text = clean(line, longest.min(250));
         rich(vec![

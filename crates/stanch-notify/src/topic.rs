@@ -133,6 +133,7 @@ fn shortened(message: &Message, most: usize) -> Message {
         can_be_undone: _,
         error,
         urgent: _,
+        known_threat: _,
         approval,
     } = &mut message;
     let texts = [
@@ -156,6 +157,7 @@ fn shortened(message: &Message, most: usize) -> Message {
     if let Some(asked) = approval {
         asked.message.iter_mut().for_each(shorten);
         for list in [
+            &mut asked.facts,
             &mut asked.changes,
             &mut asked.changed,
             &mut asked.reasons,

@@ -10,12 +10,14 @@ mod clock;
 mod control;
 pub mod event;
 mod finding;
+mod hex;
 mod http;
 mod ids;
 pub mod json;
 mod resource;
 mod secret;
 mod trace;
+mod unit;
 mod wildcard;
 
 pub use api::{Access, Api, Call, CallError, CallErrorKind, Reply, Scope, Sessions};
@@ -27,9 +29,11 @@ pub use event::{Incoming, Payload, Problem, Route};
 pub use finding::{
     Compliance, Finding, FindingId, Generation, RecordState, Severity, SeverityLabel, Workflow,
 };
+pub use hex::hex;
 pub use http::{Http, HttpAnswer, HttpError, HttpRequest};
 pub use ids::{AccountId, InvalidId, Partition, Region};
 pub use resource::{Resource, asff_type, name_from_arn};
 pub use secret::Secret;
 pub use trace::TRACE;
+pub use unit::is_below;
 pub use wildcard::is_like;

@@ -160,13 +160,13 @@ pub struct Rollback {
     /// The remediation; without it, all that the options below mean, the newest first
     #[arg(required_unless_present_any = ["account", "control", "since"])]
     pub id: Option<RemediationId>,
-    /// All successful changes in this account
+    /// All changes in this account
     #[arg(long, conflicts_with = "id")]
     pub account: Option<AccountId>,
-    /// All successful changes for this control, as any product names it, or by this remediation
+    /// All changes for this control, as any product names it, or by this remediation
     #[arg(long, conflicts_with = "id")]
     pub control: Option<String>,
-    /// All successful changes since: `2026-01-31T12:00:00Z`, or how long ago: `2h`
+    /// All changes since: `2026-01-31T12:00:00Z`, or how long ago: `2h`
     #[arg(long, value_name = "WHEN", conflicts_with = "id")]
     pub since: Option<String>,
     /// Show the requests, and change nothing
@@ -347,6 +347,9 @@ pub enum Ledger {
         /// The witness's copy of the tree [default: `ledger/` in the folder `logs`]
         #[arg(long, value_name = "FOLDER", conflicts_with = "id")]
         witness: Option<PathBuf>,
+        /// A checkpoint that was kept: there has to be as much, and it has to begin as it was then
+        #[arg(long, value_name = "FILE", conflicts_with = "id")]
+        since: Option<PathBuf>,
     },
     /// Sign what the ledger is now, for the witness and for whoever keeps it
     Checkpoint,

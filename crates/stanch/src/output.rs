@@ -250,6 +250,11 @@ pub fn clean(text: &str) -> String {
         .collect()
 }
 
+/// A text of several lines as one.
+pub fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
 /// Left-aligned columns, two blanks between them.
 pub struct Table {
     rows: Vec<Vec<String>>,

@@ -11,7 +11,7 @@ use std::{
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
-use stanch_types::{AccountId, Region};
+use stanch_types::{AccountId, Region, hex};
 
 use crate::output::Failure;
 
@@ -58,8 +58,7 @@ pub fn path(file: &Path) -> PathBuf {
 
 /// SHA-256 of a file's text, in hexadecimal.
 pub fn digest(text: &str) -> String {
-    let digest = Sha256::digest(text.as_bytes());
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&Sha256::digest(text))
 }
 
 impl Proof {

@@ -321,7 +321,7 @@ impl<'a> Sandbox<'a> {
         let source = Source::person("gameday", self.person.clone());
         let mut preview = self
             .hub
-            .preview(&source, finding.to_string().as_bytes())
+            .preview_open(&source, finding.to_string().as_bytes())
             .await;
         let Some(first) = preview.findings.pop() else {
             let skipped = preview.skipped.into_iter().map(|one| one.reason);

@@ -17,17 +17,17 @@ use stanch_aws::{
 };
 use stanch_catalog::{Catalog, FileDiagnostic};
 use stanch_config::{
-    ConfigError, DEFAULT_FILE, Feeds, Files, LARGEST_FEED, ModelSecrets, Origin, Override,
-    RandomIds, Resolved, RulesError, Text, WITNESS,
+    ConfigError, DEFAULT_FILE, Feeds, Files, LARGEST_FEED, Origin, Override, RandomIds, Resolved,
+    RulesError, Text, WITNESS,
 };
 use stanch_guard::{Guard, Rules};
-use stanch_hub::{Audience, Hub, Links, Notifier, Ports, Settings};
+use stanch_hub::{Hub, Links, ModelSecrets, Notifier, Ports, Settings};
 use stanch_ledger::{
     BucketShelf, Checkpoint, Directives, DynamoLedger, KeyFile, KmsSigner, Ledger, RemediationId,
     SealedLedger, Signer, SqliteLedger, Store, Vault, VerifierKey, Witness,
 };
 use stanch_models::{Models, Service};
-use stanch_notify::{LogFolder, Patience, Sender, Subscriber, Webhook};
+use stanch_notify::{LogFolder, Patience, Sender};
 use stanch_syntax::Severity;
 use stanch_types::{Api as _, Call, Clock, Region};
 
@@ -223,11 +223,7 @@ impl Wire {
 
     /// The configured guard.
     pub async fn guard(&self, catalog: &Catalog) -> Result<Guard, Failure> {
-        self.guard_of(self.rules().await?, catalog)
-    }
-
-    /// A guard of these rules.
-    pub fn guard_of(&self, rules: Rules, catalog: &Catalog) -> Result<Guard, Failure> {
+        let rules = self.rules().await?;
         Guard::load(rules, catalog, self.clock.now()).map_err(|problems| {
             Failure::usage(format!("the guard cannot be used:\n{problems}"))
                 .hint("nothing runs until its files are right; `stanch policy check` checks them")
@@ -293,12 +289,8 @@ impl Wire {
             return Ok(Box::new(self.kms(id).await?));
         }
         let path = self.key_file()?;
-        if self.resolved.config.audit.key.is_none() && !path.exists() {
-            KeyFile::create(&path).map_err(|error| not_made(&path, &error))?;
-            say(format_args!(
-                "made `{}`, the key that signs the ledger: keep a copy elsewhere",
-                path.display()
-            ));
+        if self.resolved.config.audit.key.is_none() {
+            make_key(&path, "signs the ledger", KeyFile::create)?;
         }
         Ok(Box::new(self.own_key(&path)?))
     }
@@ -369,12 +361,8 @@ impl Wire {
             Failure::usage(format!("cannot use the key `{}`: {error}", path.display()))
                 .hint("`audit.vault` names a file with 32 random bytes: `openssl rand -base64 32`")
         };
-        if configured.is_none() && !path.exists() {
-            Vault::create(&path).map_err(|error| not_made(&path, &error))?;
-            say(format_args!(
-                "made `{}`, the key that seals secrets in the ledger: keep a copy elsewhere",
-                path.display()
-            ));
+        if configured.is_none() {
+            make_key(&path, "seals secrets in the ledger", Vault::create)?;
         }
         let vault = Vault::open(&path).map_err(no_vault)?;
         let secrets = Arc::new(ModelSecrets::new(self.models()?));
@@ -410,7 +398,9 @@ impl Wire {
         };
         let signer = self.signer().await?;
         if let Some(tables) = self.tables()? {
-            tables.sweep(self.clock.now()).await?;
+            for broken in tables.sweep(self.clock.now()).await?.broken {
+                say(format_args!("{broken}: `stanch ledger verify` says more"));
+            }
         }
         let checkpoint = ledger.checkpoint(&*signer).await?;
         if let Some(mut witness) = self.witness().await? {
@@ -573,11 +563,8 @@ impl Wire {
         for subscriber in config.notify.subscribers(&sender) {
             notifiers.push(Arc::new(subscriber));
         }
-        for (person, url) in &config.approval.webhooks {
-            let name = format!("{} of {person}", Webhook::name(url));
-            let channel = Box::new(Webhook::new(url.clone()));
-            let webhook = Subscriber::new(name, channel, sender.clone());
-            notifiers.push(Arc::new(webhook.to(Audience::Person(person.clone()))));
+        for subscriber in config.approval.subscribers(&sender) {
+            notifiers.push(Arc::new(subscriber));
         }
         if config.notify.are_in_aws() {
             let client = self.client_anywhere()?;
@@ -688,9 +675,31 @@ fn no_key(path: &Path, error: &std::io::Error) -> Failure {
     )
 }
 
-fn not_made(path: &Path, error: &std::io::Error) -> Failure {
-    Failure::failed(format!("cannot make the key `{}`: {error}", path.display()))
-        .hint("make room beside the ledger, and let this user write there")
+/// Makes the key at `path`, if there is none.
+///
+/// Another process may make it at the same moment: then that is the key, and it is whole, as a key gets its
+/// name only when all of it is written.
+fn make_key(
+    path: &Path,
+    what_it_does: &str,
+    create: impl FnOnce(&Path) -> std::io::Result<()>,
+) -> Result<(), Failure> {
+    if path.exists() {
+        return Ok(());
+    }
+    match create(path) {
+        Ok(()) => say(format_args!(
+            "made `{}`, the key that {what_it_does}: keep a copy elsewhere",
+            path.display()
+        )),
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+        Err(error) => {
+            let message = format!("cannot make the key `{}`: {error}", path.display());
+            return Err(Failure::failed(message)
+                .hint("make room beside the ledger, and let this user write there"));
+        }
+    }
+    Ok(())
 }
 
 /// The witness's copy in `folder`.

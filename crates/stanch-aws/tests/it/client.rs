@@ -22,6 +22,8 @@ async fn what_passes_is_tried_again() {
         || error(500, "InternalError"),
         || error(503, "SlowDown"),
         || error(400, "ThrottlingException"),
+        // As IAM says it.
+        || error(400, "Throttling"),
         || error(400, "RequestTimeout"),
         || Answer::Close,
         || Answer::CutOff(BUCKETS.to_owned()),

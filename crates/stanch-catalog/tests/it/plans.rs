@@ -424,7 +424,7 @@ fn a_plan_of_another_version_is_not_undone() {
         "S3.8",
     );
     let mut plan = case.plan(&[json!("NoSuchPublicAccessBlockConfiguration")]);
-    plan.digest = "0".repeat(64);
+    plan.basis = "0".repeat(64);
     assert!(matches!(
         case.remediation.observe_again(&plan),
         Err(PlanError::Changed(_))
@@ -436,6 +436,79 @@ fn a_plan_of_another_version_is_not_undone() {
         observed.undo(&plan, &json!({})),
         Err(PlanError::Changed(_))
     ));
+}
+
+/// A change can be taken back by every later file that looks at the resource, and changes it, in the same way;
+/// and people approve what decides the requests, not the words around it.
+#[test]
+fn what_is_edited_beside_a_plan_leaves_it_as_it_is() {
+    let catalog = Catalog::embedded();
+    let file = catalog.text("S3BlockPublicAccess").unwrap();
+    let read = |text: &str| {
+        let (remediation, found) = stanch_catalog::parse(text);
+        remediation.unwrap_or_else(|| panic!("{found:?}"))
+    };
+    let old = read(file);
+    let check = |was: &str, is: &str, can_be_undone: bool, is_the_same: bool| {
+        assert!(file.contains(was), "{was}");
+        let new = read(&file.replacen(was, is, 1));
+        assert_eq!(new.basis == old.basis, can_be_undone, "{was} -> {is}");
+        assert_eq!(new.digest == old.digest, is_the_same, "{was} -> {is}");
+    };
+    for (was, is) in [
+        ("remediation:", "# A comment.\nremediation:"),
+        ("title: Block all", "title: Block any"),
+        ("one ACL away", "an ACL away"),
+        ("CloudTrail.6", "CloudTrail.60"),
+        ("class: guarded", "class: safe"),
+        ("Requests that relied", "All requests that relied"),
+        ("accepts: [my-bucket.logs]", "accepts: [logs]"),
+        ("name: website", "name: site"),
+        ("title: A bucket without any", "title: A bucket without a"),
+        (
+            "    absent: NoSuch",
+            "    on: \"arn:{{ partition }}:s3:::{{ Bucket }}\"\n    absent: NoSuch",
+        ),
+        (
+            r#"with: {Bucket: "{{ Bucket }}", ExpectedBucketOwner: "{{ account }}"}"#,
+            "with:\n      ExpectedBucketOwner: '{{ account }}'\n      Bucket: '{{ Bucket }}'",
+        ),
+    ] {
+        check(was, is, true, true);
+    }
+    let refuse = "refuse:\n  - {when: \"block == `null`\", because: No.}\napply:";
+    for (was, is) in [
+        ("from: resource.name", "from: resource.id"),
+        ("name: Restore", "name: PutBack"),
+        ("apply:", refuse),
+    ] {
+        check(was, is, true, false);
+    }
+    for (was, is) in [
+        ("pick: PublicAccess", "pick: Other || PublicAccess"),
+        (
+            "RestrictPublicBuckets: true",
+            "RestrictPublicBuckets: false",
+        ),
+        ("not_null(block, `{}`)", "not_null(block, `{\"a\": 1}`)"),
+    ] {
+        check(was, is, false, false);
+    }
+    // The undo that a file has by now is the one that is made.
+    let mut case = case(
+        "S3BlockPublicAccess",
+        "AwsS3Bucket",
+        "arn:aws:s3:::logs",
+        "S3.8",
+    );
+    let plan = case.plan(&[json!("NoSuchPublicAccessBlockConfiguration")]);
+    let corrected = file.replacen("name: Remove", "name: TakeAway", 1);
+    case.remediation = Arc::new(read(&corrected));
+    let all = json!({"BlockPublicAcls": true, "IgnorePublicAcls": true, "BlockPublicPolicy": true, "RestrictPublicBuckets": true});
+    let now = case.observe(&[json!({"PublicAccessBlockConfiguration": all})]);
+    let undo = now.unwrap().undo(&plan, &json!({})).unwrap();
+    assert_eq!(undo.steps[0].name, "TakeAway");
+    assert!(case.remediation.observe_again(&plan).is_ok());
 }
 
 /// A remediation whose undo needs what a step of it answered, and has a step that answers itself.

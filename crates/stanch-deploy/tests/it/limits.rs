@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use stanch_catalog::Catalog;
 use stanch_deploy::{BODY_LIMIT, DeployError, Deployment, Options, POLICY_LIMIT, RESOURCE_LIMIT};
 
@@ -13,6 +13,8 @@ use crate::{DEPLOYMENT, FILES, MODELS, TEMPLATES, deployment, everything, read};
 const POLICY_PER_REMEDIATION: usize = 125;
 /// Roles of a member account.
 const ROLES_TARGET: usize = 6;
+/// Automation documents of a member account in each region, unless more are asked for.
+const DOCUMENTS_TARGET: usize = 20;
 /// What CloudFormation takes of a template that is not in S3, in bytes.
 const INLINE_LIMIT: usize = 51_200;
 
@@ -49,6 +51,38 @@ fn roles_are_few() {
         .filter(|one| one["Type"] == "AWS::IAM::Role")
         .count();
     assert!(roles <= ROLES_TARGET, "{roles}");
+}
+
+/// `DeleteDocument` is throttled: what changes gets a new version.
+#[test]
+fn documents_are_few_and_none_is_deleted_for_another() {
+    let resources = TEMPLATES["member-documents.yaml"]["Resources"]
+        .as_object()
+        .unwrap();
+    let documents: Vec<&Value> = resources
+        .values()
+        .filter(|one| one["Type"] == "AWS::SSM::Document")
+        .collect();
+    assert!(!documents.is_empty() && documents.len() <= DOCUMENTS_TARGET);
+    for document in documents {
+        assert_eq!(document["Properties"]["UpdateMethod"], "NewVersion");
+    }
+}
+
+/// A key costs a dollar a month, in each region of each account.
+#[test]
+fn who_brings_a_key_gets_none() {
+    let stack = &TEMPLATES["member-stack.yaml"];
+    let keys: Vec<&Value> = stack["Resources"]
+        .as_object()
+        .unwrap()
+        .values()
+        .filter(|one| one["Type"] == "AWS::KMS::Key")
+        .collect();
+    assert_eq!(keys.len(), 1);
+    assert_eq!(keys[0]["Condition"], "OwnKey");
+    let own = json!({"Fn::Equals": [{"Ref": "ExistingKeyArn"}, ""]});
+    assert_eq!(stack["Conditions"]["OwnKey"], own);
 }
 
 #[test]

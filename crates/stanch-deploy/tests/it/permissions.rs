@@ -10,13 +10,26 @@ use crate::TEMPLATES;
 
 const ADMINISTRATOR: &str = "111111111111";
 const MEMBER: &str = "222222222222";
+/// The management account of their organization.
+const MANAGEMENT: &str = "999999999999";
 const KEY: &str = "key/12345678-1234-1234-1234-123456789012";
+
+/// Conditions that are off by default.
+const OFF: [&str; 5] = [
+    "Tracing",
+    "PlacesMembers",
+    "ApprovalPage",
+    "Operator",
+    "Channels",
+];
 
 /// A stack's template with its parameters' defaults, as CloudFormation would resolve it.
 struct Stack {
     template: &'static Value,
     account: &'static str,
     given: BTreeMap<&'static str, &'static str>,
+    /// Those of [`OFF`] that are on here.
+    on: &'static [&'static str],
 }
 
 impl Stack {
@@ -32,7 +45,13 @@ impl Stack {
             template: &TEMPLATES[name],
             account,
             given,
+            on: &[],
         }
+    }
+
+    fn is_off(&self, condition: &Value) -> bool {
+        let name = condition.as_str().unwrap();
+        OFF.contains(&name) && !self.on.contains(&name)
     }
 
     fn parameter(&self, name: &str) -> Option<String> {
@@ -80,9 +99,7 @@ impl Stack {
             .to_owned()
     }
 
-    /// Conditions that are off by default are off.
     fn resolved(&self, value: &Value) -> Value {
-        const OFF: [&str; 4] = ["Tracing", "DiscoversMembers", "Operator", "Channels"];
         match value {
             Value::Object(members) if members.len() == 1 => {
                 let (name, argument) = members.iter().next().unwrap();
@@ -106,8 +123,8 @@ impl Stack {
                         json!(text)
                     }
                     "Fn::If" => {
-                        let off = OFF.contains(&argument[0].as_str().unwrap());
-                        self.resolved(&argument[if off { 2 } else { 1 }])
+                        let place = if self.is_off(&argument[0]) { 2 } else { 1 };
+                        self.resolved(&argument[place])
                     }
                     _ => self.each(members),
                 }
@@ -124,13 +141,7 @@ impl Stack {
     fn is_nothing(&self, value: &Value) -> bool {
         let nothing = json!({"Ref": "AWS::NoValue"});
         let off = value.get("Fn::If").is_some_and(|argument| {
-            let place = if ["Tracing", "DiscoversMembers", "Channels"]
-                .contains(&argument[0].as_str().unwrap())
-            {
-                2
-            } else {
-                1
-            };
+            let place = if self.is_off(&argument[0]) { 2 } else { 1 };
             argument[place] == nothing
         });
         off || *value == nothing
@@ -213,6 +224,12 @@ fn the_administrators_roles_may_do_what_they_do_and_no_more() {
     let member_role = format!("arn:aws:iam::{MEMBER}:role/SecurityRemediationCrossAccountRole");
     let other_role = format!("arn:aws:iam::{MEMBER}:role/Admin");
     let index = format!("{audit}/index/ResourceId-Timestamp-index");
+    let member = format!("arn:aws:organizations::{MANAGEMENT}:account/o-a1b2c3d4e5/{MEMBER}");
+    let vault = here("secretsmanager", "secret:SecurityRemediation/Vault-abcdef");
+    let links = here(
+        "secretsmanager",
+        "secret:SecurityRemediation/ApprovalLinks-abcdef",
+    );
     check(
         "OrchestratorRole",
         &[
@@ -236,6 +253,9 @@ fn the_administrators_roles_may_do_what_they_do_and_no_more() {
             ("lambda:InvokeFunction", &orchestrator, false),
             ("iam:PassRole", &other_role, false),
             ("organizations:ListAccounts", "*", false),
+            ("organizations:ListParents", &member, false),
+            ("secretsmanager:GetSecretValue", &vault, true),
+            ("secretsmanager:GetSecretValue", &links, false),
         ],
     );
     check(
@@ -294,6 +314,39 @@ fn the_administrators_roles_may_do_what_they_do_and_no_more() {
             ),
         ],
     );
+}
+
+/// Where members stand may be asked where there is an organization, and the key of links be read where there
+/// is a page.
+#[test]
+fn what_is_turned_on_gives_what_it_needs_and_no_more() {
+    let judge = Judge::start().unwrap();
+    let stack = Stack {
+        on: &["PlacesMembers", "ApprovalPage"],
+        ..Stack::new("administrator-stack.yaml", ADMINISTRATOR)
+    };
+    let member = format!("arn:aws:organizations::{MANAGEMENT}:account/o-a1b2c3d4e5/{MEMBER}");
+    let unit = format!("arn:aws:organizations::{MANAGEMENT}:ou/o-a1b2c3d4e5/ou-root-payments1");
+    let links = "secret:SecurityRemediation/ApprovalLinks-abcdef";
+    let links = format!("arn:aws:secretsmanager:us-east-1:{ADMINISTRATOR}:{links}");
+    for (role, enters) in [("OrchestratorRole", true), ("SecurityRole", false)] {
+        let law = Law {
+            role: stack.role(role),
+            ..Law::default()
+        };
+        let cases = [
+            ("organizations:ListAccounts", "*", true),
+            ("organizations:ListParents", &*member, true),
+            ("organizations:ListParents", &*unit, true),
+            ("organizations:DescribeOrganizationalUnit", &*unit, true),
+            ("organizations:ListTagsForResource", &*member, true),
+            ("organizations:TagResource", &*member, false),
+            ("organizations:MoveAccount", &*member, false),
+            ("organizations:UpdateOrganizationalUnit", &*unit, false),
+            ("secretsmanager:GetSecretValue", &*links, enters),
+        ];
+        judged(&judge, &law, ADMINISTRATOR, &cases);
+    }
 }
 
 #[test]

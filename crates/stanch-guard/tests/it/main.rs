@@ -1,4 +1,5 @@
-//! The guard from outside: peers' failures by name, and what its parts do together.
+//! The guard from outside: peers' failures by name, and what its parts do together; and where the
+//! workspace plays what a guard cannot.
 
 #![allow(
     clippy::unwrap_used,
@@ -8,6 +9,7 @@
 )]
 
 mod answers;
+mod field;
 mod files;
 mod peers;
 mod world;

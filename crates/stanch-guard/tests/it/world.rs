@@ -39,7 +39,7 @@ pub fn rules(policies: &str) -> Rules {
     let placed = accounts.map(|(id, ou)| {
         let placement = Placement {
             ou: Some(ou.to_owned()),
-            tags: BTreeMap::new(),
+            tags: Some(BTreeMap::new()),
         };
         (id.parse().unwrap(), placement)
     });

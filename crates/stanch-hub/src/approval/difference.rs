@@ -4,7 +4,9 @@ use std::fmt::Display;
 
 use serde_json::{Map, Value, json};
 use stanch_catalog::Plan;
-use stanch_ledger::{Change, Difference};
+use stanch_ledger::{Change, Difference, Secrets};
+
+use crate::mask_plan;
 
 /// The leaves of a JSON value by their dotted paths; a text that is a JSON document is opened.
 #[must_use]
@@ -64,11 +66,22 @@ pub fn changes(before: &Value, after: &Value) -> Vec<Change> {
         .collect()
 }
 
-/// What is different in what `plan` was made from and in what it sends.
-pub(super) fn between(shown: &Plan, plan: &Plan) -> Difference {
+/// The same for people and for the ledger: a secret that has changed is told of, and not what it is.
+pub(super) fn masked(secrets: &mut Secrets, before: &Value, after: &Value) -> Vec<Change> {
+    let (mut before, mut after) = (before.clone(), after.clone());
+    secrets.mask(&mut before);
+    secrets.mask(&mut after);
+    changes(&before, &after)
+}
+
+/// What is different in what `plan` was made from and in what it sends, with secrets masked.
+pub(super) fn between(secrets: &mut Secrets, shown: &Plan, plan: &Plan) -> Difference {
+    let (mut before, mut after) = (shown.clone(), plan.clone());
+    mask_plan(secrets, &mut before);
+    mask_plan(secrets, &mut after);
     Difference {
         plan_hash: shown.hash(),
-        changes: changes(&essence(shown), &essence(plan)),
+        changes: changes(&essence(&before), &essence(&after)),
     }
 }
 
@@ -123,6 +136,22 @@ fn overlay(state: &mut Value, request: &Value) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The ledger knows secrets by the names that a path goes through.
+    #[test]
+    fn a_path_is_read_as_it_is_written() {
+        let before = json!({"Environment": {"variables": [{"value": 1}, {"a.b": "x"}]}});
+        let found = changes(&before, &json!({"other": 1}));
+        let names: Vec<Vec<&str>> = found.iter().map(|one| one.names().collect()).collect();
+        assert_eq!(
+            names,
+            [
+                vec!["Environment", "variables", "0", "value"],
+                vec!["Environment", "variables", "1", "a", "b"],
+                vec!["other"],
+            ]
+        );
+    }
 
     #[test]
     fn leaf_by_leaf() {

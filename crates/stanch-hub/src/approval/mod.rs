@@ -17,7 +17,7 @@ use serde_json::Value;
 use stanch_catalog::{Class, Plan, PlannedAction, Remediation};
 use stanch_ledger::{
     Approval, ApprovalRequest, Change, Consent, Cutover, Difference, Event, LedgerError, Means,
-    Need, Received, RemediationId, State, Status, enough, same_person,
+    Need, Received, RemediationId, Secrets, State, Status, enough, same_person,
 };
 use stanch_types::{AccountId, Api};
 
@@ -27,6 +27,7 @@ pub use sheet::{Asked, Sheet};
 
 use crate::{
     Audience, Hub, RequestError,
+    intake::is_unnamed,
     pipeline::{PlanFailure, Turn, Work, kept},
     tell,
 };
@@ -129,7 +130,14 @@ impl Approvals {
                 .cloned()
                 .collect(),
         };
-        let needs: Vec<Need> = rule.needs.iter().map(need).collect();
+        let mut needs: Vec<Need> = rule.needs.iter().map(need).collect();
+        if is_unnamed(requester) {
+            // One of those who approve may be whoever asked: one more, or all, but never somebody alone.
+            for need in needs.iter_mut().filter(|need| need.count > 0) {
+                let people = u32::try_from(need.people.len()).unwrap_or(u32::MAX);
+                need.count = (need.count + 1).min(people.max(need.count)).max(2);
+            }
+        }
         if needs.is_empty()
             || needs.iter().any(|need| need.count == 0)
             || !enough(&needs, &|_| true)
@@ -382,13 +390,13 @@ pub(crate) fn waits_at(plan: &Plan, state: &State) -> Option<u32> {
         .find(|index| passed.is_none_or(|passed| !passed.contains(index)))
 }
 
-/// What has changed since the people were asked who let the run go on.
-pub(crate) fn drift(state: &State, now: &Value) -> Option<Difference> {
+/// What has changed since the people were asked who let the run go on, for people: with secrets masked.
+pub(crate) fn drift(secrets: &mut Secrets, state: &State, now: &Value) -> Option<Difference> {
     let request = &state.approval.as_ref()?.request;
     let seen = &request.cutover.as_ref()?.observed;
     (seen != now).then(|| Difference {
         plan_hash: request.plan_hash.clone(),
-        changes: changes(seen, now),
+        changes: difference::masked(secrets, seen, now),
     })
 }
 
@@ -401,9 +409,11 @@ impl Work<'_> {
         remediation: &Remediation,
         plan: &Plan,
     ) -> Result<Event, String> {
-        let shown = state.shown.as_ref();
-        let shown = shown.and_then(|shown| serde_json::from_value(shown.plan.clone()).ok());
-        let changed = shown.map(|shown| difference::between(&shown, plan));
+        let changed = state.shown.as_ref().and_then(|planned| {
+            let shown: Plan = serde_json::from_value(planned.plan.clone()).ok()?;
+            let mut secrets = self.hub.secrets_in(plan).of(&planned.plan);
+            Some(difference::between(&mut secrets, &shown, plan))
+        });
         self.request_of(state, requester, remediation, plan, None, changed)
     }
 
@@ -545,11 +555,10 @@ impl Work<'_> {
         let ports = &self.hub.ports;
         let needs = &approval.request.needs;
         let people: BTreeSet<&String> = needs.iter().flat_map(|need| &need.people).collect();
-        let (record, history) = self.history().await;
-        let general = self
-            .hub
-            .message(&record, state)
-            .asking(Asked::new(approval, state));
+        let (record, history) = self.story().await;
+        let remediation = self.hub.remediation(&state.received).ok();
+        let asked = Asked::new(self.hub, approval, state, remediation.as_deref());
+        let general = self.hub.message(&record, state).asking(asked);
         let mut told = Vec::new();
         let mut failed = Vec::new();
         let mut reached: Vec<String> = Vec::new();
@@ -643,5 +652,37 @@ pub fn shown(value: &Value) -> String {
             .map(|c| if c.is_control() { '\u{fffd}' } else { c })
             .collect(),
         other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use stanch_ledger::testing::received;
+
+    use super::*;
+
+    #[test]
+    fn one_more_has_to_approve_what_somebody_without_a_name_asked_for() {
+        let needs = |people: &[&str], requester: &str| {
+            let approvals = Approvals::by("security", people);
+            let needs = approvals.needs(&received(1), requester, Class::Destructive);
+            needs.map(|needs| needs.iter().map(|need| need.count).sum::<u32>())
+        };
+        let action = "custom action `Remediate with Stanch`";
+        assert_eq!(needs(&["alice", "bob"], "carol"), Ok(1));
+        assert_eq!(needs(&["alice", "bob"], action), Ok(2));
+        let both = Approvals::by("security", &["alice", "bob"]);
+        let mut all = both.clone();
+        for rule in &mut all.rules {
+            rule.needs = [("security".to_owned(), 2)].into();
+        }
+        let all = all.needs(&received(1), action, Class::Destructive);
+        assert_eq!(
+            all.map(|needs| needs[0].count),
+            Ok(2),
+            "one of them is not who asked"
+        );
+        let alone = needs(&["alice"], action).unwrap_err();
+        assert!(alone.contains("not enough people"), "{alone}");
     }
 }

@@ -3,16 +3,16 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use stanch_catalog::{Plan, Undo};
+use stanch_catalog::{Fact, Plan, Remediation, Undo};
 use stanch_ledger::{
     Approval, Change, Consent, Cutover, Decided, Difference, LedgerError, Need, Received,
     RemediationId, State, Status,
 };
 
 use super::{changes, foreseen, line, next};
-use crate::Hub;
+use crate::{Hub, mask_plan};
 
-/// All that a person needs to know to say yes or no.
+/// All that a person needs to know to say yes or no. Secrets are masked, also in the plan.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Sheet {
@@ -29,6 +29,8 @@ pub struct Sheet {
     pub title: String,
     /// Who notices what.
     pub impact: String,
+    /// What the change may touch, as far as that was looked at.
+    pub facts: Vec<Fact>,
     /// Whether it can be put back.
     pub undo: String,
     /// The finding.
@@ -40,7 +42,7 @@ pub struct Sheet {
     /// The plan: its requests, and what it was made from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub plan: Option<Plan>,
-    /// Its hash.
+    /// Its hash, as it is.
     pub plan_hash: String,
     /// What becomes of the resource, as far as the requests tell.
     pub changes: Vec<Change>,
@@ -77,6 +79,9 @@ pub struct Asked {
     /// What is to be approved in the middle of a run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+    /// What the change may touch, as far as that was looked at, a line each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub facts: Vec<String>,
     /// What becomes of the resource, a line each.
     pub changes: Vec<String>,
     /// What is different from what was shown before, a line each.
@@ -91,10 +96,20 @@ pub struct Asked {
 }
 
 impl Asked {
-    pub(super) fn new(approval: &Approval, state: &State) -> Self {
+    /// What is asked of people about a change by `remediation`, if the catalog has it.
+    pub(super) fn new(
+        hub: &Hub,
+        approval: &Approval,
+        state: &State,
+        remediation: Option<&Remediation>,
+    ) -> Self {
         let request = &approval.request;
         let lines = |changes: &[Change]| changes.iter().map(line).collect();
-        let plan = next(state);
+        let mut plan = next(state);
+        if let Some(plan) = &mut plan {
+            mask_plan(&mut hub.secrets_of(state), plan);
+        }
+        let facts = facts(plan.as_ref(), remediation).into_iter();
         Self {
             plan_hash: request.plan_hash.clone(),
             expires: format!("{:.0}", request.expires),
@@ -108,6 +123,7 @@ impl Asked {
                 .cutover
                 .as_ref()
                 .map(|cutover| cutover.message.clone()),
+            facts: facts.map(|fact| fact.to_string()).collect(),
             changes: plan
                 .map(|plan| lines(&changes(&plan.state, &foreseen(&plan))))
                 .unwrap_or_default(),
@@ -120,6 +136,13 @@ impl Asked {
             link: None,
         }
     }
+}
+
+/// What a plan may touch.
+fn facts(plan: Option<&Plan>, remediation: Option<&Remediation>) -> Vec<Fact> {
+    plan.zip(remediation)
+        .map(|(plan, remediation)| plan.impact.shown(remediation))
+        .unwrap_or_default()
 }
 
 /// The last decision: on the undo, if one is to be made.
@@ -144,7 +167,13 @@ impl Hub {
     pub async fn sheet(&self, id: RemediationId) -> Result<Sheet, LedgerError> {
         let (state, _) = self.ports.ledger.state(id).await?;
         let remediation = self.catalog.get(&state.received.remediation);
-        let plan = next(&state);
+        let mut secrets = self.secrets_of(&state);
+        let mut plan = next(&state);
+        if let Some(plan) = &mut plan {
+            mask_plan(&mut secrets, plan);
+        }
+        let mut received = Received::clone(&state.received);
+        secrets.mask(&mut received.subject);
         let request = state.approval.as_ref().map(|approval| &approval.request);
         let observed: Option<(Value, Value)> = plan
             .as_ref()
@@ -168,6 +197,7 @@ impl Hub {
                 .as_ref()
                 .map(|remediation| remediation.safety.impact.trim().to_owned())
                 .unwrap_or_default(),
+            facts: facts(plan.as_ref(), remediation.as_deref()),
             undo: match remediation
                 .as_ref()
                 .map(|remediation| &remediation.safety.undo)
@@ -191,7 +221,11 @@ impl Hub {
             changes: observed
                 .map(|(before, after)| changes(&before, &after))
                 .unwrap_or_default(),
-            cutover: request.and_then(|request| request.cutover.clone()),
+            cutover: request.and_then(|request| {
+                let mut cutover = request.cutover.clone()?;
+                secrets.mask(&mut cutover.observed);
+                Some(cutover)
+            }),
             changed: request.and_then(|request| request.changed.clone()),
             expires: request.map(|request| request.expires),
             nonce: request.map(|request| request.nonce.clone()),
@@ -203,7 +237,7 @@ impl Hub {
                 None => state.approved.iter().flat_map(given).collect(),
             },
             plan,
-            received: Received::clone(&state.received),
+            received,
         })
     }
 }

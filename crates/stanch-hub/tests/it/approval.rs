@@ -2,14 +2,16 @@
 
 use std::{sync::Arc, time::Duration};
 
+use jiff::SignedDuration;
 use serde_json::{Value, json};
 use stanch_catalog::{Catalog, Class, Plan};
+use stanch_guard::{File, Guard, Rules, Source as Rulebook};
 use stanch_hub::{
     ApprovalRule, Approvals, Approver, Audience, Hub, Links, Notifier, RequestError, Source,
 };
 use stanch_ledger::{Event, Ledger, Means, MemoryLedger, RemediationId, State, Status};
 use stanch_testkit::Listener;
-use stanch_types::Secret;
+use stanch_types::{Clock as _, Secret};
 
 use crate::{
     ledgers::Dying,
@@ -197,6 +199,33 @@ async fn an_approval_names_what_was_seen() {
     let hash = state.plan.unwrap().plan_hash.clone();
     let state = hub.approve(id, seen(&hash[..12])).await.unwrap();
     assert_eq!(state.status, Status::Success);
+}
+
+/// What the change may touch, and what of that could not be read, is before whoever says yes.
+#[tokio::test(start_paused = true)]
+async fn people_are_told_what_the_change_may_touch() {
+    let mut world = asking();
+    let channel = Arc::new(Listener::default());
+    world.notifiers = vec![channel.clone()];
+    world.bucket("logs").await;
+    let public = json!({"Bucket": "logs", "Policy": r#"{"Statement":[{"Principal":"*"}]}"#});
+    world.admin("s3", "PutBucketPolicy", public).await;
+    let (id, state) = world.fix("logs").await;
+    assert_eq!(state.status, Status::AwaitingApproval);
+    let sheet = world.hub().sheet(id).await.unwrap();
+    let lines: Vec<String> = sheet.facts.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        lines[..2],
+        [
+            "Its policy lets everybody in: yes",
+            "It is served as a website: no"
+        ]
+    );
+    // CloudFront is not in this AWS, and is not known to read it or not.
+    let unknown = "CloudFront reads it as anybody can: not known: cloudfront.ListDistributions: ";
+    assert!(lines[2].starts_with(unknown), "{lines:?}");
+    let asked = channel.heard().remove(0).approval.unwrap();
+    assert_eq!(asked.facts, lines);
 }
 
 #[tokio::test(start_paused = true)]
@@ -524,6 +553,64 @@ async fn a_run_waits_and_goes_on_with_what_it_knows() {
          approval-requested approved started \
          step-started step-finished step-started step-finished verified finished"
     );
+}
+
+/// A guard of these policies, with a calendar `window` that opens for an hour in an hour.
+fn ruled(world: &World, policy: &str) -> Guard {
+    let file = |path: &str, text: String| File {
+        path: path.to_owned(),
+        text,
+    };
+    let now = world.clock.now();
+    let hour = |hours: i64| (now + SignedDuration::from_hours(hours)).strftime("%Y%m%dT%H%M%SZ");
+    let window = format!(
+        "BEGIN:VCALENDAR\nVERSION:2.0\nX-CALENDAR-TYPE:DEFAULT_CLOSED\nBEGIN:VEVENT\nUID:1\nSUMMARY:e\nDTSTART:{}\nDTEND:{}\nEND:VEVENT\nEND:VCALENDAR\n",
+        hour(1),
+        hour(2)
+    );
+    let rules = Rules {
+        policies: Rulebook::Files(vec![file("p.cedar", policy.to_owned())]),
+        calendars: vec![file("window.ics", window)],
+        ..Rules::default()
+    };
+    Guard::load(rules, &world.catalog, now).unwrap()
+}
+
+/// Between an approval and the cut-over that it is for, hours may pass.
+#[tokio::test(start_paused = true)]
+async fn a_cut_over_that_the_rules_no_longer_allow_is_taken_back() {
+    let (world, hub, id) = waiting().await;
+    hub.decide_by(ruled(&world, "forbid (principal, action, resource);"));
+    let state = hub.approve(id, "bob").await.unwrap();
+    assert_eq!(state.status, Status::Undone, "{:?}", state.error);
+    assert!(!policy(&world).await);
+    let sent = writes(&world);
+    assert!(
+        !sent.contains(&"s3.PutPublicAccessBlock".to_owned()),
+        "{sent:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cut_over_waits_for_its_window() {
+    let (world, hub, id) = waiting().await;
+    let windows = "permit (principal, action, resource) when { context.calendars.window };";
+    hub.decide_by(ruled(&world, windows));
+    let state = hub.approve(id, "bob").await.unwrap();
+    assert_eq!(state.status, Status::Running);
+    assert_eq!(writes(&world).len(), 2, "nothing was sent in the freeze");
+    world.clock.jump(SignedDuration::from_mins(61));
+    let state = hub.handle(id).await.unwrap();
+    assert_eq!(state.status, Status::Success, "{:?}", state.error);
+    // By which rules it was let go on is in the ledger.
+    let entries = world.ledger.entries(id).await.unwrap();
+    let confirmed = entries.iter().filter_map(|entry| match &entry.event {
+        Event::Started(started) => started.confirmed.clone(),
+        _ => None,
+    });
+    let rules: Vec<String> = confirmed.map(|answer| answer.rules).collect();
+    assert_eq!(rules.len(), 2, "the first approval, and the cut-over's");
+    assert_eq!(rules.last().unwrap(), hub.decides().hash());
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,6 +1,6 @@
 //! The process dies at every moment; another one finds the ledger.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
 use stanch_ledger::{Ledger, MemoryLedger, RemediationId, Status};
@@ -9,26 +9,27 @@ use stanch_types::CallErrorKind;
 
 use crate::{ledgers::Dying, world::World};
 
-/// Fixes (and, if asked, rolls back) with a ledger that dies at the given write; then a new hub on the
-/// same ledger goes on until all is final.
-async fn die_and_recover(
-    at: usize,
-    unheard: bool,
-    roll_back: bool,
-) -> (World, RemediationId, bool) {
-    let mut world = World::new();
-    world.bucket("logs").await;
-    let (id, died, _) = die_in(&mut world, at, unheard, roll_back).await;
-    (world, id, died)
+/// What became of a process, and of what it left.
+struct Ended {
+    id: RemediationId,
+    died: bool,
+    /// The names of the events that were stored by then.
+    story: String,
+    /// How long the hub took that went on.
+    took: Duration,
 }
 
-/// The same in a world, and how long the new hub took.
-async fn die_in(
-    world: &mut World,
-    at: usize,
-    unheard: bool,
-    roll_back: bool,
-) -> (RemediationId, bool, Duration) {
+/// Fixes (and, if asked, rolls back) with a ledger that dies at the given write; then a new hub on the
+/// same ledger goes on until all is final.
+async fn die_and_recover(at: usize, unheard: bool, roll_back: bool) -> (World, Ended) {
+    let mut world = World::new();
+    world.bucket("logs").await;
+    let ended = die_in(&mut world, at, unheard, roll_back).await;
+    (world, ended)
+}
+
+/// The same in a world.
+async fn die_in(world: &mut World, at: usize, unheard: bool, roll_back: bool) -> Ended {
     let kept: Arc<dyn Ledger> = Arc::new(MemoryLedger::default());
     let dying = Arc::new(Dying::after(Arc::clone(&kept), at, unheard));
     world.ledger = Arc::clone(&dying) as Arc<dyn Ledger>;
@@ -46,6 +47,7 @@ async fn die_in(
     drop(hub);
 
     world.ledger = kept;
+    let story = world.story(id).await;
     let hub = world.hub();
     // The dead hub's lease has to run out first.
     tokio::time::advance(world.settings.lease * 2).await;
@@ -53,7 +55,12 @@ async fn die_in(
     hub.recover().await.unwrap();
     hub.finish();
     hub.run().await;
-    (id, died, begin.elapsed())
+    Ended {
+        id,
+        died,
+        story,
+        took: begin.elapsed(),
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -61,7 +68,7 @@ async fn killed_at_any_write_the_change_is_made_once_and_verified() {
     for unheard in [false, true] {
         let mut deaths = 0;
         for at in 0..20 {
-            let (world, id, died) = die_and_recover(at, unheard, false).await;
+            let (world, Ended { id, died, .. }) = die_and_recover(at, unheard, false).await;
             deaths += usize::from(died);
             let state = world.ledger.state(id).await.unwrap().0;
             let story = world.story(id).await;
@@ -88,24 +95,55 @@ async fn killed_at_any_write_the_change_is_made_once_and_verified() {
 #[tokio::test(start_paused = true)]
 async fn killed_during_a_rollback_it_is_finished_once() {
     for unheard in [false, true] {
-        for at in 0..20 {
-            let (world, id, _) = die_and_recover(at, unheard, true).await;
-            let state = world.ledger.state(id).await.unwrap().0;
-            let story = world.story(id).await;
+        // Where the rollback stood at each death.
+        let mut stood = BTreeSet::new();
+        let mut deaths = 0;
+        for at in 0.. {
+            let (world, dead) = die_and_recover(at, unheard, true).await;
+            let state = world.ledger.state(dead.id).await.unwrap().0;
+            let story = world.story(dead.id).await;
+            let why = format!("killed at write {at}: {story}: {:?}", state.error);
+            let writes = world.tap.writes();
+            let sent: Vec<&str> = writes.iter().map(|call| call.operation.as_str()).collect();
+            let times = |name| story.split(' ').filter(|event| *event == name).count();
             let block = world.block("logs").await;
-            match state.status {
-                Status::Success => assert!(block.is_some(), "{story}"),
-                Status::Undone => assert_eq!(block, None::<Value>, "{story}"),
-                other => panic!(
-                    "killed at write {at}: ended as {other}: {story}: {:?}",
-                    state.error
-                ),
+            match dead.story.split_once("undo-planned") {
+                // Nobody has heard of it: whoever asked for it asks again.
+                None => {
+                    assert_eq!(state.status, Status::Success, "{why}");
+                    assert!(block.is_some(), "{why}");
+                    assert_eq!(sent, ["PutPublicAccessBlock"], "{why}");
+                }
+                Some((_, since)) => {
+                    assert_eq!(state.status, Status::Undone, "{why}");
+                    assert_eq!(block, None::<Value>, "{why}");
+                    let both = ["PutPublicAccessBlock", "DeletePublicAccessBlock"];
+                    assert_eq!(sent, both, "{why}");
+                    assert_eq!((times("undo-planned"), times("undone")), (1, 1), "{why}");
+                    if dead.died {
+                        let last = since.split(' ').next_back().unwrap_or_default();
+                        stood.insert(last.to_owned());
+                    }
+                }
             }
-            assert!(
-                world.tap.writes().len() <= 2,
-                "killed at write {at}: {story}"
-            );
+            world.ledger.verify(dead.id).await.unwrap();
+            if !dead.died {
+                assert_eq!(state.status, Status::Undone, "{why}");
+                break;
+            }
+            deaths += 1;
         }
+        // It died at every write until it lived: also right behind the plan of the rollback, with nothing
+        // behind that yet, and behind each event that follows.
+        let each = [
+            "",
+            "step-finished",
+            "step-started",
+            "undo-started",
+            "undone",
+        ];
+        assert_eq!(stood, BTreeSet::from(each.map(str::to_owned)));
+        assert!(deaths > each.len(), "{deaths}");
     }
 }
 
@@ -123,7 +161,7 @@ async fn what_was_not_answered_is_waited_for_after_a_death() {
                 code: "",
             };
             world.tap.inject(Aim::at_write(), unanswered);
-            let (id, died, took) = die_in(&mut world, at, unheard, false).await;
+            let Ended { id, died, took, .. } = die_in(&mut world, at, unheard, false).await;
             if died && world.tap.writes().len() == 2 {
                 again += 1;
                 let story = world.story(id).await;

@@ -1,11 +1,11 @@
-use std::time::Duration;
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
 use stanch_guard::{Automatic, Guard};
 use stanch_hub::{RequestError, Source};
 use stanch_ledger::{Event, Query, Status};
-use stanch_testkit::{Aim, Fault, Gate};
-use stanch_types::{CallErrorKind, Clock};
+use stanch_testkit::{Aim, FakeAws, Fault, Gate, Misconfiguration, Tap};
+use stanch_types::{Access, AccountId, Call, CallErrorKind, Clock, Region};
 
 use crate::world::{World, account};
 
@@ -114,6 +114,96 @@ async fn concurrent_deliveries_to_two_hubs_are_one_fix() {
     }
     assert_eq!(world.tap.writes().len(), 1);
     assert_eq!(world.block("logs").await, Some(all_on()));
+}
+
+/// The ARN of a bucket has neither account nor region, and one event may bring findings of several.
+#[tokio::test(start_paused = true)]
+async fn each_finding_is_fixed_in_its_own_account_and_region() {
+    let other: AccountId = "333333333333".parse().unwrap();
+    let elsewhere: Region = "us-west-2".parse().unwrap();
+    let mut world = World::new();
+    world.aws = FakeAws::new(&[account(), other.clone()]);
+    world.tap = Tap::new(Arc::new(world.aws.clone()));
+    let settings = stanch_hub::Account::default();
+    world.settings.accounts.insert(other.clone(), settings);
+    world.bucket("logs").await;
+    let create = Call::new("s3", "CreateBucket", json!({"Bucket": "data"}));
+    let theirs = world.aws.account(&other, &elsewhere);
+    theirs.call(&create).await.unwrap();
+
+    let first = world.finding("logs");
+    let second = Misconfiguration {
+        account: other,
+        region: elsewhere,
+        ..world.finding("data")
+    };
+    let mut event = first.security_hub_event();
+    event["detail"]["findings"] = json!([first.asff(), second.asff()]);
+    let hub = world.hub();
+    let bytes = event.to_string();
+    let taken = hub.take(&Source::automatic("test"), bytes.as_bytes()).await;
+    let admitted = taken.unwrap().admitted;
+    assert_eq!(admitted.len(), 2);
+    for id in admitted {
+        let state = hub.handle(id).await.unwrap();
+        assert_eq!(state.status, Status::Success, "{:?}", state.error);
+    }
+    let seen = world.tap.seen();
+    let reached = seen.iter().map(|seen| {
+        let bucket = seen.call.params["Bucket"].as_str().unwrap();
+        format!("{bucket} in {} of {}", seen.region, seen.account)
+    });
+    let expected = [
+        "logs in eu-central-1 of 222222222222",
+        "data in us-west-2 of 333333333333",
+    ];
+    assert_eq!(
+        reached.collect::<BTreeSet<_>>(),
+        BTreeSet::from(expected.map(str::to_owned))
+    );
+    for scope in world.tap.opened() {
+        if let Access::Policy(policy) = &scope.access {
+            let is_first = scope.account == account();
+            assert_eq!(policy.contains("arn:aws:s3:::logs"), is_first, "{policy}");
+            assert_eq!(policy.contains("arn:aws:s3:::data"), !is_first, "{policy}");
+        }
+    }
+}
+
+/// What belongs to the whole account is found in every region.
+#[tokio::test(start_paused = true)]
+async fn what_is_global_is_fixed_once_whatever_region_it_is_found_in() {
+    let mut world = World::new();
+    world
+        .automatic
+        .guarded
+        .insert("IamStrengthenPasswordPolicy".to_owned());
+    let hub = world.hub();
+    let found = |region: &str, at| Misconfiguration {
+        at,
+        region: region.parse().unwrap(),
+        control: "IAM.7".parse().unwrap(),
+        resource_type: "AwsAccount".to_owned(),
+        resource_id: "AWS::::Account:222222222222".to_owned(),
+        ..world.finding("")
+    };
+    let at = world.clock.now();
+    let first = world.deliver(&hub, &found("eu-central-1", at)).await;
+    assert_eq!(first[0].1.status, Status::Success, "{:?}", first[0].1.error);
+    // At the same time in another region, and later in a third one.
+    let second = world.deliver(&hub, &found("us-west-2", at)).await;
+    assert!(second.is_empty(), "{second:?}");
+    tokio::time::advance(Duration::from_hours(1)).await;
+    let later = found("sa-east-1", world.clock.now());
+    let third = world.deliver(&hub, &later).await;
+    assert_eq!(third[0].1.status, Status::NothingToDo, "{third:?}");
+    assert_eq!(world.tap.writes().len(), 1);
+    let opened = world.tap.opened();
+    let regions = opened.iter().map(|scope| scope.region.to_string());
+    assert_eq!(
+        regions.collect::<BTreeSet<_>>(),
+        BTreeSet::from(["us-east-1".to_owned()])
+    );
 }
 
 /// Security Hub gives the bucket's ARN and Config its name: one is fixed after the other, and both
@@ -468,6 +558,49 @@ async fn rules_may_change_while_it_runs() {
         _ => None,
     });
     assert_eq!(rules, Some(after));
+}
+
+/// Rules that cannot be read let nothing begin, and refuse nothing either.
+#[tokio::test(start_paused = true)]
+async fn what_comes_while_rules_cannot_be_read_waits_for_them() {
+    let world = World::new();
+    let hub = world.hub();
+    world.bucket("logs").await;
+    hub.hold("the rules cannot be read: no file");
+    let (id, state) = world.deliver(&hub, &world.finding("logs")).await.remove(0);
+    assert_eq!(state.status, Status::Deferred);
+    let decided = state.decision.unwrap().decided;
+    assert_eq!(decided.reasons, ["the rules cannot be read: no file"]);
+    // However often it is looked at, it is not told anew.
+    for _ in 0..3 {
+        tokio::time::advance(Duration::from_mins(2)).await;
+        let state = hub.handle(id).await.unwrap();
+        assert_eq!(state.status, Status::Deferred);
+    }
+    assert_eq!(world.story(id).await, "received planned decided");
+    assert!(world.tap.writes().is_empty());
+    hub.decide_by(Guard::built_in(&world.automatic));
+    assert_eq!(hub.held(), None);
+    assert_eq!(hub.recover().await.unwrap(), 1);
+    let state = hub.handle(id).await.unwrap();
+    assert_eq!(state.status, Status::Success, "{:?}", state.error);
+}
+
+/// An approval stands until they can be read again.
+#[tokio::test(start_paused = true)]
+async fn what_was_approved_waits_for_rules_too() {
+    let mut world = World::new();
+    world.automatic.guarded.clear();
+    let hub = world.hub();
+    world.bucket("logs").await;
+    let (id, _) = world.deliver(&hub, &world.finding("logs")).await.remove(0);
+    hub.hold("the rules cannot be read: no file");
+    let state = hub.approve(id, "alice").await.unwrap();
+    assert_eq!(state.status, Status::Ready);
+    assert!(world.tap.writes().is_empty());
+    hub.decide_by(Guard::built_in(&world.automatic));
+    let state = hub.handle(id).await.unwrap();
+    assert_eq!(state.status, Status::Success, "{:?}", state.error);
 }
 
 #[tokio::test(start_paused = true)]

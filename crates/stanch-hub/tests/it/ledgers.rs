@@ -27,9 +27,15 @@ pub struct Dying {
     forge: Option<Forge>,
     /// What somebody else appends right before the next write.
     sooner: Mutex<Vec<Event>>,
+    /// Who is told of its writes.
+    watch: Option<Watch>,
 }
 
 pub type Forge = Box<dyn Fn(&mut Event) + Send + Sync>;
+
+/// Told of each write on the way of a remediation, right before it and right after it is stored: the names
+/// of the events that it appends, or what else it does; and whether it is stored.
+pub type Watch = Box<dyn Fn(&str, bool) + Send + Sync>;
 
 impl Dying {
     /// One that dies after so many writes; whether the last one is stored and nobody hears of it.
@@ -40,7 +46,16 @@ impl Dying {
             unheard,
             forge: None,
             sooner: Mutex::default(),
+            watch: None,
         }
+    }
+
+    /// One that does not die by itself, and tells `watch` of its writes.
+    pub fn watched(ledger: Arc<dyn Ledger>, watch: Watch) -> Arc<Self> {
+        Arc::new(Self {
+            watch: Some(watch),
+            ..Self::after(ledger, usize::MAX, false)
+        })
     }
 
     /// One that does not die, and tells what `forge` makes of its events.
@@ -77,6 +92,23 @@ impl Dying {
             .map(|_| ())
             .map_err(|_| Self::dead())
     }
+
+    /// Writes under the eyes of `watch`.
+    async fn seen<T>(
+        &self,
+        what: &str,
+        write: impl Future<Output = Result<T, LedgerError>>,
+    ) -> Result<T, LedgerError> {
+        let tell = |is_stored| {
+            if let Some(watch) = &self.watch {
+                watch(what, is_stored);
+            }
+        };
+        tell(false);
+        let written = write.await?;
+        tell(true);
+        Ok(written)
+    }
 }
 
 #[async_trait]
@@ -93,7 +125,9 @@ impl Ledger for Dying {
         if !sooner.is_empty() {
             self.ledger.append(id, expected, sooner, at).await?;
         }
-        let head = self.ledger.append(id, expected, events, at).await?;
+        let names: Vec<&str> = events.iter().map(Event::name).collect();
+        let append = self.ledger.append(id, expected, events, at);
+        let head = self.seen(&names.join(" "), append).await?;
         if self.unheard && self.left.load(Ordering::Relaxed) == 0 {
             Err(Self::dead())
         } else {
@@ -106,7 +140,8 @@ impl Ledger for Dying {
         received: Arc<Received>,
         at: Timestamp,
     ) -> Result<Admission, LedgerError> {
-        self.ledger.admit(key, received, at).await
+        let admit = self.ledger.admit(key, received, at);
+        self.seen("received", admit).await
     }
     async fn entries(&self, id: RemediationId) -> Result<Vec<Entry>, LedgerError> {
         let mut entries = self.ledger.entries(id).await?;
@@ -146,7 +181,8 @@ impl Ledger for Dying {
         ttl: std::time::Duration,
         now: Timestamp,
     ) -> Result<Lock, LedgerError> {
-        self.ledger.lock(key, owner, work, ttl, now).await
+        let lock = self.ledger.lock(key, owner, work, ttl, now);
+        self.seen("lock", lock).await
     }
     async fn renew(
         &self,
@@ -157,7 +193,8 @@ impl Ledger for Dying {
         self.ledger.renew(lease, ttl, now).await
     }
     async fn unlock(&self, lease: &Lease, left: Left, now: Timestamp) -> Result<(), LedgerError> {
-        self.ledger.unlock(lease, left, now).await
+        let unlock = self.ledger.unlock(lease, left, now);
+        self.seen("unlock", unlock).await
     }
     async fn bury(&self, letter: Letter, at: Timestamp) -> Result<Digest, LedgerError> {
         self.ledger.bury(letter, at).await

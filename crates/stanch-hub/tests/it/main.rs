@@ -12,9 +12,12 @@ mod crash;
 #[cfg(test)]
 mod deadline;
 mod flow;
+mod killed;
 mod ledgers;
 #[cfg(test)]
 mod rollout;
+#[cfg(test)]
+mod secrets;
 #[cfg(test)]
 mod ssm;
 #[cfg(test)]

@@ -1,10 +1,15 @@
 //! Ring by ring: what a ring lets happen, and back when too much fails.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use stanch_hub::{DirectiveError, Mode, Move, Ring, Rollout};
-use stanch_ledger::{Reach, Status};
-use stanch_testkit::{Aim, Fault};
+use async_trait::async_trait;
+use futures_util::future::join_all;
+use stanch_hub::{DirectiveError, Mode, Move, Ring, Rollout, Source};
+use stanch_ledger::{
+    Directive, Directives, Event, Given, LedgerError, Reach, Received, RemediationId, Status,
+    testing::{key, received},
+};
+use stanch_testkit::{Aim, Fault, Gate};
 use stanch_types::CallErrorKind;
 
 use crate::{
@@ -68,6 +73,34 @@ async fn an_account_goes_from_plans_to_approvals_to_automatic() {
         matches!(end, Err(DirectiveError::AtTheEnd { end: "last", .. })),
         "{end:?}"
     );
+}
+
+/// Whoever clicks on an older link does not know that the account has gone back.
+#[tokio::test(start_paused = true)]
+async fn what_was_asked_for_is_not_done_where_only_plans_are_made_by_now() {
+    let world = world();
+    world.bucket("logs").await;
+    advance(&world).await;
+    let (id, state) = world.fix("logs").await;
+    assert_eq!(state.status, Status::AwaitingApproval);
+    let hub = world.hub();
+    let back = hub.roll(me(), Move::Back, "alice", "it went badly").await;
+    assert_eq!(back.unwrap().ring, "watch");
+    let state = hub.approve(id, "bob").await.unwrap();
+    assert_eq!(state.status, Status::Refused);
+    assert!(state.error.unwrap().contains("ring `watch`"));
+    assert!(world.tap.writes().is_empty());
+}
+
+/// What the ring alone makes people decide is shown with what it may touch, too.
+#[tokio::test(start_paused = true)]
+async fn people_see_what_a_change_may_touch_whoever_made_them_decide() {
+    let world = world();
+    world.bucket("logs").await;
+    advance(&world).await;
+    let (_, state) = world.fix("logs").await;
+    let plan = state.plan.unwrap().plan.clone();
+    assert!(plan.get("impact").is_some(), "{plan}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -147,4 +180,114 @@ async fn too_many_failures_send_an_account_back_and_people_are_told() {
         .moved
         .unwrap();
     assert_eq!(moved.by, "stanch");
+}
+
+/// Takes findings about these buckets in, and does no more.
+async fn admitted(world: &World, buckets: &[&str]) -> Vec<RemediationId> {
+    let hub = world.hub();
+    let mut admitted = Vec::new();
+    for bucket in buckets {
+        world.bucket(bucket).await;
+        let event = world.finding(bucket).security_hub_event().to_string();
+        let source = Source::automatic("test");
+        let taken = hub.take(&source, event.as_bytes()).await.unwrap();
+        admitted.extend(taken.admitted);
+    }
+    admitted
+}
+
+fn denied() -> Fault {
+    Fault::Refuse {
+        kind: CallErrorKind::Denied,
+        code: "AccessDenied",
+    }
+}
+
+/// Findings come for days, and then the change window opens; meanwhile others come of which nothing is changed.
+#[tokio::test(start_paused = true)]
+async fn failures_count_when_they_happen_not_when_their_findings_came() {
+    let world = world();
+    advance(&world).await;
+    advance(&world).await;
+    let waiting = admitted(&world, &["one", "two", "three"]).await;
+    tokio::time::advance(Duration::from_hours(3 * 24)).await;
+    for n in 0..1_001 {
+        let mine = Received {
+            account: account(),
+            ..Received::clone(&received(n))
+        };
+        let now = stanch_types::Clock::now(&*world.clock);
+        world.ledger.admit(key(n), mine.into(), now).await.unwrap();
+        let skipped = Event::Finished {
+            status: Status::Skipped,
+            error: None,
+            duration_ms: 0,
+        };
+        let id = key(n).remediation_id();
+        world
+            .ledger
+            .append(id, 1, vec![skipped], now)
+            .await
+            .unwrap();
+    }
+    world.tap.inject(Aim::at_write().times(3), denied());
+    for id in waiting {
+        assert_eq!(world.hub().handle(id).await.unwrap().status, Status::Failed);
+    }
+    assert_eq!(world.hub().rollout().await.unwrap().remove(0).ring, "ask");
+}
+
+/// Orders that take their time, so that many give one at the same moment.
+struct Slow(Arc<dyn Directives>);
+
+#[async_trait]
+impl Directives for Slow {
+    async fn directives(&self) -> Result<Vec<Given>, LedgerError> {
+        let given = self.0.directives().await;
+        tokio::task::yield_now().await;
+        given
+    }
+    async fn give(&self, given: Given) -> Result<bool, LedgerError> {
+        self.0.give(given).await
+    }
+}
+
+/// Many changes that fail at one moment say once that something is wrong, not once each.
+#[tokio::test(start_paused = true)]
+async fn a_burst_of_failures_sends_an_account_one_ring_back() {
+    let mut world = world();
+    world.directives = Arc::new(Slow(Arc::clone(&world.directives)));
+    advance(&world).await;
+    advance(&world).await;
+    let buckets = ["a", "b", "c", "d", "e", "f", "g", "h"].map(|name| format!("bucket-{name}"));
+    let names: Vec<&str> = buckets.iter().map(String::as_str).collect();
+    let ids = admitted(&world, &names).await;
+    // All have begun, and none can be looked at when it was carried out.
+    let gate = Gate::closed();
+    let held = Fault::HoldAnswer(Arc::clone(&gate));
+    world.tap.inject(Aim::at_write().times(ids.len()), held);
+    let running: Vec<_> = ids
+        .iter()
+        .map(|id| {
+            let (hub, id) = (world.hub(), *id);
+            tokio::spawn(async move { hub.handle(id).await.unwrap().status })
+        })
+        .collect();
+    for _ in &ids {
+        gate.reached().await;
+    }
+    let read = Aim::at("s3.GetPublicAccessBlock").times(usize::MAX);
+    world.tap.inject(read, denied());
+    gate.open();
+    for ended in join_all(running).await {
+        assert!(matches!(
+            ended.unwrap(),
+            Status::Failed | Status::UndoFailed
+        ));
+    }
+    assert_eq!(world.hub().rollout().await.unwrap().remove(0).ring, "ask");
+    let given = world.directives.directives().await.unwrap();
+    let moves = given.iter().filter(|given| given.by == "stanch");
+    let moves: Vec<&Directive> = moves.map(|given| &given.directive).collect();
+    assert_eq!(moves.len(), 1, "{moves:?}");
 }

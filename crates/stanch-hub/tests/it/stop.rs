@@ -3,16 +3,19 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use jiff::SignedDuration;
 use serde_json::{Value, json};
-use stanch_hub::{DirectiveError, Source};
+use stanch_catalog::Catalog;
+use stanch_hub::{DirectiveError, RequestError, Source};
 use stanch_ledger::{
     Directives, Event, Given, LedgerError, Reach, RemediationId, Status, StoreFault,
 };
 use stanch_testkit::{Aim, Fault, Gate, Misconfiguration};
+use stanch_types::CallErrorKind;
 
 use crate::world::{World, account, region};
 
-async fn pause_all(world: &World) {
+pub async fn pause_all(world: &World) {
     world
         .hub()
         .pause(Reach::All, "alice", "an outage")
@@ -20,7 +23,7 @@ async fn pause_all(world: &World) {
         .unwrap();
 }
 
-async fn resume_all(world: &World) {
+pub async fn resume_all(world: &World) {
     let hub = world.hub();
     hub.resume(Reach::All, "alice", "over").await.unwrap();
     hub.recover().await.unwrap();
@@ -183,7 +186,10 @@ async fn a_switch_that_cannot_be_read_is_off() {
 }
 
 /// Takes `finding` in and lets it run until its first write was carried out; then all is paused.
-async fn pause_after_the_first_write(world: &World, finding: &Misconfiguration) -> RemediationId {
+pub async fn pause_after_the_first_write(
+    world: &World,
+    finding: &Misconfiguration,
+) -> RemediationId {
     let gate = Gate::closed();
     world
         .tap
@@ -210,7 +216,7 @@ async fn a_run_finishes_its_step_and_stops_before_the_next() {
     let id = pause_after_the_first_write(&world, &world.in_two_steps("logs")).await;
     assert_eq!(
         world.story(id).await,
-        "received planned decided started step-started step-finished paused"
+        "received planned decided started step-started step-finished verified paused"
     );
     assert_eq!(world.tap.writes().len(), 1);
     resume_all(&world).await;
@@ -235,6 +241,167 @@ async fn what_stands_half_way_can_be_turned_back() {
     resume_all(&world).await;
     assert_eq!(status(&world, id).await, Status::Undone);
     assert_eq!(world.block("logs").await, None::<Value>);
+}
+
+/// Others may take a lock that the clock has ended, and the clock may go forward while a hub works.
+#[tokio::test(start_paused = true)]
+async fn a_hub_whose_lease_the_clock_has_ended_sends_nothing() {
+    let world = World::new();
+    world.bucket("logs").await;
+    let gate = Gate::closed();
+    let held = Fault::HoldAnswer(gate.clone());
+    world.tap.inject(Aim::at_write(), held);
+    let hub = world.hub();
+    let event = world.in_two_steps("logs").security_hub_event().to_string();
+    let taken = hub
+        .take(&Source::automatic("test"), event.as_bytes())
+        .await
+        .unwrap();
+    let id = taken.admitted[0];
+    let runner = tokio::spawn(async move { hub.handle(id).await.unwrap() });
+    gate.reached().await;
+    world.clock.jump(SignedDuration::from_mins(2));
+    gate.open();
+    assert_eq!(runner.await.unwrap().status, Status::Running);
+    assert_eq!(world.tap.writes().len(), 1);
+    let state = world.hub().handle(id).await.unwrap();
+    assert_eq!(state.status, Status::Success, "{:?}", state.error);
+    assert_eq!(world.tap.writes().len(), 2);
+}
+
+/// A public access block that somebody else puts.
+async fn others_change(world: &World) -> Value {
+    let theirs = json!({"BlockPublicAcls": true, "IgnorePublicAcls": false, "BlockPublicPolicy": false, "RestrictPublicBuckets": false});
+    let put = json!({"Bucket": "logs", "PublicAccessBlockConfiguration": theirs});
+    world.admin("s3", "PutPublicAccessBlock", put).await;
+    theirs
+}
+
+/// A rollback stops at what others have changed; with an approval it goes over it.
+async fn is_overwritten_only_with_an_approval(world: &World, id: RemediationId, theirs: &Value) {
+    let refused = world.hub().rollback(id, "alice", false, false).await;
+    let Err(RequestError::Drift(drift)) = refused else {
+        panic!("it went over somebody else's change")
+    };
+    assert_eq!(drift.before["block"], Value::Null);
+    assert_eq!(drift.after["block"]["RestrictPublicBuckets"], true);
+    assert_eq!(drift.now["block"], *theirs);
+    let asked = world.hub().rollback(id, "alice", false, true).await;
+    assert_eq!(asked.unwrap().status, Some(Status::AwaitingApproval));
+    assert_eq!(world.block("logs").await.as_ref(), Some(theirs));
+}
+
+/// What others change while a run stands half-way is theirs, too; also where nobody approves that it is
+/// overwritten, and it stands still again.
+#[tokio::test(start_paused = true)]
+async fn what_others_changed_while_it_stood_half_way_is_overwritten_only_with_an_approval() {
+    let world = World::new();
+    world.bucket("logs").await;
+    let id = pause_after_the_first_write(&world, &world.in_two_steps("logs")).await;
+    let theirs = others_change(&world).await;
+    for _ in 0..2 {
+        is_overwritten_only_with_an_approval(&world, id, &theirs).await;
+        world.hub().reject(id, "bob", "leave it").await.unwrap();
+        // Nor does it go forward over that.
+        assert_eq!(status(&world, id).await, Status::UndoFailed);
+    }
+    is_overwritten_only_with_an_approval(&world, id, &theirs).await;
+    assert_eq!(world.tap.writes().len(), 1, "the fix, and nothing since");
+    let state = world.hub().approve(id, "bob").await.unwrap();
+    assert_eq!(state.status, Status::Paused, "not yet");
+    resume_all(&world).await;
+    assert_eq!(status(&world, id).await, Status::Undone);
+    assert_eq!(world.block("logs").await, None::<Value>);
+    world.ledger.verify(id).await.unwrap();
+}
+
+/// What is left of the plan was made for what is no more.
+#[tokio::test(start_paused = true)]
+async fn a_run_does_not_go_on_over_what_others_did_while_it_stood_half_way() {
+    let world = World::new();
+    world.bucket("logs").await;
+    let id = pause_after_the_first_write(&world, &world.in_two_steps("logs")).await;
+    let theirs = others_change(&world).await;
+    resume_all(&world).await;
+    let (state, _) = world.ledger.state(id).await.unwrap();
+    assert_eq!(state.status, Status::UndoFailed);
+    assert!(state.error.unwrap().contains("others have changed"));
+    assert_eq!(world.tap.writes().len(), 1, "the fix, and nothing since");
+    assert_eq!(world.block("logs").await, Some(theirs));
+}
+
+/// What was asked for before others changed it does not become right by waiting, and the run that was to be
+/// taken back does not go on instead.
+#[tokio::test(start_paused = true)]
+async fn a_way_back_from_half_way_that_waited_is_not_made_over_what_others_did_meanwhile() {
+    let world = World::new();
+    world.bucket("logs").await;
+    let id = pause_after_the_first_write(&world, &world.in_two_steps("logs")).await;
+    let turned = world.hub().rollback(id, "alice", false, false).await;
+    assert_eq!(turned.unwrap().status, Some(Status::Paused));
+    let twice = world.hub().rollback(id, "alice", false, false).await;
+    assert!(
+        matches!(twice, Err(RequestError::UnderWay { .. })),
+        "{twice:?}"
+    );
+    let theirs = others_change(&world).await;
+    resume_all(&world).await;
+    assert_eq!(status(&world, id).await, Status::UndoFailed);
+    assert_eq!(world.tap.writes().len(), 1, "the fix, and nothing since");
+    is_overwritten_only_with_an_approval(&world, id, &theirs).await;
+    let state = world.hub().approve(id, "bob").await.unwrap();
+    assert_eq!(state.status, Status::Undone, "{:?}", state.error);
+}
+
+/// The same of an undo that nobody asked for.
+#[tokio::test(start_paused = true)]
+async fn an_automatic_undo_that_waited_is_not_made_over_what_others_did_meanwhile() {
+    let world = World::new();
+    world.bucket("logs").await;
+    let denied = Fault::Refuse {
+        kind: CallErrorKind::Denied,
+        code: "AccessDenied",
+    };
+    world.tap.inject(Aim::at("s3.PutBucketPolicy"), denied);
+    // It is planned on one reading; the second one finds that it has failed.
+    let gate = Gate::closed();
+    world.tap.inject(
+        Aim::at("s3.GetBucketPolicy").after(1),
+        Fault::HoldAnswer(gate.clone()),
+    );
+    let hub = world.hub();
+    let event = world.in_two_steps("logs").security_hub_event().to_string();
+    let taken = hub
+        .take(&Source::automatic("test"), event.as_bytes())
+        .await
+        .unwrap();
+    let id = taken.admitted[0];
+    let runner = tokio::spawn(async move { hub.handle(id).await.unwrap() });
+    gate.reached().await;
+    pause_all(&world).await;
+    gate.open();
+    let state = runner.await.unwrap();
+    assert_eq!(state.status, Status::Paused);
+    assert!(state.undo.is_some(), "it is to be taken back");
+    let theirs = others_change(&world).await;
+    resume_all(&world).await;
+    assert_eq!(status(&world, id).await, Status::UndoFailed);
+    assert_eq!(world.block("logs").await, Some(theirs));
+}
+
+/// An upgrade finds what stood still and goes on with it, where it says the same of the resource.
+#[tokio::test(start_paused = true)]
+async fn what_was_paused_goes_on_after_its_file_was_edited() {
+    let mut world = World::new();
+    world.bucket("logs").await;
+    let id = pause_after_the_first_write(&world, &world.in_two_steps("logs")).await;
+    let (path, text) = stanch_testkit::TWO_STEPS;
+    let edited = text.replacen("title: Change", "# Reworded.\ntitle: Set", 1);
+    let (catalog, found) = Catalog::load([(path, edited)]);
+    assert_eq!(found, []);
+    world.catalog = Arc::new(catalog);
+    resume_all(&world).await;
+    assert_eq!(status(&world, id).await, Status::Success);
 }
 
 async fn status(world: &World, id: RemediationId) -> Status {

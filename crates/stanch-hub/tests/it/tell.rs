@@ -3,9 +3,12 @@
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
+use serde_json::json;
+use stanch_guard::{Automatic, File, Guard, Rules, Source};
 use stanch_hub::{Audience, History, Message, NotTold, Notifier};
 use stanch_ledger::{Event, Record, Status};
 use stanch_testkit::Listener;
+use stanch_types::Clock as _;
 
 use crate::world::World;
 
@@ -104,6 +107,44 @@ async fn a_message_says_where_the_finding_lives_and_whether_there_is_a_way_back(
     let product = "arn:aws:securityhub:eu-central-1::product/aws/securityhub";
     assert_eq!(origin.product_arn.as_deref(), Some(product));
     assert_eq!((origin.region, origin.is_shared), (None, false));
+}
+
+/// What threat intelligence knows has to be looked at at once, until it is fixed.
+#[tokio::test(start_paused = true)]
+async fn a_known_threat_is_urgent_until_it_is_fixed() {
+    for (address, known) in [("203.0.113.9", true), ("198.51.100.9", false)] {
+        let mut world = World::new();
+        let listener = Arc::new(Listener::default());
+        world.notifiers = vec![listener.clone()];
+        world.bucket("logs").await;
+        let hub = world.hub();
+        let feed = File {
+            path: "drop.txt".to_owned(),
+            text: "203.0.113.9\n".to_owned(),
+        };
+        let rules = Rules {
+            policies: Source::BuiltIn(Automatic::default()),
+            feeds: vec![feed],
+            ..Rules::default()
+        };
+        hub.decide_by(Guard::load(rules, &world.catalog, world.clock.now()).unwrap());
+        let mut finding = world.finding("logs");
+        finding.details = json!({"SeenFrom": address});
+        let (id, state) = world.deliver(&hub, &finding).await.remove(0);
+        assert_eq!(state.status, Status::AwaitingApproval);
+        hub.approve(id, "alice").await.unwrap();
+        let told = listener.heard().into_iter();
+        let told: Vec<(String, bool, bool)> = told
+            .map(|told| (told.status, told.urgent, told.known_threat))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                ("AwaitingApproval".to_owned(), known, known),
+                ("Success".to_owned(), false, known)
+            ]
+        );
+    }
 }
 
 #[tokio::test(start_paused = true)]

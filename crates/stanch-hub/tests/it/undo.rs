@@ -4,12 +4,18 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use serde_json::{Value, json};
+use stanch_catalog::Catalog;
+use stanch_guard::{File, Guard, Rules, Source as Rulebook};
 use stanch_hub::{History, Message, NotTold, Notifier, RequestError, Selection};
-use stanch_ledger::{Record, Status, Verdict};
+use stanch_ledger::{Event, Record, Status, Verdict};
 use stanch_testkit::{Aim, Fault};
 use stanch_types::CallErrorKind;
 
-use crate::world::{World, account};
+use crate::{
+    ledgers::Dying,
+    stop::pause_after_the_first_write,
+    world::{World, account},
+};
 
 /// field-notes: "Undo restored a stale snapshot over newer changes."
 #[tokio::test(start_paused = true)]
@@ -174,6 +180,154 @@ async fn many_are_taken_back_the_newest_first() {
     assert!(ids(Selection::default()).await.is_empty());
 }
 
+/// In an outage people have to see all that was changed: also what has failed, and what stands half-way.
+#[tokio::test(start_paused = true)]
+async fn whatever_was_changed_is_among_what_can_be_taken_back() {
+    let world = World::new();
+    let denied = Fault::Refuse {
+        kind: CallErrorKind::Denied,
+        code: "AccessDenied",
+    };
+    let later = async || tokio::time::advance(std::time::Duration::from_mins(10)).await;
+    for bucket in ["fixed", "unseen", "stuck", "untouched", "logs"] {
+        world.bucket(bucket).await;
+    }
+    let (fixed, _) = world.fix("fixed").await;
+    later().await;
+    // It was changed, and could not be looked at afterwards.
+    let looks = world
+        .catalog
+        .get("S3BlockPublicAccess")
+        .unwrap()
+        .verify
+        .attempts;
+    let read = Aim::at("s3.GetPublicAccessBlock").after(1);
+    let read = read.times(looks.max(1) as usize);
+    world.tap.inject(read, denied.clone());
+    let (unseen, state) = world.fix("unseen").await;
+    assert!(state.run.unwrap().may_have_changed());
+    assert_ne!(state.status, Status::Success);
+    later().await;
+    let (stuck, _) = world.fix("stuck").await;
+    world.tap.inject(Aim::at_write(), denied.clone());
+    let hub = world.hub();
+    let undone = hub.rollback(stuck, "alice", false, false).await.unwrap();
+    assert_eq!(undone.status, Some(Status::UndoFailed));
+    later().await;
+    world.tap.inject(Aim::at_write(), denied);
+    assert_eq!(world.fix("untouched").await.1.status, Status::Failed);
+    later().await;
+    let half_way = pause_after_the_first_write(&world, &world.in_two_steps("logs")).await;
+
+    let ids = async |selection: Selection| {
+        let found = world.hub().undoable(&selection).await.unwrap();
+        let ids = found.iter().map(|record| record.remediation_id);
+        ids.collect::<Vec<_>>()
+    };
+    let all = [half_way, stuck, unseen, fixed];
+    assert_eq!(ids(Selection::default()).await, all);
+    let other = Selection {
+        account: Some("333333333333".parse().unwrap()),
+        ..Selection::default()
+    };
+    assert!(ids(other).await.is_empty());
+    // It is under way then, and still among them.
+    let hub = world.hub();
+    let turned = hub.rollback(half_way, "alice", false, false).await.unwrap();
+    assert_eq!(turned.status, Some(Status::Paused));
+    assert_eq!(ids(Selection::default()).await, all);
+    let again = hub.rollback(half_way, "alice", true, false).await;
+    let Err(error @ RequestError::UnderWay { .. }) = again else {
+        panic!("it is to be taken back already")
+    };
+    assert!(error.hint().is_some());
+}
+
+/// A correction in the catalog does not take the way back from what was changed before.
+#[tokio::test(start_paused = true)]
+async fn a_change_can_be_taken_back_after_its_file_was_edited() {
+    let mut world = World::new();
+    world.bucket("logs").await;
+    let (id, _) = world.fix("logs").await;
+    let file = world.catalog.text("S3BlockPublicAccess").unwrap();
+    let edited = |was: &str, is: &str| {
+        assert!(file.contains(was), "{was}");
+        let (catalog, found) = Catalog::load([("edited.yaml", file.replacen(was, is, 1))]);
+        assert_eq!(found, []);
+        Arc::new(catalog)
+    };
+    let other = edited("pick: PublicAccess", "pick: Other || PublicAccess");
+    let new = edited("CloudTrail.6", "CloudTrail.6, CloudTrail.60");
+    world.catalog = other;
+    let refused = world.hub().rollback(id, "alice", false, false).await;
+    let Err(error @ RequestError::Plan(_)) = refused else {
+        panic!("it was undone by a file that reads something else")
+    };
+    assert!(error.hint().unwrap().contains("put back by hand"));
+    world.catalog = new;
+    let done = world.hub().rollback(id, "alice", false, false).await;
+    assert_eq!(done.unwrap().status, Some(Status::Undone));
+    assert_eq!(world.block("logs").await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_ledger_was_made_to_say_is_not_put_back() {
+    let mut world = World::new();
+    world.bucket("logs").await;
+    let (id, _) = world.fix("logs").await;
+    world.ledger = Dying::forged(
+        Arc::clone(&world.ledger),
+        Box::new(|event| {
+            if let Event::Planned(planned) = event {
+                let theirs = json!({"BlockPublicAcls": false});
+                planned.plan["observed"]["block"] = theirs.clone();
+                planned.plan["state"]["block"] = theirs;
+            }
+        }),
+    );
+    for dry_run in [true, false] {
+        let refused = world.hub().rollback(id, "alice", dry_run, false).await;
+        assert!(matches!(refused, Err(RequestError::Gone(_))), "{refused:?}");
+    }
+    assert_eq!(world.tap.writes().len(), 1, "the fix, and nothing since");
+}
+
+/// An undo outside its window does not wait for it, and says when it may be asked for again.
+#[tokio::test(start_paused = true)]
+async fn an_undo_that_may_not_be_made_now_says_when_it_may() {
+    let world = World::new();
+    world.bucket("logs").await;
+    let (id, _) = world.fix("logs").await;
+    let file = |path: &str, text: &str| File {
+        path: path.to_owned(),
+        text: text.to_owned(),
+    };
+    let window = "BEGIN:VCALENDAR\nVERSION:2.0\nX-CALENDAR-TYPE:DEFAULT_CLOSED\nBEGIN:VEVENT\nUID:1\nSUMMARY:e\nDTSTART:20260201T000000Z\nDTEND:20260202T000000Z\nEND:VEVENT\nEND:VCALENDAR\n";
+    let policy = "permit (principal, action, resource) when { context.calendars.window };";
+    let rules = Rules {
+        policies: Rulebook::Files(vec![file("p.cedar", policy)]),
+        calendars: vec![file("window.ics", window)],
+        ..Rules::default()
+    };
+    let now = stanch_types::Clock::now(&*world.clock);
+    let guard = || Guard::load(rules.clone(), &world.catalog, now).unwrap();
+    for dry_run in [true, false] {
+        let hub = world.hub();
+        hub.decide_by(guard());
+        let done = hub.rollback(id, "alice", dry_run, false).await.unwrap();
+        assert!(matches!(done.verdict, Verdict::Defer { .. }));
+        let said = done.reasons.join("; ");
+        assert!(
+            said.contains("asked for again at 2026-02-01T00:00:00Z"),
+            "{said}"
+        );
+    }
+    let (state, _) = world.ledger.state(id).await.unwrap();
+    assert_eq!(state.status, Status::Success, "it stays what it was");
+    assert!(world.story(id).await.ends_with("undo-planned undo-voided"));
+    assert_eq!(world.tap.writes().len(), 1, "the fix, and nothing since");
+}
+
 /// Hears what people are told.
 #[derive(Default)]
 pub struct Ear(pub Mutex<Vec<Message>>);
@@ -228,6 +382,38 @@ async fn an_undo_that_fails_pages_people_and_can_be_tried_again() {
         .await
         .unwrap();
     assert_eq!(done.status, Some(Status::Undone), "{:?}", done.error);
+}
+
+/// What was changed, is to be taken back, and cannot even be looked at: that is for people.
+#[tokio::test(start_paused = true)]
+async fn an_automatic_undo_that_cannot_be_planned_pages_people() {
+    let mut world = World::new();
+    let ear = Arc::new(Ear::default());
+    world.notifiers.push(ear.clone());
+    world.bucket("logs").await;
+    let denied = Fault::Refuse {
+        kind: CallErrorKind::Denied,
+        code: "AccessDenied",
+    };
+    world
+        .tap
+        .inject(Aim::at("s3.PutBucketPolicy"), denied.clone());
+    // It is read to plan, and when it has failed; not to plan the way back.
+    let read = Aim::at("s3.GetBucketPolicy").after(2);
+    world.tap.inject(read, denied);
+    let finding = world.in_two_steps("logs");
+    let (id, state) = world.deliver(&world.hub(), &finding).await.remove(0);
+    assert_eq!(state.status, Status::UndoFailed);
+    let error = state.error.unwrap();
+    assert!(error.contains("it cannot be put back"), "{error}");
+    let told = ear.0.lock().unwrap().last().unwrap().clone();
+    assert_eq!((told.status.as_str(), told.urgent), ("UndoFailed", true));
+    assert!(world.block("logs").await.is_some());
+    // Nobody else has touched it: it is taken back as soon as it can be looked at.
+    let done = world.hub().rollback(id, "alice", false, false).await;
+    assert_eq!(done.unwrap().status, Some(Status::Undone));
+    assert_eq!(world.block("logs").await, None);
+    world.ledger.verify(id).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]

@@ -81,6 +81,7 @@ impl Run<'_> {
                     if needs_workflow(state.status) && execution(&state).is_none() {
                         left.entry(of).or_default().push(id);
                     }
+                    self.wait_for_window(id, &state).await;
                 }
                 // The next sweep finds what a sweep has found.
                 Worked::Left => {
@@ -193,8 +194,8 @@ impl Run<'_> {
     }
 }
 
-/// True if somebody else has to be waited for, or the time was over in the middle of it. What is paused
-/// or deferred, the sweep comes back to.
+/// True if somebody else has to be waited for, or the time was over in the middle of it. What is deferred
+/// has an execution for its change window; what is paused, the sweep comes back to.
 const fn needs_workflow(status: Status) -> bool {
     matches!(
         status,

@@ -1,7 +1,7 @@
 //! Takes events in, decides, remediates, records and tells.
 //!
-//! What can be done at once is done in one invocation. What has to be waited for is handed to the state
-//! machine, which calls back; what nobody called for, the sweep picks up.
+//! What can be done at once is done in one invocation. What has to be waited for, people or a change window,
+//! is handed to the state machine, which calls back; what nobody called for, the sweep picks up.
 
 mod batch;
 mod order;

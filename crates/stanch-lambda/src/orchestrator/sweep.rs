@@ -3,8 +3,11 @@
 use std::sync::Arc;
 
 use stanch_config::WITNESS;
-use stanch_hub::Source;
-use stanch_ledger::{BucketShelf, KmsSigner, Store as _, Witness};
+use stanch_hub::{Message, Source};
+use stanch_ledger::{
+    BucketShelf, DynamoLedger, KmsSigner, LedgerError, NotWitnessed, Store as _, StoreFault,
+    Witness,
+};
 use stanch_types::chain;
 
 use super::Run;
@@ -34,39 +37,116 @@ impl Run<'_> {
     }
 
     /// Gives what was appended since its places in the ledger's tree, and signs that. What cannot be
-    /// signed now is signed by the next sweep.
+    /// signed now is signed by the next sweep. One remediation whose record was changed keeps nobody else's
+    /// from being signed: people are told of it.
     pub(super) async fn close_sweep(&self) {
-        if let Err(failure) = self.put_in_order().await {
+        let Some(tables) = &self.setup.store.tables else {
+            return;
+        };
+        match tables.sweep(self.world.clock.now()).await {
+            Ok(swept) => {
+                tracing::info!(
+                    sequenced = swept.sequenced,
+                    closed = swept.closed,
+                    open = swept.open,
+                    broken = swept.broken.len(),
+                    "the ledger's tree has them"
+                );
+                for (number, broken) in swept.broken.into_iter().enumerate() {
+                    let (id, error) = (broken.id, LedgerError::Broken(broken));
+                    let (name, why) = (id.to_string(), chain(&error));
+                    tracing::error!(
+                        remediation_id = name,
+                        error = why,
+                        "a record is not what was written"
+                    );
+                    if number < TOLD {
+                        self.tell_of_break(id, &error).await;
+                    }
+                }
+            }
+            Err(error) => {
+                let error = chain(&error);
+                tracing::error!(error, "the ledger could not be put in order");
+            }
+        }
+        if let Err(failure) = self.sign(tables).await {
             let error = failure.to_string();
-            tracing::error!(error, "the ledger could not be put in order");
+            tracing::error!(error, "the ledger could not be signed");
         }
     }
 
-    async fn put_in_order(&self) -> Result<(), Failure> {
-        let Some(tables) = &self.setup.store.tables else {
+    /// Signs the ledger as it is and shows that to the witness.
+    async fn sign(&self, tables: &DynamoLedger) -> Result<(), Failure> {
+        let Some(key) = self.variables().optional("SIGNING_KEY") else {
             return Ok(());
         };
-        let swept = tables.sweep(self.world.clock.now()).await?;
-        tracing::info!(
-            sequenced = swept.sequenced,
-            closed = swept.closed,
-            open = swept.open,
-            "the ledger's tree has them"
-        );
-        if let Some(key) = self.variables().optional("SIGNING_KEY") {
-            let own = Arc::clone(&self.setup.own);
-            let signer = KmsSigner::open(own, key, None).await;
-            let signer = signer.map_err(|error| Failure::new("Aws", chain(&error)))?;
-            let checkpoint = tables.checkpoint(&signer).await?;
-            if let Some(bucket) = self.variables().optional("LEDGER_BUCKET") {
-                let own = Arc::clone(&self.setup.own);
-                let shelf = Arc::new(BucketShelf::new(own, bucket, WITNESS));
-                let witness = Witness::on(shelf).await;
-                let mut witness = witness.map_err(|error| Failure::new("Ledger", chain(&error)))?;
-                let published = witness.publish(&**tables, &checkpoint).await;
-                published.map_err(|error| Failure::new("Ledger", chain(&error)))?;
+        let own = Arc::clone(&self.setup.own);
+        let signer = KmsSigner::open(own, key, None).await;
+        let signer = signer.map_err(|error| Failure::new("Aws", chain(&error)))?;
+        let checkpoint = match tables.checkpoint(&signer).await {
+            Ok(checkpoint) => checkpoint,
+            Err(error) => {
+                if is_contradiction(&error) {
+                    self.tell_of_contradiction(chain(&error)).await;
+                }
+                return Err(error.into());
             }
+        };
+        let Some(bucket) = self.variables().optional("LEDGER_BUCKET") else {
+            return Ok(());
+        };
+        let own = Arc::clone(&self.setup.own);
+        let shelf = Arc::new(BucketShelf::new(own, bucket, WITNESS));
+        let witness = Witness::on(shelf).await;
+        let mut witness = witness.map_err(|error| Failure::new("Ledger", chain(&error)))?;
+        let Err(error) = witness.publish(tables, &checkpoint).await else {
+            return Ok(());
+        };
+        let is_alarm = match &error {
+            NotWitnessed::Rewritten(_) | NotWitnessed::OrdersRewritten(_) => true,
+            NotWitnessed::Ledger(error) => is_contradiction(error),
+            NotWitnessed::Shelf { .. } => false,
+        };
+        if is_alarm {
+            self.tell_of_contradiction(chain(&error)).await;
         }
-        Ok(())
+        Err(Failure::new("Ledger", chain(&error)))
     }
+
+    /// Says that the ledger is not what was signed before: nothing more of it is signed or shown to the
+    /// witness until people have looked.
+    async fn tell_of_contradiction(&self, error: String) {
+        let action = "`stanch ledger verify` says what is wrong; keep the tables and the bucket \
+             as evidence";
+        self.publish(&Message {
+            remediation_id: "ledger".to_owned(),
+            status: "LedgerBroken".to_owned(),
+            action: action.to_owned(),
+            executed_at: self.world.clock.now().to_string(),
+            error: Some(error),
+            urgent: true,
+            ..Message::default()
+        })
+        .await;
+    }
+}
+
+/// The most broken records that people are told of by one sweep: all of them are in the log.
+const TOLD: usize = 10;
+
+/// What is there contradicts what was there, which trying again does not change.
+const fn is_contradiction(error: &LedgerError) -> bool {
+    matches!(
+        error,
+        LedgerError::Tree(_)
+            | LedgerError::BadCheckpoint(_)
+            | LedgerError::Rewritten(_)
+            | LedgerError::Order(_)
+            | LedgerError::OrdersRewritten(_)
+            | LedgerError::Store {
+                fault: StoreFault::Damaged,
+                ..
+            }
+    )
 }

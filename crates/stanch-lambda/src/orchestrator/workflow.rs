@@ -1,17 +1,22 @@
 //! The state machine's side of it: what is handed to it, and the stages that it calls. All stages look at
 //! the ledger first, so that one that is called twice does nothing twice.
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use stanch_hub::{RequestError, Worked};
 use stanch_ledger::{RemediationId, State, Status};
-use stanch_types::{Call, CallError, chain};
+use stanch_types::{Call, CallError, chain, hex};
 
 use super::{Run, done};
 use crate::Failure;
 
 /// How long a step that is under way is left alone, in seconds.
 const STEP: i64 = 30;
+
+/// The longest that an execution waits for something, in seconds: a day less than it may live
+/// (`stanch-deploy/templates/workflow.yaml`).
+const LONGEST: i64 = 14 * 24 * 60 * 60;
 
 /// How many remediations of one execution run at once, if nothing else is said.
 const AT_ONCE: u32 = 5;
@@ -25,10 +30,7 @@ fn execution_name(ids: &[RemediationId]) -> String {
         many => {
             let mut names: Vec<String> = many.iter().map(ToString::to_string).collect();
             names.sort_unstable();
-            let hash = Sha256::digest(names.join(" "));
-            hash.iter().fold("many-".to_owned(), |name, byte| {
-                name + &format!("{byte:02x}")
-            })
+            format!("many-{}", hex(&Sha256::digest(names.join(" "))))
         }
     }
 }
@@ -44,6 +46,31 @@ impl Run<'_> {
             );
             return;
         };
+        self.start(machine, execution_name(ids), ids).await;
+    }
+
+    /// Starts an execution that goes on with this one when its change window opens: before the next sweep,
+    /// a short window may be over. Its name has the day, since an execution of this remediation's own name
+    /// may have ended before; and no more than that, since what is put off again and again is seen by every
+    /// sweep.
+    pub(super) async fn wait_for_window(&self, id: RemediationId, state: &State) {
+        if let (Some(machine), Some(until)) = (
+            self.variables().optional("STEP_FUNCTION_ARN"),
+            self.opens(state),
+        ) {
+            let name = format!("{id}-{}", until.strftime("%F"));
+            self.start(machine, name, &[id]).await;
+        }
+    }
+
+    /// When a remediation that is deferred is to go on, if an execution can wait for that.
+    fn opens(&self, state: &State) -> Option<Timestamp> {
+        let until = state.deferred_until?;
+        let left = until.duration_since(self.world.clock.now());
+        (state.status == Status::Deferred && left.as_secs() < LONGEST).then_some(until)
+    }
+
+    async fn start(&self, machine: &str, name: String, ids: &[RemediationId]) {
         let at_once = self.variables().parsed("WORKFLOW_CONCURRENCY", "a number");
         let items: Vec<Value> = ids.iter().map(|id| json!({"remediationId": id})).collect();
         let input = json!({
@@ -53,7 +80,6 @@ impl Run<'_> {
             // Each stands for itself: one that fails stops no other.
             "toleratedFailurePercentage": 100,
         });
-        let name = execution_name(ids);
         let start = Call::new(
             "stepfunctions",
             "StartExecution",
@@ -111,14 +137,17 @@ impl Run<'_> {
     }
 
     fn next(&self, state: &State) -> Value {
-        let until = |time: jiff::Timestamp| {
+        let until = |time: Timestamp| {
             let left = time.duration_since(self.world.clock.now()).as_secs();
-            left.clamp(1, 14 * 24 * 60 * 60)
+            left.clamp(1, LONGEST)
         };
         let (next, seconds) = match state.status {
             Status::Success | Status::NothingToDo | Status::Skipped => ("fixed", 0),
-            // The sweep comes back to it, whenever that may be.
-            Status::Deferred | Status::Paused => ("left", 0),
+            Status::Deferred | Status::Paused => match self.opens(state) {
+                Some(opens) => ("wait", until(opens) + 1),
+                // The sweep comes back to it, whenever that may be.
+                None => ("left", 0),
+            },
             Status::AwaitingApproval => {
                 let expires = state.approval.as_ref().map(|asked| asked.request.expires);
                 // A little more: the hub is to see that it has expired.

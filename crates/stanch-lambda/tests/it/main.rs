@@ -15,6 +15,8 @@ mod deployed;
 #[cfg(test)]
 mod notifier;
 #[cfg(test)]
+mod organization;
+#[cfg(test)]
 mod regions;
 #[cfg(test)]
 mod security;

@@ -1,16 +1,21 @@
 //! What is waited for: approvals by task token, hand-over before the deadline, dependencies, the sweep.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    io::{Read as _, Write as _},
+    net::TcpListener,
+    sync::{Arc, mpsc},
+    time::Duration,
+};
 
 use serde_json::{Value, json};
 use stanch_catalog::Catalog;
 use stanch_guard::{Automatic, Guard};
-use stanch_hub::{Approvals, Approver, Hub, Ports, Settings};
+use stanch_hub::{Approvals, Approver, Hub, Links, Ports, Settings};
 use stanch_lambda::Handler;
 use stanch_ledger::{Means, RemediationId, Status};
-use stanch_types::{Api, Call, Clock};
+use stanch_types::{Api, Call, Clock, Secret};
 
-use crate::world::{MACHINE, World, batch, services};
+use crate::world::{CONFIG, MACHINE, World, batch, configured, services};
 
 /// A command line somewhere else, on the same ledger: it records people's answers and reaches no
 /// account.
@@ -160,6 +165,124 @@ async fn several_findings_of_one_event_are_one_execution() {
         let items = input["remediations"].to_string();
         assert!(items.contains(&id.to_string()), "{items}");
     }
+}
+
+/// A person's own address, and the body of what is posted there first.
+fn mailbox() -> (String, mpsc::Receiver<Value>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/mails", listener.local_addr().unwrap());
+    let (send, mails) = mpsc::channel();
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let (mut text, mut buffer) = (Vec::new(), [0; 4096]);
+        while !text.ends_with(b"}") {
+            let read = stream.read(&mut buffer).unwrap();
+            text.extend_from_slice(&buffer[..read]);
+        }
+        let ok = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+        stream.write_all(ok.as_bytes()).unwrap();
+        let text = String::from_utf8(text).unwrap();
+        let (_, body) = text.split_once("\r\n\r\n").unwrap();
+        send.send(serde_json::from_str(body).unwrap()).unwrap();
+    });
+    (url, mails)
+}
+
+// Time goes on: an address is waited for.
+#[tokio::test]
+async fn a_person_is_sent_a_link_that_is_signed_for_them() {
+    let (url, mails) = mailbox();
+    let mut world = World::new();
+    let secret = "SecurityRemediation/ApprovalLinks";
+    for (name, value) in [
+        ("LINK_KEY_SECRET", secret.to_owned()),
+        (
+            "STANCH_APPROVAL_PUBLIC_URL",
+            "https://approvals.example.com".to_owned(),
+        ),
+        ("STANCH_APPROVAL_WEBHOOKS", format!("{{ bob = \"{url}\" }}")),
+    ] {
+        world.variables.insert(name, value);
+    }
+    let id = asked(&mut world).await;
+    let mail = mails.recv_timeout(Duration::from_secs(60)).unwrap();
+    assert_eq!(mail["Approval"]["Person"], "bob");
+    let link = mail["Approval"]["Link"].as_str().unwrap();
+    let token = link.strip_prefix("https://approvals.example.com/approvals/");
+    let key = Secret::new(format!("the secret {}", json!(secret)));
+    let claim = Links::new(key, "").read(token.unwrap()).unwrap();
+    assert_eq!((claim.id, &*claim.person), (id, "bob"));
+    // Whoever may read the topic may not answer for bob.
+    assert_eq!(world.told()[0]["Approval"].get("Link"), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn links_that_lead_nowhere_stop_everything() {
+    for url in ["", "approvals.example.com"] {
+        let mut world = World::new();
+        let secret = "SecurityRemediation/ApprovalLinks".to_owned();
+        world.variables.insert("LINK_KEY_SECRET", secret);
+        let name = "STANCH_APPROVAL_PUBLIC_URL";
+        world.variables.insert(name, url.to_owned());
+        let message = world.planted("logs").await;
+        let failure = world.deliver(&[message]).await.unwrap_err();
+        assert_eq!(failure.kind, "Configuration", "{failure}");
+        assert!(world.tap.opened().is_empty());
+    }
+}
+
+/// Changes are made on this day from two o'clock on, for ten minutes.
+fn window(day: &str) -> World {
+    let calendar = format!(
+        "BEGIN:VCALENDAR\nVERSION:2.0\nX-CALENDAR-TYPE:DEFAULT_CLOSED\nBEGIN:VEVENT\nUID:1\nSUMMARY:window\n\
+         DTSTART:{day}T020000Z\nDTEND:{day}T021000Z\nEND:VEVENT\nEND:VCALENDAR\n"
+    );
+    let toml = format!("{CONFIG}[guard]\ncalendars = [\"window.ics\"]\n");
+    World::with(configured(&toml, &[("window.ics", &calendar)]))
+}
+
+/// The sweep comes every quarter of an hour, when the window may be over.
+#[tokio::test(start_paused = true)]
+async fn a_change_window_is_waited_for_by_the_state_machine() {
+    let world = window("20260101");
+    let message = world.planted("logs").await;
+    for _ in 0..2 {
+        let again = std::slice::from_ref(&message);
+        assert_eq!(world.deliver(again).await.unwrap(), [""; 0]);
+    }
+    let (id, state) = world.all().await.remove(0);
+    assert_eq!(state.status, Status::Deferred);
+    let opens = state.deferred_until.unwrap();
+    assert_eq!(opens.to_string(), "2026-01-01T02:00:00Z");
+    let started = world.calls("stepfunctions.StartExecution");
+    assert!(!started.is_empty());
+    for started in started {
+        assert_eq!(started["name"], format!("{id}-2026-01-01"));
+        let input: Value = serde_json::from_str(started["input"].as_str().unwrap()).unwrap();
+        assert_eq!(input["remediations"], json!([{"remediationId": id}]));
+    }
+
+    let next = world.stage(stage("continue", id)).await;
+    assert_eq!(next["next"], "wait");
+    let seconds = next["seconds"].as_i64().unwrap();
+    let left = opens.duration_since(world.clock.now()).as_secs();
+    assert!(left < seconds && seconds <= 2 * 60 * 60 + 1, "{next}");
+    assert!(world.tap.writes().is_empty());
+    tokio::time::advance(Duration::from_secs(seconds.unsigned_abs())).await;
+    assert_eq!(world.stage(stage("continue", id)).await["next"], "fixed");
+    assert!(world.is_blocked("logs").await);
+}
+
+/// Longer than an execution lives.
+#[tokio::test(start_paused = true)]
+async fn a_change_window_in_weeks_is_left_to_the_sweep() {
+    let world = window("20260120");
+    let message = world.planted("logs").await;
+    assert_eq!(world.deliver(&[message]).await.unwrap(), [""; 0]);
+    let (id, state) = world.all().await.remove(0);
+    assert_eq!(state.status, Status::Deferred);
+    assert!(world.calls("stepfunctions.StartExecution").is_empty());
+    assert_eq!(world.stage(stage("continue", id)).await["next"], "left");
 }
 
 #[tokio::test(start_paused = true)]

@@ -20,7 +20,7 @@ pub const TOPIC: &str = "arn:aws:sns:eu-central-1:111111111111:SecurityRemediati
 pub const MACHINE: &str = "arn:aws:states:eu-central-1:111111111111:stateMachine:Workflow";
 
 /// Lets what is guarded run by itself; what needs an approval is asked of two people.
-const CONFIG: &str = r#"
+pub const CONFIG: &str = r#"
 [automatic]
 guarded = ["S3BlockPublicAccess"]
 [approval.groups]
@@ -148,6 +148,25 @@ pub fn services() -> FakeApi {
         .on("dynamodb.DeleteItem", move |call| {
             delete.lock().unwrap().remove(&key(call, "/Key/Key/S"));
             Ok(json!({}))
+        })
+}
+
+/// The same with this configuration, and files beside it.
+pub fn configured(toml: &str, files: &[(&str, &str)]) -> FakeApi {
+    use base64::Engine as _;
+    let text = |(name, text): &(&str, &str)| ((*name).to_owned(), (*text).to_owned());
+    let mut files: BTreeMap<String, String> = files.iter().map(text).collect();
+    files.insert("stanch.toml".to_owned(), toml.to_owned());
+    let contents: Vec<Value> = files
+        .iter()
+        .map(|(name, text)| json!({"Key": name, "Size": text.len()}))
+        .collect();
+    services()
+        .returns("s3.ListObjectsV2", json!({ "Contents": contents }))
+        .on("s3.GetObject", move |call| {
+            let text = &files[call.params["Key"].as_str().unwrap()];
+            let body = base64::engine::general_purpose::STANDARD.encode(text);
+            Ok(json!({ "Body": body }))
         })
 }
 

@@ -13,7 +13,7 @@ use serde_json::json;
 use super::{
     DynamoLedger, OPEN, Tables,
     item::{Item, b, n, s},
-    store::{Ask, Put, values},
+    store::{Ask, Put, is_damage, values},
 };
 use crate::{
     Break, Digest, Event, LedgerError, Received, Record, RemediationId, State, Status,
@@ -129,6 +129,82 @@ impl Chain {
         self.texts.get(seq)?.as_deref().filter(|_| !gone)
     }
 
+    /// What is wrong with it, where its events have no course or are gone.
+    pub(super) fn unsound(&self, error: LedgerError) -> LedgerError {
+        let problem = match error {
+            LedgerError::Illegal { .. } => "or one before it cannot have happened",
+            LedgerError::Expired(_) => "or one before it has lost its contents",
+            error => return error,
+        };
+        let (id, seq) = (self.id, self.len().saturating_sub(1));
+        Break { id, seq, problem }.into()
+    }
+
+    /// Where its items show what its events do not say: the first event of the item, and the attribute.
+    /// What has lost its contents shows nothing but how it ended.
+    pub(super) fn misshown(&self) -> Vec<(u64, &'static str)> {
+        let mut found = Vec::new();
+        // Up to where contents are there, and have a course.
+        let mut state: Option<State> = None;
+        let mut is_known = true;
+        let mut events = self.headers.iter().zip(&self.texts);
+        for row in &self.rows {
+            let before = state.as_ref().map(|state| state.status);
+            let own = events
+                .by_ref()
+                .take(row.bytes("Bodies").map_or(0, |all| all.len() / 32));
+            let own: Vec<(&Header, &Option<String>)> = own.collect();
+            let Some((first, last)) = own.first().zip(own.last()) else {
+                continue;
+            };
+            let (seq, end): (u64, &Header) = (first.0.seq, last.0);
+            let is_bare = first.1.is_none();
+            for &(header, text) in &own {
+                let event = text.as_ref().filter(|_| is_known);
+                let event = event.and_then(|text| serde_json::from_str(text).ok());
+                let next = event.and_then(|event: Event| match state.take() {
+                    None => State::first(&event, header.at).ok(),
+                    Some(state) => state.apply(&event, header.at).ok(),
+                });
+                is_known = next.is_some();
+                state = next;
+            }
+            let left = self.left.as_ref().filter(|_| row.0.contains_key("Left"));
+            let came_to = state.as_ref().map(|state| {
+                let mut state = state.clone();
+                if left.is_some() {
+                    state.forget();
+                }
+                Record::project(self.id, &state, end.seq + 1, end.at)
+            });
+            let shown = match (left, &state) {
+                (Some(left), _) => {
+                    if came_to.as_ref().is_some_and(|came_to| came_to != left) {
+                        found.push((seq, "Left"));
+                    }
+                    Some(left)
+                }
+                (None, Some(state)) if rests(state.status) && before != Some(state.status) => {
+                    came_to.as_ref()
+                }
+                (None, Some(_)) => None,
+                (None, None) if is_bare => None,
+                // Nobody knows: what is wrong with its events is another matter.
+                (None, None) => continue,
+            };
+            let expected =
+                shown.map_or_else(Item::default, |shown| describe(Item::default(), shown));
+            let differs = |name: &&str| row.0.get(*name) != expected.0.get(*name);
+            found.extend(
+                DESCRIBED
+                    .into_iter()
+                    .filter(differs)
+                    .map(|name| (seq, name)),
+            );
+        }
+        found
+    }
+
     /// What may stay of its row when the contents are gone.
     pub(super) fn record_left(&self) -> Result<Record, LedgerError> {
         if let Some(left) = &self.left {
@@ -175,8 +251,8 @@ impl Chain {
 }
 
 impl DynamoLedger {
-    /// A remediation as it is stored now.
-    pub(super) async fn chain(&self, id: RemediationId) -> Result<Chain, LedgerError> {
+    /// A remediation's items in the audit table.
+    pub(super) async fn rows(&self, id: RemediationId) -> Result<Vec<Item>, LedgerError> {
         let ask = Ask {
             table: &self.store.tables.audit,
             index: None,
@@ -185,7 +261,12 @@ impl DynamoLedger {
             forward: true,
             limit: None,
         };
-        let rows = self.store.all(&ask).await?;
+        self.store.all(&ask).await
+    }
+
+    /// A remediation as it is stored now.
+    pub(super) async fn chain(&self, id: RemediationId) -> Result<Chain, LedgerError> {
+        let rows = self.rows(id).await?;
         if rows.is_empty() {
             return self.admitted(id).await?.ok_or(LedgerError::NotFound(id));
         }
@@ -252,7 +333,10 @@ impl DynamoLedger {
         if previous != before {
             return Err(broken("does not follow on the one before it"));
         }
-        let texts = self.store.unfold(&row, "Events").await?;
+        let texts = match self.store.unfold(&row, "Events").await {
+            Err(error) if is_damage(&error) => return Err(broken("cannot be read")),
+            texts => texts?,
+        };
         let mut texts = texts.as_deref().map(|texts| texts.split('\n'));
         let mut prev = previous;
         for (seq, body) in (seq..).zip(bodies) {
@@ -315,14 +399,24 @@ impl DynamoLedger {
         id: RemediationId,
         item: &Item,
     ) -> Result<Option<Chain>, LedgerError> {
-        let Some(text) = self.store.unfold(item, "Event").await? else {
+        let problem = "cannot be read";
+        let broken = LedgerError::Broken(Break {
+            id,
+            seq: 0,
+            problem,
+        });
+        let text = match self.store.unfold(item, "Event").await {
+            Err(error) if is_damage(&error) => return Err(broken),
+            text => text?,
+        };
+        let Some(text) = text else {
             return Ok(None);
         };
         let read = || {
             let at = Timestamp::from_millisecond(item.number("Admitted")?).ok()?;
             Some((at, item.number("Version")?, item.digest("Body")?))
         };
-        let (at, v, body) = read().ok_or_else(|| self.store.damaged("an event cannot be read"))?;
+        let (at, v, body) = read().ok_or(broken)?;
         let header = Header {
             v,
             id,
@@ -523,6 +617,26 @@ pub(super) fn open_key(id: RemediationId) -> Item {
 pub(super) const fn rests(status: Status) -> bool {
     status.is_final() || status.waits() || matches!(status, Status::Paused)
 }
+
+/// What [`describe`] writes.
+const DESCRIBED: [&str; 16] = [
+    "FindingId",
+    "AccountId",
+    "ResourceType",
+    "ResourceId",
+    "RemediationType",
+    "RemediationAction",
+    "ExecutionStatus",
+    "ExecutorArn",
+    "Status",
+    "Control",
+    "Region",
+    "Severity",
+    "ExecutionDuration",
+    "StartedAt",
+    "ErrorMessage",
+    "NotificationSent",
+];
 
 /// The audit log's attributes, by which the indexes find it.
 fn describe(item: Item, record: &Record) -> Item {

@@ -15,7 +15,7 @@ impl DynamoLedger {
     fn given(&self, item: &Item) -> Result<Given, LedgerError> {
         let given = item.text("Order");
         given
-            .and_then(|given| serde_json::from_str(given).ok())
+            .and_then(|given| Given::read(given).ok())
             .ok_or_else(|| self.store.damaged("a directive cannot be read"))
     }
 }

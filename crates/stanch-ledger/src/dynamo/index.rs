@@ -20,8 +20,8 @@ use super::{
     store::{Ask, values},
 };
 use crate::{
-    Attempts, Cursor, Digest, Event, LedgerError, Order, Page, Query, Record, RemediationId, Scope,
-    Status,
+    Attempts, Break, Cursor, Digest, Event, LedgerError, Order, Page, Query, Record, RemediationId,
+    Scope, Status,
 };
 
 /// The partition that lists the days on which something was admitted.
@@ -146,7 +146,8 @@ fn position(cursor: &Cursor) -> Result<(i64, RemediationId), LedgerError> {
 fn is_in(scope: &Scope, record: &Record) -> bool {
     match scope {
         Scope::All => true,
-        Scope::Unfinished => !record.status.is_final(),
+        // What is shown as it was noted last has nothing left that could be gone on with.
+        Scope::Unfinished => !record.status.is_final() && !record.expired,
         Scope::Account(account) => record.account_id == *account,
         Scope::Resource(resource) => record.resource_id == *resource,
         Scope::Finding(finding) => record.finding_id == *finding,
@@ -188,16 +189,32 @@ impl DynamoLedger {
         })
     }
 
-    /// All that are open.
+    /// All that are open, as far as it can be read since when.
     pub(super) async fn open(&self) -> Result<Vec<Open>, LedgerError> {
-        let mut open = Vec::new();
-        for item in self.store.under(OPEN, "0", "g").await? {
-            let read = || Some((item.text("Item")?.parse().ok()?, item.number("Admitted")?));
-            let (id, at) =
-                read().ok_or_else(|| self.store.damaged("an open item cannot be read"))?;
-            open.push(Open { id, at, item });
-        }
+        let (open, _) = self.opened().await?;
         Ok(open)
+    }
+
+    /// All that are open, and those of which it cannot be read since when.
+    pub(super) async fn opened(&self) -> Result<(Vec<Open>, Vec<Break>), LedgerError> {
+        let (mut open, mut broken) = (Vec::new(), Vec::new());
+        for item in self.store.under(OPEN, "0", "g").await? {
+            // Each is written under its id, and in one way: what stands there otherwise is nobody's.
+            let name = item.text("Item").unwrap_or_default();
+            let id: Option<RemediationId> = name.parse().ok();
+            let Some(id) = id.filter(|id| id.to_string() == name) else {
+                continue;
+            };
+            match item.number("Admitted") {
+                Some(at) => open.push(Open { id, at, item }),
+                None => broken.push(Break {
+                    id,
+                    seq: 0,
+                    problem: "is open, and it cannot be read since when",
+                }),
+            }
+        }
+        Ok((open, broken))
     }
 
     pub(super) async fn page(&self, query: &Query) -> Result<Page, LedgerError> {
@@ -235,7 +252,7 @@ impl DynamoLedger {
                     Order::Newest => key < after,
                 });
                 if is_beyond && seen.insert(key.1) {
-                    batch.push((key.1, left));
+                    batch.push((key, left));
                 }
             }
             if batch.is_empty() {
@@ -245,7 +262,9 @@ impl DynamoLedger {
                 self.look(&mut source, &mut ready).await?;
                 continue;
             }
-            let read = batch.into_iter().map(|(id, left)| self.row(id, left));
+            let read = batch
+                .into_iter()
+                .map(|((at, id), left)| self.row(id, at, left));
             let found: Vec<Option<Record>> = futures_util::stream::iter(read)
                 .buffered(AT_ONCE)
                 .try_collect()
@@ -265,16 +284,26 @@ impl DynamoLedger {
         Ok(Page { records, next })
     }
 
-    /// A row as it is now; `None` if there is nothing of it.
+    /// A row as it is now; `None` if there is nothing of it. One whose chain does not hold is shown as it
+    /// was noted last, and holds up nobody else: `verify` says what is wrong, and so does the sweep.
     async fn row(
         &self,
         id: RemediationId,
+        at: i64,
         left: Option<Record>,
     ) -> Result<Option<Record>, LedgerError> {
         match self.chain(id).await.and_then(|chain| chain.record()) {
             Ok(record) => Ok(Some(record)),
             // Its time is over, and the table has removed it.
             Err(LedgerError::NotFound(_) | LedgerError::Expired(_)) => Ok(left),
+            Err(LedgerError::Broken(_) | LedgerError::Illegal { .. }) => {
+                let Ok(at) = Timestamp::from_millisecond(at) else {
+                    return Ok(left);
+                };
+                let key = row_item(id, at);
+                let noted = self.store.get(&self.store.tables.state, &key).await?;
+                Ok(left.or_else(|| self.left(&noted?)))
+            }
             Err(error) => Err(error),
         }
     }
@@ -427,7 +456,9 @@ impl DynamoLedger {
         open.retain(|open| !known.contains(&open.id));
         let mut ended = self.ended(&open, now).await?;
         open.retain(|open| !ended.contains_key(&open.id));
-        let rows = open.into_iter().map(|open| self.row(open.id, None));
+        let rows = open
+            .into_iter()
+            .map(|open| self.row(open.id, open.at, None));
         let rows: Vec<Option<Record>> = futures_util::stream::iter(rows)
             .buffer_unordered(AT_ONCE)
             .try_collect()
@@ -441,14 +472,16 @@ impl DynamoLedger {
             let key = day_key(&day(at));
             let from = format!("{:013}", since.as_millisecond());
             for item in self.store.under(&key, &from, END).await? {
-                let (_, id) = parse_time_key(&item)
+                let (at, id) = parse_time_key(&item)
                     .ok_or_else(|| self.store.damaged("a row cannot be read"))?;
                 if !seen.insert(id) || known.contains(&id) {
                     continue;
                 }
                 records.extend(match self.left(&item) {
                     // Why it was taken back is not in what may stay.
-                    Some(left) if left.status == Status::Undone => self.row(id, Some(left)).await?,
+                    Some(left) if left.status == Status::Undone => {
+                        self.row(id, at, Some(left)).await?
+                    }
                     left => left,
                 });
             }

@@ -38,9 +38,9 @@ pub use self::{
     stream::{Streamed, stream},
 };
 use crate::{
-    Admission, Attempts, Checkpoint, DeadLetter, Digest, Entry, Event, Head, IdempotencyKey, Lease,
-    Ledger, LedgerError, Left, Letter, Lock, Page, Query, Received, Record, RemediationId, Slice,
-    State, Status, TreeHead, chain::to_millisecond,
+    Admission, Attempts, Break, Checkpoint, DeadLetter, Digest, Entry, Event, Head, IdempotencyKey,
+    Lease, Ledger, LedgerError, Left, Letter, Lock, Page, Query, Received, Record, RemediationId,
+    Slice, State, Status, TreeHead, chain::to_millisecond, verify::Fault,
 };
 
 /// The partition of the state table in which open remediations stand. It takes 1,000 admissions a second
@@ -87,7 +87,7 @@ impl std::fmt::Debug for DynamoLedger {
 }
 
 /// What a sweep did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Swept {
     /// Events that got their places in the tree.
     pub sequenced: u64,
@@ -95,6 +95,8 @@ pub struct Swept {
     pub closed: u64,
     /// Remediations that are still open.
     pub open: u64,
+    /// What was met that is not what was written, each remediation once: that held up nothing else.
+    pub broken: Vec<Break>,
 }
 
 impl DynamoLedger {
@@ -370,11 +372,9 @@ impl Ledger for DynamoLedger {
             self.scrub(&chain).await?;
             return Err(LedgerError::Expired(id));
         }
-        let event = Event::Expired {
-            by: by.to_owned(),
-            reason: reason.to_owned(),
-        };
-        let head = self.store(id, chain.end()?, &[event], at, true).await?;
+        let end = chain.end()?;
+        let event = Event::expired(id, &end.state, by, reason);
+        let head = self.store(id, end, &[event], at, true).await?;
         self.scrub(&self.chain(id).await?).await?;
         self.forget_finding(&chain.record()?).await?;
         Ok(head)
@@ -401,6 +401,10 @@ impl Ledger for DynamoLedger {
         let leaves = self.leaves(&chain).await?;
         let leaf = usize::try_from(seq).ok().and_then(|seq| leaves.get(seq));
         leaf.copied().ok_or(LedgerError::NoEvent { id, seq })
+    }
+
+    async fn strays(&self, size: u64) -> Result<Vec<Fault>, LedgerError> {
+        self.astray(size).await
     }
 
     async fn keep(&self, checkpoint: &Checkpoint) -> Result<(), LedgerError> {

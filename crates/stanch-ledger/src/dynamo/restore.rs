@@ -138,6 +138,12 @@ impl<'c> Reader<'c> {
                 let (size, root) = whole.ok_or_else(|| {
                     unreadable(io::Error::other("it is not an export of everything"))
                 })?;
+                // Nobody signed what stands behind those.
+                let orders = head.checkpoints.iter().map(|signed| signed.orders.count);
+                if head.orders.len() as u64 > orders.max().unwrap_or(0) {
+                    let what = "it has orders that no checkpoint in it covers";
+                    return Err(unreadable(io::Error::other(what)));
+                }
                 Ok((Self::Export(lines), head, size, root))
             }
         }

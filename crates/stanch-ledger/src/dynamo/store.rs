@@ -74,6 +74,17 @@ pub(super) fn values<const N: usize>(values: [(&str, Value); N]) -> Map<String, 
         .collect()
 }
 
+/// It is what is stored that is wrong, and not the way to it.
+pub(super) const fn is_damage(error: &LedgerError) -> bool {
+    matches!(
+        error,
+        LedgerError::Store {
+            fault: StoreFault::Damaged,
+            ..
+        }
+    )
+}
+
 /// What `#Name` stands for in expressions: many names are reserved words, so all are written like this.
 fn names(expressions: &[&str]) -> Option<(String, Value)> {
     let mut names = Map::new();
@@ -165,9 +176,13 @@ impl Store {
         if let Some(rest) = rest {
             params.insert("ExclusiveStartKey".to_owned(), rest);
         }
-        let mut output = self
+        let output = self
             .call("dynamodb", "Query", ask.table, Value::Object(params))
             .await?;
+        self.found(output)
+    }
+
+    fn found(&self, mut output: Value) -> Result<Found, LedgerError> {
         let items = match output.get_mut("Items").map(Value::take) {
             Some(Value::Array(items)) => items,
             _ => return Err(self.damaged("an answer has no items")),
@@ -197,6 +212,20 @@ impl Store {
                 _ => return Ok(items),
             }
         }
+    }
+
+    /// Some of the items of a table, from `rest` on.
+    pub(super) async fn scan(
+        &self,
+        table: &str,
+        rest: Option<Value>,
+    ) -> Result<Found, LedgerError> {
+        let mut params = json!({"TableName": table, "ConsistentRead": true});
+        if let (Some(params), Some(rest)) = (params.as_object_mut(), rest) {
+            params.insert("ExclusiveStartKey".to_owned(), rest);
+        }
+        let output = self.call("dynamodb", "Scan", table, params).await?;
+        self.found(output)
     }
 
     /// Whether a table has no items.
@@ -419,10 +448,22 @@ impl Store {
         name: &str,
     ) -> Result<Option<String>, LedgerError> {
         let bytes = if let Some(key) = item.text("SpilledTo") {
-            let bucket = self.tables.bucket.as_deref();
-            let bucket = bucket.ok_or_else(|| self.damaged("contents are in a bucket"))?;
+            let Some(bucket) = &self.tables.bucket else {
+                return Err(LedgerError::Store {
+                    store: self.tables.audit.clone(),
+                    fault: StoreFault::TooLarge,
+                    source: Arc::new(io::Error::other("contents are in a bucket")),
+                });
+            };
             let params = json!({"Bucket": bucket, "Key": key});
-            let output = self.call("s3", "GetObject", bucket, params).await?;
+            let reply = self.api.call(&Call::new("s3", "GetObject", params)).await;
+            let output = match reply {
+                Ok(reply) => reply.output,
+                Err(error) if error.code == "NoSuchKey" => {
+                    return Err(self.damaged("contents in the bucket are gone"));
+                }
+                Err(error) => return Err(Self::failed(bucket, error)),
+            };
             let body = output.get("Body").and_then(Value::as_str);
             let bytes = body.and_then(|body| BASE64.decode(body).ok());
             let bytes = bytes.ok_or_else(|| self.damaged("contents cannot be read"))?;

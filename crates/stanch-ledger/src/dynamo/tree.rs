@@ -7,7 +7,7 @@
 //! by whoever makes it. So no event gets two places.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     ops::Range,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -22,12 +22,15 @@ use super::{
     chain::{Chain, open_key, seconds},
     index::{DAY, Open, day, day_key, finding_item, parse_time_key, row_item},
     item::{Item, b, n, s},
-    store::{Ask, Put, Returns, compress, decompress, values},
+    store::{Ask, Put, Returns, compress, decompress, is_damage, values},
 };
 use crate::{
-    Digest, Event, LedgerError, RemediationId, Slice, StoreFault, Told, TreeHead,
+    Break, Digest, Event, LedgerError, RemediationId, Slice, StoreFault, Told, TreeHead,
+    canonical::Canonical,
     chain::Header,
     merkle::{self, TILE_WIDTH, Tree, leaf_hash},
+    verify::{Fault, Problem},
+    witness::named,
 };
 
 /// The partition of the passes.
@@ -407,7 +410,11 @@ impl DynamoLedger {
         let seq = match known {
             Some(seq) => seq,
             None => {
-                let seq = self.places(&chain).await?.events;
+                let seq = match self.places(&chain).await {
+                    // Nobody knows which have their places.
+                    Err(LedgerError::Broken(_)) => return Ok(None),
+                    places => places?.events,
+                };
                 let mut placed = self.passes.placed();
                 if placed.size == size {
                     placed.events.insert(open.id, seq);
@@ -421,7 +428,7 @@ impl DynamoLedger {
         let headers = headers.unwrap_or_default().to_vec();
         let mark = Mark {
             id: open.id,
-            at: open.at,
+            at: chain.at.as_millisecond(),
             seq,
             events: 0,
         };
@@ -441,33 +448,17 @@ impl DynamoLedger {
     }
 
     async fn places(&self, chain: &Chain) -> Result<Places, LedgerError> {
-        let key = row_item(chain.id, chain.at);
-        match self.store.get(&self.store.tables.state, &key).await? {
-            Some(row) => self.read_places(&row),
-            None => Ok(Places::default()),
-        }
-    }
-
-    fn read_places(&self, row: &Item) -> Result<Places, LedgerError> {
-        let read = |text: &str| {
-            let mut numbers = text.split('.').map(|number| number.parse().ok());
-            Some(Stretch {
-                seq: numbers.next()??,
-                leaf: numbers.next()??,
-                events: numbers.next()??,
-            })
+        let (id, key) = (chain.id, row_item(chain.id, chain.at));
+        let Some(row) = self.store.get(&self.store.tables.state, &key).await? else {
+            return Ok(Places::default());
         };
-        let read = || {
-            Some(Places {
-                events: row.number("Sequenced")?,
-                stretches: row
-                    .texts("Leaves")
-                    .into_iter()
-                    .map(read)
-                    .collect::<Option<_>>()?,
-            })
+        let problem = "has a row in the state table that cannot be read";
+        let broken = Break {
+            id,
+            seq: 0,
+            problem,
         };
-        read().ok_or_else(|| self.store.damaged("a row cannot be read"))
+        read_places(&row).ok_or(LedgerError::Broken(broken))
     }
 
     /// Notes at each remediation of a pass where its events are.
@@ -533,11 +524,12 @@ impl DynamoLedger {
                     finding_item(&received.finding_id, id, at).with("ExpiresAt", n(seconds(end)));
                 self.store.put(&self.store.tables.state, &item).await?;
             }
-            // What may stay when the events are gone.
-            let left = chain.record_left()?;
-            let left = serde_json::to_string(&left).map_err(LedgerError::encode)?;
-            expression.push_str(", #Left = :left");
-            values.insert(":left".to_owned(), s(left));
+            // What may stay when the events are gone; of those that were changed, nothing new.
+            if let Ok(left) = chain.record_left() {
+                let left = serde_json::to_string(&left).map_err(LedgerError::encode)?;
+                expression.push_str(", #Left = :left");
+                values.insert(":left".to_owned(), s(left));
+            }
             if let (Some(_), Some(Some(last))) = (&chain.left, chain.texts.last()) {
                 expression.push_str(", #Last = :last");
                 values.insert(":last".to_owned(), s(last.as_str()));
@@ -617,87 +609,258 @@ impl DynamoLedger {
             }
         }
         let mut slice = Slice {
-            told: Vec::new(),
             next: begun.last().map(|(row, _)| *row),
+            ..Slice::default()
         };
         let tell = begun.into_iter().map(|(_, link)| self.tell(link, size));
-        slice.told = futures_util::stream::iter(tell)
+        let told: Vec<Result<Told, Vec<Fault>>> = futures_util::stream::iter(tell)
             .buffered(AT_ONCE)
             .try_collect()
             .await?;
+        for told in told {
+            match told {
+                Ok(told) => slice.told.push(told),
+                Err(faults) => slice.lost.extend(faults),
+            }
+        }
         Ok(slice)
     }
 
-    async fn tell(&self, first: Link, size: u64) -> Result<Told, LedgerError> {
-        let unreadable = || self.store.damaged("a row cannot be read");
-        let at = Timestamp::from_millisecond(first.at).map_err(|_| unreadable())?;
-        let chain = match self.chain(first.id).await {
+    /// What there is of a remediation, or why it cannot be told: that one was changed holds up no other.
+    async fn tell(&self, first: Link, size: u64) -> Result<Result<Told, Vec<Fault>>, LedgerError> {
+        let id = first.id;
+        let fault = |seq: Option<u64>, problem| Fault {
+            remediation: Some(id),
+            seq,
+            problem,
+            ..Fault::default()
+        };
+        let row = match Timestamp::from_millisecond(first.at) {
+            Ok(at) => {
+                let key = row_item(id, at);
+                self.store.get(&self.store.tables.state, &key).await?
+            }
+            Err(_) => None,
+        };
+        let places = row.as_ref().and_then(read_places);
+        let Some((row, Places { events, stretches })) = row.zip(places) else {
+            return Ok(Err(vec![fault(None, Problem::Untold)]));
+        };
+        let mut faults = Vec::new();
+        let chain = match self.chain(id).await {
             Ok(chain) => Some(chain),
             Err(LedgerError::NotFound(_) | LedgerError::Expired(_)) => None,
+            Err(LedgerError::Broken(broken)) => {
+                faults.push(Fault::from(broken));
+                None
+            }
             Err(error) => return Err(error),
         };
-        let row = self
-            .store
-            .get(&self.store.tables.state, &row_item(first.id, at))
-            .await?
-            .ok_or_else(unreadable)?;
-        let Places { stretches, .. } = self.read_places(&row)?;
+        let is_broken = !faults.is_empty();
+        let left = self.left(&row);
         let record = match &chain {
-            Some(chain) => chain.record()?,
-            None => self.left(&row).ok_or_else(unreadable)?,
+            // Where its events were changed or cannot have happened, their lines say so.
+            Some(chain) => chain.record().ok().or_else(|| left.clone()),
+            None => left.clone(),
         };
+        let Some(record) = record else {
+            faults.push(fault(None, Problem::Untold));
+            return Ok(Err(faults));
+        };
+        if let Some(chain) = &chain {
+            let misshown = chain.misshown().into_iter();
+            faults.extend(misshown.map(|(seq, name)| fault(Some(seq), Problem::Shown(name))));
+            let is_noted = events == chain.len();
+            if is_noted
+                && let Ok(expected) = chain.record_left()
+                && left != Some(expected)
+            {
+                faults.push(fault(None, Problem::Row));
+            }
+            // What is open gets its places yet.
+            if chain.len() > events && !self.is_open(id).await? {
+                faults.push(fault(Some(events), Problem::Beyond));
+            }
+        }
+        let contents = match is_broken {
+            true => self.salvage(id).await?,
+            false => HashMap::new(),
+        };
+        let mut canonical = Canonical::default();
         let mut told = Told::new(record);
         for Stretch { seq, leaf, events } in stretches {
-            if leaf >= size {
-                break;
+            let end = leaf.saturating_add(events).min(size);
+            if leaf >= end || seq.checked_add(events).is_none() {
+                continue;
             }
-            let end = (leaf + events).min(size);
-            // Its time is over, and the table has removed it: the tree has what the hashes are over.
+            // Its time is over, and the table has removed it, or it was changed: the tree has what the
+            // hashes are over.
             let links = match &chain {
                 Some(_) => Vec::new(),
                 None => self.stored_links(leaf..end).await?,
             };
-            for (seq, leaf) in (seq..).zip(leaf..end) {
-                let place = seq as usize;
-                let (header, text) = match &chain {
-                    Some(chain) => {
-                        let Some(header) = chain.headers.get(place) else {
-                            break;
-                        };
-                        (*header, chain.text(place))
+            let mut links = links.iter();
+            for (leaf, seq) in (leaf..end).zip(seq..) {
+                if let Some(chain) = &chain {
+                    let place = usize::try_from(seq).unwrap_or(usize::MAX);
+                    let Some(header) = chain.headers.get(place) else {
+                        break;
+                    };
+                    told.push(&Header { leaf, ..*header }, chain.text(place));
+                    continue;
+                }
+                let link = links.next().ok_or(LedgerError::Tree(size))?;
+                let link: Option<Link> = serde_json::from_slice(link).ok();
+                // A row may name the place of another's event.
+                let Some(link) = link.filter(|link| (link.id, link.seq) == (id, seq)) else {
+                    continue;
+                };
+                let header = link.header()?;
+                let text = match contents.get(&seq) {
+                    Some(text) if canonical.digest(text).ok() == Some(link.body) => {
+                        Some(text.as_str())
                     }
-                    None => {
-                        let link = links.get((leaf - (end - links.len() as u64)) as usize);
-                        let link = link.ok_or(LedgerError::Tree(size))?;
-                        let link: Link = serde_json::from_slice(link).map_err(|_| unreadable())?;
-                        let is_last = seq + 1 == told.record.events;
-                        (link.header()?, row.text("Last").filter(|_| is_last))
+                    _ => {
+                        let is_last = !is_broken && seq + 1 == told.record.events;
+                        row.text("Last").filter(|_| is_last)
                     }
                 };
                 told.push(&Header { leaf, ..header }, text);
             }
         }
-        Ok(told)
+        told.is_ahead = chain.is_some_and(|chain| chain.len() > told.events);
+        (told.is_broken, told.faults) = (is_broken, faults);
+        Ok(Ok(told))
+    }
+
+    async fn is_open(&self, id: RemediationId) -> Result<bool, LedgerError> {
+        let key = open_key(id);
+        let item = self.store.get(&self.store.tables.state, &key).await?;
+        Ok(item.is_some())
+    }
+
+    /// The contents that are still there of a chain that cannot be followed, by the numbers that the items
+    /// say they have.
+    async fn salvage(&self, id: RemediationId) -> Result<HashMap<u64, String>, LedgerError> {
+        let mut contents = HashMap::new();
+        for row in self.rows(id).await? {
+            let Some(first) = row.number::<u64>("Sequence") else {
+                continue;
+            };
+            let texts = match self.store.unfold(&row, "Events").await {
+                Err(error) if is_damage(&error) => continue,
+                texts => texts?.unwrap_or_default(),
+            };
+            for (place, text) in texts.split('\n').enumerate() {
+                contents.insert(first.saturating_add(place as u64), text.to_owned());
+            }
+        }
+        Ok(contents)
+    }
+
+    /// What the audit table has that is neither in the tree of `size` leaves nor open: somebody has put it
+    /// there, and the indexes show it. And what is open, and cannot get a place in the tree.
+    pub(super) async fn astray(&self, size: u64) -> Result<Vec<Fault>, LedgerError> {
+        let mut known = HashSet::new();
+        let mut next = 0;
+        while next < size {
+            let until = (next + PASS as u64).min(size);
+            let links = self.stored_links(next..until).await?;
+            if links.is_empty() {
+                return Err(LedgerError::Tree(size));
+            }
+            next += links.len() as u64;
+            let first = |link: &Vec<u8>| named(link).filter(|(_, seq)| *seq == 0);
+            known.extend(links.iter().filter_map(first).map(|(id, _)| id.to_string()));
+        }
+        let mut strays: BTreeMap<String, Item> = BTreeMap::new();
+        let mut rest = None;
+        loop {
+            let found = self.store.scan(&self.store.tables.audit, rest).await?;
+            for item in found.items {
+                let name = item.text("RemediationId").unwrap_or_default();
+                if !known.contains(name) {
+                    strays.entry(name.to_owned()).or_insert(item);
+                }
+            }
+            rest = found.rest;
+            if rest.is_none() {
+                break;
+            }
+        }
+        let mut faults = Vec::new();
+        for (name, item) in strays {
+            if !self.is_new(&name, &item, size).await? {
+                faults.push(Problem::Stray(name).into());
+            }
+        }
+        let (open, broken) = self.opened().await?;
+        faults.extend(broken.into_iter().map(Fault::from));
+        for open in open {
+            if known.contains(&open.id.to_string()) {
+                continue;
+            }
+            match self.chain(open.id).await {
+                Err(LedgerError::Broken(broken)) => faults.push(broken.into()),
+                Err(error @ LedgerError::Store { .. }) => return Err(error),
+                // It may have come just now, or be gone.
+                _ => {}
+            }
+        }
+        Ok(faults)
+    }
+
+    /// Whether what the tree of `size` leaves does not have came later: it is open, or has a place behind.
+    async fn is_new(&self, name: &str, item: &Item, size: u64) -> Result<bool, LedgerError> {
+        let read = || {
+            let id: RemediationId = name.parse().ok()?;
+            let key: i64 = item.number("Timestamp")?;
+            let seq: u64 = item.number("Sequence")?;
+            let at = Timestamp::from_millisecond(key.saturating_sub_unsigned(seq)).ok()?;
+            Some((id, at))
+        };
+        let Some((id, at)) = read() else {
+            return Ok(false);
+        };
+        if self.is_open(id).await? {
+            return Ok(true);
+        }
+        let key = row_item(id, at);
+        let row = self.store.get(&self.store.tables.state, &key).await?;
+        let places = row.as_ref().and_then(read_places);
+        let first = places.and_then(|places| places.stretches.first().copied());
+        let Some(Stretch { leaf, .. }) = first.filter(|first| first.leaf >= size) else {
+            return Ok(false);
+        };
+        let links = self.stored_links(leaf..leaf.saturating_add(1)).await?;
+        Ok(links.first().and_then(|link| named(link)) == Some((id, 0)))
     }
 
     /// What has to be done now and then: events get their places in the tree, what is settled is
     /// closed, and what is older than the retention expires. Ten thousand remediations an hour are
-    /// little for one sweep every five minutes.
+    /// little for one sweep every five minutes. What was changed is told, and holds up nothing else.
     ///
     /// # Errors
     /// The tables cannot be used; what was done is done.
     pub async fn sweep(&self, now: Timestamp) -> Result<Swept, LedgerError> {
-        self.retire(now).await?;
-        let mut swept = Swept {
-            sequenced: self.sequence().await?,
-            ..Swept::default()
-        };
-        for open in self.open().await? {
-            match self.close(&open, now).await? {
-                true => swept.closed += 1,
-                false => swept.open += 1,
+        let mut swept = Swept::default();
+        self.retire(now, &mut swept.broken).await?;
+        swept.sequenced = self.sequence().await?;
+        let (open, broken) = self.opened().await?;
+        swept.broken.extend(broken);
+        for open in open {
+            match self.close(&open, now).await {
+                Ok(true) => swept.closed += 1,
+                Ok(false) => swept.open += 1,
+                Err(LedgerError::Broken(broken)) => {
+                    swept.open += 1;
+                    swept.broken.push(broken);
+                }
+                Err(error) => return Err(error),
             }
         }
+        swept.broken.sort_by_key(|broken| (broken.id, broken.seq));
+        swept.broken.dedup_by_key(|broken| broken.id);
         Ok(swept)
     }
 
@@ -716,14 +879,13 @@ impl DynamoLedger {
                     .last()
                     .map_or(i64::MAX, |last| last.at.as_millisecond());
                 let known = self.places(&chain).await?.events;
-                let is_final = chain.record()?.status.is_final();
-                if !is_final || known < chain.len() || !is_settled(last) {
+                let record = chain.record().map_err(|error| chain.unsound(error))?;
+                if !record.status.is_final() || known < chain.len() || !is_settled(last) {
                     return Ok(false);
                 }
             }
             // Its time is over.
             Err(LedgerError::Expired(_) | LedgerError::NotFound(_)) => {}
-            Err(LedgerError::Broken(_)) => return Ok(false),
             Err(error) => return Err(error),
         }
         let key = open_key(open.id);
@@ -737,7 +899,7 @@ impl DynamoLedger {
 
     /// Says of all that are older than the retention that they have expired; the table removes their
     /// items some days later.
-    async fn retire(&self, now: Timestamp) -> Result<(), LedgerError> {
+    async fn retire(&self, now: Timestamp, broken: &mut Vec<Break>) -> Result<(), LedgerError> {
         let Ok(old) = now.checked_sub(self.store.tables.retention) else {
             return Ok(());
         };
@@ -762,9 +924,20 @@ impl DynamoLedger {
                 else {
                     continue;
                 };
-                let chain = self.chain(id).await?;
-                if chain.left.is_none() {
-                    all &= self.retire_one(&chain, now).await?;
+                let retired = match self.chain(id).await {
+                    Ok(chain) if chain.left.is_some() => Ok(true),
+                    Ok(chain) => self.retire_one(&chain, now).await,
+                    // The table has removed it.
+                    Err(LedgerError::NotFound(_) | LedgerError::Expired(_)) => Ok(true),
+                    Err(error) => Err(error),
+                };
+                match retired {
+                    Ok(retired) => all &= retired,
+                    Err(LedgerError::Broken(one)) => {
+                        all = false;
+                        broken.push(one);
+                    }
+                    Err(error) => return Err(error),
                 }
             }
             if all {
@@ -777,20 +950,32 @@ impl DynamoLedger {
 
     async fn retire_one(&self, chain: &Chain, now: Timestamp) -> Result<bool, LedgerError> {
         let days = self.store.tables.retention.as_secs() / 86_400;
-        let event = Event::Expired {
-            by: "retention".to_owned(),
-            reason: format!("{days} days"),
-        };
-        match self
-            .store(chain.id, chain.end()?, &[event], now, true)
-            .await
-        {
+        let end = chain.end().map_err(|error| chain.unsound(error))?;
+        let event = Event::expired(chain.id, &end.state, "retention", &format!("{days} days"));
+        match self.store(chain.id, end, &[event], now, true).await {
             Ok(_) => Ok(true),
             // It has not ended; or somebody has done it.
             Err(LedgerError::Illegal { .. } | LedgerError::Conflict { .. }) => Ok(false),
             Err(error) => Err(error),
         }
     }
+}
+
+/// Where a row says that its events are.
+fn read_places(row: &Item) -> Option<Places> {
+    let stretch = |text: &str| {
+        let mut numbers = text.split('.').map(|number| number.parse().ok());
+        Some(Stretch {
+            seq: numbers.next()??,
+            leaf: numbers.next()??,
+            events: numbers.next()??,
+        })
+    };
+    let stretches: Option<Vec<Stretch>> = row.texts("Leaves").into_iter().map(stretch).collect();
+    Some(Places {
+        events: row.number("Sequenced")?,
+        stretches: stretches?,
+    })
 }
 
 fn first(chain: &Chain) -> Option<Event> {

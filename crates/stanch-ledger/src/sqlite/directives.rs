@@ -1,10 +1,10 @@
 //! Directives in the file.
 
 use async_trait::async_trait;
-use rusqlite::params;
+use rusqlite::{Row, params};
 
 use super::{SqliteLedger, schema, writer::Writer};
-use crate::{Directives, Given, LedgerError};
+use crate::{Digest, Directives, Given, LedgerError};
 
 #[async_trait]
 impl Directives for SqliteLedger {
@@ -13,17 +13,20 @@ impl Directives for SqliteLedger {
             let fail = |error| schema::sqlite_error(&file.path, error);
             let mut query = file
                 .connection
-                .prepare_cached("SELECT body FROM directive ORDER BY seq")
+                .prepare_cached("SELECT seq, hash, body FROM directive ORDER BY seq")
                 .map_err(fail)?;
-            let rows = query
-                .query_map([], |row| row.get::<_, String>(0))
-                .map_err(fail)?;
-            rows.map(|row| {
-                serde_json::from_str(&row.map_err(fail)?).map_err(|error| {
+            let read = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
+            let rows = query.query_map([], read).map_err(fail)?;
+            let given = |row: rusqlite::Result<(u64, Digest, String)>| {
+                let (seq, hash, body) = row.map_err(fail)?;
+                let mut given = Given::read(&body).map_err(|error| {
                     schema::store_error(&file.path, crate::StoreFault::Corrupt, error)
-                })
-            })
-            .collect()
+                })?;
+                // The next order follows on what stands beside it.
+                given.is_reworded |= (given.seq, given.hash) != (seq, hash);
+                Ok(given)
+            };
+            rows.map(given).collect()
         })
     }
 

@@ -11,7 +11,8 @@ use super::{
 use crate::{
     Attempts, Break, Checkpoint, Cursor, DeadLetter, Digest, Entry, Event, LedgerError, Order,
     Page, Query, Record, RemediationId, Scope, Slice, Status, Told,
-    chain::Header,
+    canonical::Canonical,
+    chain::{Chain, Header},
     merkle::{self, TILE_WIDTH, Tree},
 };
 
@@ -57,17 +58,21 @@ impl File {
             .ok_or(LedgerError::NotFound(id))
     }
 
-    /// The events of the remediation that is row `n`.
+    /// The events of the remediation that is row `n`. Each is what its hash says, and follows on the one
+    /// before it: whoever may write the file could put another plan in the place of the one that people
+    /// approve, or another state where an undo leads.
+    ///
+    /// # Errors
+    /// [`LedgerError::Expired`]; or one of them cannot be read, or was changed.
     pub(super) fn entries(&self, id: RemediationId, n: i64) -> Result<Vec<Entry>, LedgerError> {
         let mut entries = Vec::new();
+        let mut chain = Chain::new(id);
+        let mut canonical = Canonical::default();
         self.each_event(id, n, |header, event| {
-            let broken = || LedgerError::Broken(header.broken("was changed"));
             let text = event.ok_or(LedgerError::Expired(id))?;
-            let event: Event = serde_json::from_str(text).map_err(|_| broken())?;
-            // Also if it says the same in other bytes: no hash covers those.
-            if serde_json::to_string(&event).is_ok_and(|again| again != text) {
-                return Err(broken());
-            }
+            chain.follow(&header, canonical.digest(text).ok())?;
+            let event: Event =
+                serde_json::from_str(text).map_err(|_| header.broken("cannot be read"))?;
             entries.push(header.with(event));
             Ok(())
         })?;
@@ -295,6 +300,13 @@ impl File {
                 })
             })
             .map_err(|error| self.error(error))
+    }
+
+    /// What was begun since then.
+    pub(super) fn begun(&self, since: Millis) -> Result<Vec<Record>, LedgerError> {
+        let sql = format!("SELECT {RECORD} FROM remediation WHERE started_at >= :since");
+        let rows = self.rows(&sql, named_params! {":since": since}, row::record)?;
+        Ok(rows.into_iter().map(|(_, record)| record).collect())
     }
 
     pub(super) fn dead_letters(&self, limit: u32) -> Result<Vec<DeadLetter>, LedgerError> {

@@ -11,7 +11,7 @@ mod schema;
 mod writer;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     io,
     ops::Range,
     path::{Path, PathBuf},
@@ -22,7 +22,7 @@ use std::{
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use rusqlite::{Connection, backup::Backup};
+use rusqlite::{Connection, OpenFlags, backup::Backup, config::DbConfig};
 use stanch_types::AccountId;
 use tokio::sync::Semaphore;
 
@@ -35,11 +35,14 @@ use self::{
 use crate::{
     Admission, Attempts, Checkpoint, DeadLetter, Digest, Entry, Event, Head, IdempotencyKey, Lease,
     Ledger, LedgerError, Left, Letter, Lock, Page, Query, Received, Record, RemediationId, Slice,
-    Status, StoreFault, TreeHead, chain::to_millisecond,
+    State, Status, StoreFault, TreeHead, chain::to_millisecond, ledger::a_day_before,
 };
 
 /// Reads at the same time; also the most connections that are kept for them.
 const READERS: usize = 8;
+
+/// How long to wait for whoever still has a file that is to be held.
+const HOLDING: Duration = Duration::from_secs(1);
 
 /// The most rows that are read where they are asked for.
 const FEW: u32 = 20;
@@ -55,8 +58,16 @@ pub struct SqliteLedger {
     writer: Option<JoinHandle<()>>,
 }
 
+/// A file that nobody else can use while this is kept.
+#[derive(Debug)]
+pub struct FileHold {
+    _connection: Connection,
+}
+
 struct Shared {
     path: PathBuf,
+    /// How it is opened to be read.
+    mode: Mode,
     readers: Mutex<Vec<File>>,
     permits: Arc<Semaphore>,
 }
@@ -93,7 +104,7 @@ impl SqliteLedger {
             .spawn(move || writer.run(&waiting))
             .map_err(|error| schema::store_error(&path, StoreFault::Other, error))?;
         Ok(Self {
-            shared: Shared::new(path),
+            shared: Shared::new(path, Mode::Read),
             jobs: Some(jobs),
             writer: Some(thread),
         })
@@ -105,13 +116,9 @@ impl SqliteLedger {
     /// [`LedgerError::Store`]: it cannot be read, is damaged, or is something else.
     pub fn open_read_only(path: impl Into<PathBuf>) -> Result<Self, LedgerError> {
         let path = path.into();
-        let connection = schema::connect(&path, Mode::Read)?;
-        if schema::version(&path, &connection)? == 0 {
-            let error = io::Error::other("it is empty");
-            return Err(schema::store_error(&path, StoreFault::Corrupt, error));
-        }
+        let mode = schema::way_to_read(&path)?;
         Ok(Self {
-            shared: Shared::new(path),
+            shared: Shared::new(path, mode),
             jobs: None,
             writer: None,
         })
@@ -142,6 +149,39 @@ impl SqliteLedger {
                 .map_err(|error| schema::store_error(&to, StoreFault::CannotOpen, error))
         })
         .await
+    }
+
+    /// Keeps everybody away from the file at `path`, so that another can be put in its place: whoever has it
+    /// open would go on in a file that has no name any more. `None` if it is nothing that can be held: damaged,
+    /// or no ledger.
+    ///
+    /// # Errors
+    /// [`StoreFault::Busy`]: another process has it open.
+    pub fn hold(path: &Path) -> Result<Option<FileHold>, LedgerError> {
+        let hold = || {
+            let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+            let connection = Connection::open_with_flags(path, flags)?;
+            connection.busy_timeout(HOLDING)?;
+            // A log beside the file is left as it is: it may be that of another file by then.
+            connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+            // Set before anything is read, it also keeps away those who share a write-ahead log
+            // (<https://www.sqlite.org/wal.html#use_of_wal_without_shared_memory>).
+            connection.execute_batch("PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE")?;
+            Ok(connection)
+        };
+        let held: rusqlite::Result<Connection> = hold();
+        match held.map_err(|error| schema::sqlite_error(path, error)) {
+            Ok(connection) => Ok(Some(FileHold {
+                _connection: connection,
+            })),
+            Err(
+                error @ LedgerError::Store {
+                    fault: StoreFault::Busy,
+                    ..
+                },
+            ) => Err(error),
+            Err(_) => Ok(None),
+        }
     }
 
     /// The file.
@@ -209,9 +249,10 @@ impl SqliteLedger {
 }
 
 impl Shared {
-    fn new(path: PathBuf) -> Arc<Self> {
+    fn new(path: PathBuf, mode: Mode) -> Arc<Self> {
         Arc::new(Self {
             path,
+            mode,
             readers: Mutex::default(),
             permits: Arc::new(Semaphore::new(READERS)),
         })
@@ -226,7 +267,7 @@ impl Shared {
         match idle {
             Some(file) => Ok(file),
             None => Ok(File {
-                connection: schema::connect(&self.path, Mode::Read)?,
+                connection: schema::connect(&self.path, self.mode)?,
                 path: self.path.clone(),
             }),
         }
@@ -314,6 +355,16 @@ impl Ledger for SqliteLedger {
         })
     }
 
+    async fn begun(
+        &self,
+        since: Timestamp,
+        _now: Timestamp,
+        _known: &HashSet<RemediationId>,
+    ) -> Result<Vec<Record>, LedgerError> {
+        let since = a_day_before(since);
+        self.read(move |file| file.begun(Millis(since))).await
+    }
+
     async fn lock(
         &self,
         key: &str,
@@ -369,9 +420,18 @@ impl Ledger for SqliteLedger {
         at: Timestamp,
     ) -> Result<Head, LedgerError> {
         let (by, reason) = (by.to_owned(), reason.to_owned());
-        let last = Sealed::new(Event::Expired { by, reason })?;
         let at = to_millisecond(at);
-        self.write(move |writer| writer.expire(id, last, at)).await
+        // What it says of the outcome is read in the transaction that writes it.
+        self.write(move |writer| {
+            let file = writer.file();
+            let entries = file.entries(id, file.number(id)?)?;
+            let state = State::fold(entries.iter().map(|entry| (&entry.event, entry.at)))
+                .map_err(|source| LedgerError::Illegal { id, source })?
+                .ok_or(LedgerError::NotFound(id))?;
+            let last = Sealed::new(Event::expired(id, &state, &by, &reason))?;
+            writer.expire(id, last, at)
+        })
+        .await
     }
 
     async fn slice(&self, after: u64, size: u64) -> Result<Slice, LedgerError> {

@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use super::{
     file::File,
     row::{self, Millis},
-    schema::SEQ_BITS,
+    schema::{PATIENCE, SEQ_BITS},
 };
 use crate::{
     Admission, Checkpoint, Digest, Event, Head, Lease, LedgerError, Letter, Lock, Received, Record,
@@ -26,6 +26,12 @@ const MAX_BATCH: usize = 1_024;
 /// So many remediations that were written to later than others keep their state in memory between
 /// transactions; up to twice as many do.
 const MAX_LIVE: usize = 1_024;
+
+/// How long nothing has come when contents that were removed are removed from the log, too.
+const LULL: Duration = Duration::from_millis(200);
+
+/// After so many transactions they are even if something always comes.
+const BUSY: u32 = 64;
 
 /// A piece of work. It is given the writer inside a transaction, or why there is none, and gives back
 /// whether the store did its part, and how to answer its caller once the outcome is known.
@@ -64,6 +70,8 @@ pub(super) struct Writer {
     tree: Option<Tree>,
     /// SQLite's count of other connections' commits, when `live` and `tree` were valid.
     data_version: i64,
+    /// Contents were removed that the log may still hold: so many transactions ago.
+    removed: Option<u32>,
 }
 
 /// A remediation as its events say.
@@ -140,16 +148,53 @@ impl Writer {
             dirty: HashSet::new(),
             tree: None,
             data_version: 0,
+            removed: None,
         }
     }
 
     /// Works until nobody can send any more.
     pub(super) fn run(mut self, jobs: &mpsc::Receiver<Job>) {
-        while let Ok(first) = jobs.recv() {
+        while let Some(first) = self.next(jobs) {
             let rest = std::iter::from_fn(|| jobs.try_recv().ok());
             let batch = std::iter::once(first).chain(rest).take(MAX_BATCH);
             self.commit(batch);
+            self.removed = self.removed.map(|ago| ago + 1);
+            if self.removed.is_some_and(|ago| ago >= BUSY) {
+                self.empty_log(Duration::ZERO);
+            }
         }
+        // Nobody comes after it who would try again.
+        self.empty_log(Duration::from_secs(1));
+    }
+
+    /// The next piece of work; `None` once nobody can send any more.
+    fn next(&mut self, jobs: &mpsc::Receiver<Job>) -> Option<Job> {
+        while self.removed.is_some() {
+            match jobs.recv_timeout(LULL) {
+                Err(mpsc::RecvTimeoutError::Timeout) => self.empty_log(Duration::ZERO),
+                next => return next.ok(),
+            }
+        }
+        jobs.recv().ok()
+    }
+
+    /// Brings all that is in the log into the file, and leaves the log empty: it has the pages as they were
+    /// before contents were removed. Somebody who reads just now keeps it from that: it is tried again in a
+    /// moment.
+    fn empty_log(&mut self, patience: Duration) {
+        if self.removed.is_none() {
+            return;
+        }
+        let connection = &self.file.connection;
+        let emptied = connection
+            .busy_timeout(patience)
+            .and_then(|()| {
+                connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))
+            })
+            .is_ok_and(|busy: bool| !busy);
+        // Without patience the next transaction fails sooner, and says so.
+        let _ = connection.busy_timeout(PATIENCE);
+        self.removed = (!emptied).then_some(0);
     }
 
     /// One transaction: all of it is on the disk before anyone is answered. Of a failure, too, nobody hears
@@ -322,7 +367,7 @@ impl Writer {
         let record = Record::project(id, &state, head.events, at);
         let connection = &self.file.connection;
         let remove = || {
-            // What was there is overwritten, not only given free.
+            // What was there is overwritten, not only given free: whole pages, too.
             connection.execute_batch("PRAGMA secure_delete = ON")?;
             let first = n << SEQ_BITS;
             connection.execute(
@@ -335,9 +380,10 @@ impl Writer {
                 [n],
             )?;
             self.update_row(n, &record)?;
-            connection.execute_batch("PRAGMA secure_delete = OFF")
+            connection.execute_batch("PRAGMA secure_delete = FAST")
         };
         remove().map_err(|error| self.file.error(error))?;
+        self.removed = Some(0);
         Ok(head)
     }
 

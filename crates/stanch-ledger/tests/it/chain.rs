@@ -148,6 +148,7 @@ fn faults(export: &str) -> Vec<String> {
     let trust = Trust {
         key: Some(signer.key()),
         witness: None,
+        since: None,
     };
     let report = verify_export(export.as_bytes(), trust).unwrap();
     report.faults.iter().map(ToString::to_string).collect()
@@ -189,6 +190,21 @@ async fn an_export_is_checked_without_the_ledger() {
             id(0)
         )],
     );
+    // What follows on one of an unknown version follows on it.
+    let newer = lines[3].replacen(&format!("{{\"v\":{}", Entry::VERSION), "{\"v\":9", 1);
+    let mut unknown = lines.clone();
+    unknown[3] = &newer;
+    check(
+        unknown,
+        &[
+            format!(
+                "event 2 of remediation `{}` (number 2, line 4) was written by a version that is not known here",
+                id(0)
+            ),
+            "the 24 events up to a checkpoint are not those that it was made of; those up to 0 are"
+                .to_owned(),
+        ],
+    );
     let twice = [&lines[..], &lines[1..2]].concat();
     check(
         twice,
@@ -214,6 +230,39 @@ async fn an_export_is_checked_without_the_ledger() {
                 .to_owned(),
         ],
     );
+}
+
+/// No number is too large to be checked.
+#[tokio::test]
+async fn an_event_may_claim_to_have_any_number() {
+    let text = export(1).await;
+    let last = format!("\"leaf\":{}", u64::MAX);
+    for export in [
+        text.replacen("\"leaf\":0", &last, 1),
+        text.lines()
+            .skip(1)
+            .map(|line| line.replacen("\"leaf\":0", &last, 1) + "\n")
+            .collect(),
+        format!(
+            "{{\"selection\":{{}}}}\n{}",
+            text.replacen("\"leaf\":0", &last, 1)
+        ),
+    ] {
+        assert!(export.contains(&last));
+        assert_ne!(faults(&export), Vec::<String>::new());
+    }
+}
+
+/// A number that RFC 8785 would round to its neighbour is not its neighbour.
+#[test]
+fn an_integer_is_not_its_neighbour() {
+    for (one, other) in [
+        (9_007_199_254_740_992_u64, 9_007_199_254_740_993_u64),
+        (u64::MAX, u64::MAX - 1),
+    ] {
+        let of = |number: u64| Digest::of(&json!({"a": number})).unwrap();
+        assert_ne!(of(one), of(other));
+    }
 }
 
 /// A chain whose hashes hold, of events that cannot have happened.
@@ -261,7 +310,7 @@ proptest! {
         prop_assume!(bytes[place] != with);
         bytes[place] = with;
         let signer = signer();
-        let trust = Trust { key: Some(signer.key()), witness: None };
+        let trust = Trust { key: Some(signer.key()), witness: None, since: None };
         let report = verify_export(&*bytes, trust).unwrap();
         prop_assert!(!report.holds(), "{}", String::from_utf8_lossy(&bytes));
     }

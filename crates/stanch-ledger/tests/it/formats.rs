@@ -2,8 +2,9 @@
 
 use serde_json::Value;
 use stanch_ledger::{
-    Format, Ledger, MemoryLedger, Received, Selection, Trust, export_selection,
-    testing::{key, noon_and, received, success},
+    Format, Ledger, MemoryLedger, Received, Selection, Signer as _, Store as _, Trust,
+    export_selection,
+    testing::{key, noon_and, received, signer, success},
     verify_export,
 };
 
@@ -66,6 +67,85 @@ async fn a_selection_verifies_and_says_what_it_is() {
         ..Selection::default()
     };
     assert_eq!(written(Format::JsonLines, &since).await.1, 5);
+}
+
+/// Whatever is selected leads to the signature, and nothing else does.
+#[tokio::test]
+async fn a_selection_proves_itself() {
+    let ledger = ledger().await;
+    let signed = ledger.checkpoint(&signer()).await.unwrap();
+    // What came later is not signed, and not in it.
+    ledger
+        .admit(key(40), received(40), noon_and(40))
+        .await
+        .unwrap();
+    let signer = signer();
+    let trust = Trust {
+        key: Some(signer.key()),
+        ..Trust::default()
+    };
+    let since = |at: u64| Selection {
+        since: Some(noon_and(at)),
+        ..Selection::default()
+    };
+    let mut written = Vec::new();
+    for (selection, count) in [
+        (of_three(), 2),
+        (since(25), 5),
+        (since(0), 30),
+        (since(1_000), 0),
+        (Selection::default(), 30),
+    ] {
+        written.clear();
+        let part = export_selection(&ledger, &selection, Format::JsonLines, &mut written);
+        assert_eq!(part.await.unwrap(), count);
+        let report = verify_export(&*written, trust).unwrap();
+        assert!(report.holds(), "{:?}", report.faults);
+        assert!(report.selection && report.proved && report.signed);
+        assert_eq!((report.remediations, report.covered), (count, signed.size));
+    }
+    written.clear();
+    let three = of_three();
+    let part = export_selection(&ledger, &three, Format::JsonLines, &mut written);
+    part.await.unwrap();
+    // The first line says what was asked for.
+    let start = written.iter().position(|byte| *byte == b'\n').unwrap() + 1;
+    for place in (start..written.len() - 1).step_by(13) {
+        let mut bytes = written.clone();
+        bytes[place] = if bytes[place] == b'7' { b'8' } else { b'7' };
+        let report = verify_export(&*bytes, trust).unwrap();
+        assert!(!report.holds(), "{}", String::from_utf8_lossy(&bytes));
+    }
+    // A checkpoint that was kept has to be the same one: a part does not show what came before.
+    let older = ledger.checkpoints().await.unwrap().remove(0);
+    let newer = ledger.checkpoint(&signer).await.unwrap();
+    let text = String::from_utf8(written).unwrap();
+    for (kept, said) in [
+        (&older, None),
+        (
+            &newer,
+            Some(
+                "the kept checkpoint is of 53 events, the ledger has 52: events were cut off at the end",
+            ),
+        ),
+    ] {
+        let trust = Trust {
+            since: Some(kept),
+            ..trust
+        };
+        let report = verify_export(text.as_bytes(), trust).unwrap();
+        let faults: Vec<String> = report.faults.iter().map(ToString::to_string).collect();
+        assert_eq!(faults.first().map(String::as_str), said);
+    }
+    // Without a proof it agrees with itself, and that is all.
+    let bare: String = text
+        .lines()
+        .filter(|line| !line.starts_with("{\"checkpoint\"") && !line.starts_with("{\"proof\""))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    let report = verify_export(bare.as_bytes(), Trust::default()).unwrap();
+    assert!(report.holds() && !report.proved && !report.signed);
+    assert!(!verify_export(bare.as_bytes(), trust).unwrap().holds());
 }
 
 #[tokio::test]

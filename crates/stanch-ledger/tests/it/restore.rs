@@ -145,7 +145,9 @@ async fn is_the_same(tables: &Arc<Tables>, copy: &dyn Store) {
     let kept = restored.checkpoints().await.unwrap();
     assert_eq!(kept, copy.checkpoints().await.unwrap());
     let key = Some(signer().key().clone());
-    let report = verify_ledger(Arc::new(restored), key, None).await.unwrap();
+    let report = verify_ledger(Arc::new(restored), key, None, None)
+        .await
+        .unwrap();
     assert!(report.holds() && report.signed, "{:?}", report.faults);
     let again = ledger(tables);
     let of = |ledger: Vec<u8>| String::from_utf8(ledger).unwrap();
@@ -203,7 +205,7 @@ async fn goes_on(tables: &Arc<Tables>) {
     ledger.sweep(noon_and(2 * HOUR)).await.unwrap();
     ledger.checkpoint(&signer()).await.unwrap();
     let ledger: Arc<dyn Store> = Arc::new(ledger);
-    let report = verify_ledger(Arc::clone(&ledger), None, None)
+    let report = verify_ledger(Arc::clone(&ledger), None, None, None)
         .await
         .unwrap();
     assert!(report.holds(), "{:?}", report.faults);
@@ -395,6 +397,19 @@ async fn a_copy_that_does_not_hold_is_refused() {
     moved.push(line);
     expect(moved, "a row at the end").await;
 
+    // Nobody signed this order, though it follows on the last.
+    let mut ordered = owned();
+    let orders = source.directives().await.unwrap();
+    let resume = Directive::Resume { reach: Reach::All };
+    let given = Given::after(orders.last(), resume, "mallory", "go on", noon_and(6));
+    let given = serde_json::to_string(&given).unwrap();
+    let place = ordered
+        .iter()
+        .rposition(|line| line.starts_with(r#"{"order":"#));
+    ordered.insert(place.unwrap() + 1, format!("{{\"order\":{given}}}"));
+    let error = expect(ordered, "an order more").await;
+    assert!(matches!(error, LedgerError::Copy(_)), "{error:?}");
+
     let without = lines.iter().filter(|line| !line.contains("checkpoint"));
     let without = without.map(|line| (*line).to_owned()).collect();
     let error = expect(without, "no checkpoint").await;
@@ -448,7 +463,9 @@ async fn checkpoints_of_another_key_stay_behind() {
     let ledger = ledger(&tables);
     ledger.checkpoint(&other).await.unwrap();
     let key = Some(other.key().clone());
-    let report = verify_ledger(Arc::new(ledger), key, None).await.unwrap();
+    let report = verify_ledger(Arc::new(ledger), key, None, None)
+        .await
+        .unwrap();
     assert!(report.holds() && report.signed, "{:?}", report.faults);
 }
 
@@ -472,7 +489,9 @@ async fn a_checkpoint_of_lost_orders_stays_in_the_copy() {
     let ledger = ledger(&tables);
     ledger.checkpoint(&signer()).await.unwrap();
     let key = Some(signer().key().clone());
-    let report = verify_ledger(Arc::new(ledger), key, None).await.unwrap();
+    let report = verify_ledger(Arc::new(ledger), key, None, None)
+        .await
+        .unwrap();
     assert!(report.holds() && report.signed, "{:?}", report.faults);
     assert_eq!(report.orders, 2);
 }
@@ -506,7 +525,9 @@ async fn what_the_tables_would_not_keep_is_refused() {
     swept.sweep(noon_and(93 * 24 * HOUR)).await.unwrap();
     swept.checkpoint(&signer()).await.unwrap();
     assert!(swept.record(id(5)).await.unwrap().expired);
-    let report = verify_ledger(Arc::new(swept), None, None).await.unwrap();
+    let report = verify_ledger(Arc::new(swept), None, None, None)
+        .await
+        .unwrap();
     assert!(report.holds(), "{:?}", report.faults);
     // All that have ended: two taken back, one fixed, one with a large plan.
     assert_eq!(report.events, before + 4);

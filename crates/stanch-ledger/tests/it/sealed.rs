@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use serde_json::json;
 use stanch_ledger::{
-    Event, Ledger, MemoryLedger, Phase, Planned, SealedLedger, Sensitive, StepStarted, Vault,
-    Verdict, export, masked,
-    testing::{NOON, decided, key, received, signer, started},
+    ApprovalRequest, Change, Difference, Event, Ledger, MemoryLedger, Need, Phase, Planned,
+    SealedLedger, Secrets, Sensitive, Status, StepOutcome, StepStarted, Vault, Verdict, export,
+    masked,
+    testing::{NOON, decided, key, received, signer, started, step_finished},
     verify_ledger,
 };
-use stanch_types::Call;
+use stanch_types::{Call, CallErrorKind};
 
 /// As the model of Lambda has it.
 struct Lambda;
@@ -59,28 +60,37 @@ fn planned() -> Planned {
     }
 }
 
+fn sealed(stored: &Arc<MemoryLedger>, key: [u8; 32]) -> SealedLedger {
+    let vault = Vault::new(&key).unwrap();
+    let stored = Arc::clone(stored) as Arc<dyn Ledger>;
+    SealedLedger::new(stored, vault, Arc::new(Lambda))
+}
+
+async fn exported(stored: &MemoryLedger) -> String {
+    let mut text = Vec::new();
+    export(stored, &signer(), &mut text).await.unwrap();
+    String::from_utf8(text).unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_secret_is_stored_sealed() {
     let stored = Arc::new(MemoryLedger::new());
-    let open = |key: [u8; 32]| {
-        let vault = Vault::new(&key).unwrap();
-        SealedLedger::new(
-            Arc::clone(&stored) as Arc<dyn Ledger>,
-            vault,
-            Arc::new(Lambda),
-        )
-    };
+    let open = |key: [u8; 32]| sealed(&stored, key);
     let ledger = open([7; 32]);
     let id = key(1).remediation_id();
     ledger.admit(key(1), received(1), NOON).await.unwrap();
     ledger.append(id, 1, events(), NOON).await.unwrap();
 
+    // The hash of a request with secrets is one that only whoever has the key can make.
     let seen = |entries: Vec<stanch_ledger::Entry>| -> Vec<Event> {
-        entries
-            .into_iter()
-            .skip(1)
-            .map(|entry| entry.event)
-            .collect()
+        let mut events: Vec<Event> = entries.into_iter().skip(1).map(|one| one.event).collect();
+        for event in &mut events {
+            if let Event::StepStarted(step) = event {
+                assert!(step.call_hash.starts_with("hmac-sha256:"));
+                "call-1".clone_into(&mut step.call_hash);
+            }
+        }
+        events
     };
     assert_eq!(seen(ledger.entries(id).await.unwrap()), events());
     // After a restart, too: what it takes to go on is in the ledger and the key.
@@ -95,14 +105,15 @@ async fn what_is_secret_is_stored_sealed() {
     again.append(id, 5, vec![verified], NOON).await.unwrap();
     assert_eq!(seen(again.entries(id).await.unwrap())[..4], events());
 
-    let mut text = Vec::new();
-    export(&*stored, &signer(), &mut text).await.unwrap();
-    let text = String::from_utf8(text).unwrap();
+    let text = exported(&stored).await;
     assert!(!text.contains("hunter2"), "{text}");
+    assert!(!text.contains("call-1"), "{text}");
     assert_eq!(text.matches("sealed:v1:").count(), 7);
     assert!(text.contains("\"FunctionName\":\"f\"") && text.contains("\"Role\":\"r\""));
     assert!(text.contains("\"value\":\"test\"") && text.contains("\"type\":\"PLAINTEXT\""));
-    let report = verify_ledger(stored.clone(), None, None).await.unwrap();
+    let report = verify_ledger(stored.clone(), None, None, None)
+        .await
+        .unwrap();
     assert!(report.holds(), "{:?}", report.faults);
     stored.verify(id).await.unwrap();
     again.verify(id).await.unwrap();
@@ -129,4 +140,140 @@ fn the_key_is_a_file_of_its_own() {
     assert!(Vault::create(&path).is_err(), "it is never overwritten");
     std::fs::write(&path, "short").unwrap();
     assert!(Vault::open(&path).is_err());
+}
+
+/// What somebody rotates while people are asked is a secret before and after.
+#[tokio::test]
+async fn what_has_changed_is_sealed_too() {
+    let change = |at: &str, was: &str, is: &str| Change {
+        at: at.to_owned(),
+        was: Some(json!(was)),
+        is: Some(json!(is)),
+    };
+    let changes = vec![
+        change("state.Environment.Variables.DATABASE", "hunter2", "hunter3"),
+        change(
+            "state.Environment.environmentVariables[1].value",
+            "hunter2",
+            "hunter3",
+        ),
+        change("state.MasterUserPassword", "hunter2", "hunter3"),
+        change("requests.Set.params.Passwords[0]", "hunter2", "hunter3"),
+        change("state.Role", "reader", "writer"),
+    ];
+    let asked = Event::ApprovalRequested(Box::new(ApprovalRequest {
+        plan_hash: "plan-1".to_owned(),
+        expires: NOON,
+        nonce: "n".to_owned(),
+        needs: vec![Need {
+            role: "security".to_owned(),
+            count: 1,
+            people: vec!["alice".to_owned()],
+        }],
+        cutover: None,
+        changed: Some(Difference {
+            plan_hash: "plan-0".to_owned(),
+            changes,
+        }),
+    }));
+    let stored = Arc::new(MemoryLedger::new());
+    let ledger = sealed(&stored, [7; 32]);
+    let id = key(1).remediation_id();
+    ledger.admit(key(1), received(1), NOON).await.unwrap();
+    let events = vec![
+        events().remove(0),
+        decided(Verdict::NeedsApproval),
+        asked.clone(),
+    ];
+    ledger.append(id, 1, events, NOON).await.unwrap();
+    let text = exported(&stored).await;
+    assert!(
+        !text.contains("hunter2") && !text.contains("hunter3"),
+        "{text}"
+    );
+    assert!(
+        text.contains("\"was\":\"reader\",\"is\":\"writer\""),
+        "{text}"
+    );
+    assert_eq!(ledger.entries(id).await.unwrap()[3].event, asked);
+}
+
+/// AWS repeats what it does not take.
+#[tokio::test]
+async fn words_of_errors_repeat_no_secret() {
+    let stored = Arc::new(MemoryLedger::new());
+    let ledger = sealed(&stored, [7; 32]);
+    let id = key(1).remediation_id();
+    ledger.admit(key(1), received(1), NOON).await.unwrap();
+    ledger.append(id, 1, events(), NOON).await.unwrap();
+    let failed = StepOutcome::Failed {
+        kind: CallErrorKind::Rejected,
+        code: "ValidationException".to_owned(),
+        message: "Value 'hunter2' at 'password' is too short".to_owned(),
+    };
+    let failed = step_finished(Phase::Apply, 0, failed);
+    // After a restart nothing but the ledger knows what was sent.
+    let again = sealed(&stored, [7; 32]);
+    again.append(id, 5, vec![failed], NOON).await.unwrap();
+    let end = Event::Finished {
+        status: Status::Failed,
+        error: Some("step `set`: Value 'hunter2' at 'password' is too short".to_owned()),
+        duration_ms: 1,
+    };
+    again.append(id, 6, vec![end], NOON).await.unwrap();
+    let text = exported(&stored).await;
+    assert!(!text.contains("hunter2"), "{text}");
+    let error = stored.record(id).await.unwrap().error_message.unwrap();
+    assert_eq!(error, "step `set`: Value '***' at 'password' is too short");
+}
+
+/// A value that was computed may have a name that says nothing.
+#[tokio::test]
+async fn a_secret_is_one_under_any_name() {
+    let stored = Arc::new(MemoryLedger::new());
+    let ledger = sealed(&stored, [7; 32]);
+    let id = key(1).remediation_id();
+    ledger.admit(key(1), received(1), NOON).await.unwrap();
+    let plan = json!({
+        "observed": {"key": "hunter2", "stage": "hunter"},
+        "state": {"Passwords": ["hunter2", "hunter4"]},
+    });
+    let planned = Event::Planned(Planned { plan, ..planned() });
+    ledger
+        .append(id, 1, vec![planned.clone()], NOON)
+        .await
+        .unwrap();
+    let text = exported(&stored).await;
+    assert!(
+        !text.contains("hunter2") && !text.contains("hunter4"),
+        "{text}"
+    );
+    assert!(text.contains("\"stage\":\"hunter\""), "{text}");
+    assert_eq!(ledger.entries(id).await.unwrap()[1].event, planned);
+}
+
+/// What people and other systems are shown is masked by the same rules, and no hash is left in it by which a
+/// weak secret could be tried.
+#[test]
+fn what_is_shown_of_events_is_masked() {
+    let mut shown = events();
+    let mut secrets = Secrets::new(Arc::new(Lambda));
+    secrets.mask_events(&mut shown.iter_mut().collect::<Vec<_>>());
+    let text = json!(shown).to_string();
+    assert!(!text.contains("hunter2"), "{text}");
+    assert!(text.contains("\"call_hash\":\"***\""), "{text}");
+    let Event::Planned(planned) = &shown[0] else {
+        panic!("{shown:?}")
+    };
+    assert_eq!(
+        planned.observed["project"],
+        json!([
+            {"name": "AWS_SECRET_ACCESS_KEY", "type": "PLAINTEXT", "value": "*** (2)"},
+            {"name": "STAGE", "value": "test"},
+        ])
+    );
+    assert_eq!(
+        planned.observed.pointer("/function/Environment/Variables"),
+        Some(&json!("***"))
+    );
 }

@@ -6,7 +6,7 @@ use rusqlite::Connection;
 use stanch_ledger::{
     Admission, Directive, Directives as _, Given, Ledger, LedgerError, MemoryLedger, Query, Reach,
     SqliteLedger, Status, Store as _, StoreFault,
-    testing::{NOON, conformance, key, noon_and, received, signer, success},
+    testing::{NOON, conformance, key, noon_and, received, rollback, signer, success},
     verify_ledger,
 };
 
@@ -194,6 +194,44 @@ async fn events_cannot_be_changed_by_hand() {
     }
 }
 
+/// What somebody has changed in the file is not carried out, and no undo leads there.
+#[tokio::test]
+async fn what_is_not_what_was_stored_is_not_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let sound = folder.path().join("sound.db");
+    filled(&sound, 1).await;
+    let id = key(0).remediation_id();
+    for (number, (damage, wrong)) in (0..).zip([
+        (
+            "UPDATE event SET event = replace(event, '\"block\":null', '\"block\":true') WHERE position = 1 << 20 | 1",
+            1,
+        ),
+        ("UPDATE event SET at = at + 1 WHERE position = 1 << 20 | 2", 2),
+        ("UPDATE event SET hash = zeroblob(32) WHERE position = 1 << 20 | 3", 3),
+        ("DELETE FROM event WHERE position = 1 << 20 | 4", 4),
+    ]) {
+        let path = folder.path().join(format!("{number}.db"));
+        std::fs::copy(&sound, &path).unwrap();
+        let connection = Connection::open(&path).unwrap();
+        let triggers = "DROP TRIGGER event_is_not_changed; DROP TRIGGER event_stays;";
+        connection.execute_batch(triggers).unwrap();
+        connection.execute_batch(damage).unwrap();
+        assert_eq!(connection.changes(), 1, "{damage}");
+        drop(connection);
+        let ledger = SqliteLedger::open(&path).unwrap();
+        for error in [
+            ledger.entries(id).await.unwrap_err(),
+            ledger.state(id).await.unwrap_err(),
+            ledger.append(id, 8, rollback(), NOON).await.unwrap_err(),
+        ] {
+            let LedgerError::Broken(broken) = error else {
+                panic!("{damage}: {error}")
+            };
+            assert_eq!(broken.seq, wrong, "{damage}: {broken}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_file_that_is_something_else_is_left_alone() {
     let folder = tempfile::tempdir().unwrap();
@@ -284,7 +322,7 @@ async fn a_damaged_file_is_an_error() {
 
 async fn look_at_everything(path: &Path) -> Result<(), LedgerError> {
     let ledger = Arc::new(SqliteLedger::open(path)?);
-    let report = verify_ledger(ledger.clone(), None, None).await?;
+    let report = verify_ledger(ledger.clone(), None, None, None).await?;
     if let Some(fault) = report.faults.first() {
         assert!(!fault.to_string().is_empty());
         return Err(LedgerError::Tree(40));
@@ -298,6 +336,49 @@ async fn look_at_everything(path: &Path) -> Result<(), LedgerError> {
     }
     ledger.admit(key(99), received(99), NOON).await?;
     Ok(())
+}
+
+/// What has expired is neither in the file nor in its log, also while another process has them open.
+#[tokio::test]
+async fn what_has_expired_is_overwritten() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ledger.db");
+    let log = folder.path().join("ledger.db-wal");
+    let holds = |file: &Path, text: &str| {
+        let bytes = std::fs::read(file).unwrap();
+        bytes
+            .windows(text.len())
+            .any(|part| part == text.as_bytes())
+    };
+    let ledger = SqliteLedger::open(&path).unwrap();
+    let all = 100..140;
+    for n in all.clone() {
+        ledger.admit(key(n), received(n), NOON).await.unwrap();
+    }
+    // One after another, so that pages are full and parts of them move.
+    for (expected, event) in (1..).zip(success()) {
+        for n in all.clone() {
+            let id = key(n).remediation_id();
+            let event = vec![event.clone()];
+            ledger.append(id, expected, event, NOON).await.unwrap();
+        }
+    }
+    let other = Connection::open(&path).unwrap();
+    let events: i64 = other
+        .query_row("SELECT count(*) FROM event", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(events, 40 * 8);
+    assert!(holds(&log, "bucket-100"), "it was in the log");
+    for n in all.clone().step_by(2) {
+        let id = key(n).remediation_id();
+        ledger.expire(id, "alice", "asked for", NOON).await.unwrap();
+    }
+    drop(ledger);
+    for n in all {
+        let text = format!("bucket-{n}");
+        assert!(!holds(&log, &text), "{text} is in the log");
+        assert_eq!(holds(&path, &text), n % 2 == 1, "{text} is in the file");
+    }
 }
 
 #[tokio::test]
@@ -362,7 +443,7 @@ async fn an_old_file_gets_its_tree() {
     assert_eq!(head, new.head().await.unwrap());
     assert_eq!(head.size, 70 + 35 * 7);
     old.admit(key(99), received(99), NOON).await.unwrap();
-    let report = verify_ledger(old, None, None).await.unwrap();
+    let report = verify_ledger(old, None, None, None).await.unwrap();
     assert!(report.holds(), "{:?}", report.faults);
     assert_eq!(report.events, head.size + 1);
 }
@@ -427,6 +508,6 @@ async fn a_backup_is_the_ledger_at_one_moment() {
     let head = backup.head().await.unwrap();
     assert!((20 + 70..=120 + 70).contains(&head.size), "{head:?}");
     assert_eq!(ledger.root(head.size).await.unwrap(), head.root);
-    let report = verify_ledger(backup, None, None).await.unwrap();
+    let report = verify_ledger(backup, None, None, None).await.unwrap();
     assert!(report.holds(), "{:?}", report.faults);
 }

@@ -51,6 +51,15 @@ impl Tables {
         Arc::default()
     }
 
+    /// The same tables once more, to be changed by themselves.
+    pub fn copy(&self) -> Arc<Self> {
+        Arc::new(Self {
+            items: Mutex::new(self.items.lock().unwrap().clone()),
+            objects: Mutex::new(self.objects.lock().unwrap().clone()),
+            ..Self::default()
+        })
+    }
+
     /// From now on.
     pub fn disturb(&self, decide: impl FnMut(&Call) -> Fate + Send + 'static) {
         *self.decide.lock().unwrap() = Some(Box::new(decide));
@@ -102,6 +111,13 @@ impl Tables {
                 None => drop(items.remove(&key)),
             }
         }
+    }
+
+    /// Puts an item in as somebody with the right to would.
+    pub fn plant(&self, table: &str, item: Item) {
+        let params = json!({"TableName": table, "Item": item});
+        let put = Call::new("dynamodb", "PutItem", params);
+        self.answer(&put).unwrap();
     }
 
     fn answer(&self, call: &Call) -> Result<Value, &'static str> {
@@ -164,9 +180,9 @@ impl Tables {
             }
             "Query" => Ok(self.query(params)),
             "Scan" => {
-                assert_eq!(params["Limit"], 1);
+                assert_eq!(params["ConsistentRead"], true);
                 let items = self.items(params["TableName"].as_str().unwrap());
-                Ok(json!({"Items": items.first().into_iter().collect::<Vec<_>>()}))
+                Ok(page(params, items))
             }
             other => panic!("{other}"),
         }
@@ -206,32 +222,37 @@ impl Tables {
         if params["ScanIndexForward"] == false {
             found.reverse();
         }
-        if let Some(start) = params.get("ExclusiveStartKey").and_then(Value::as_object) {
-            let is_start = |item: &Item| {
-                start
-                    .iter()
-                    .all(|(name, value)| item.get(name) == Some(value))
-            };
-            let place = found.iter().position(is_start).unwrap();
-            found.drain(..=place);
-        }
-        let page = params["Limit"]
-            .as_u64()
-            .map_or(PAGE, |limit| PAGE.min(limit as usize));
-        let more = found.len() > page;
-        found.truncate(page);
-        let last = found.last().filter(|_| more).map(|last| {
-            let names = ["RemediationId", "Timestamp", "Key", "Item"];
-            let key = last
+        page(params, found)
+    }
+}
+
+/// Some of these items, from where the question wants them on.
+fn page(params: &Value, mut found: Vec<Item>) -> Value {
+    if let Some(start) = params.get("ExclusiveStartKey").and_then(Value::as_object) {
+        let is_start = |item: &Item| {
+            start
                 .iter()
-                .filter(|(name, _)| names.contains(&name.as_str()));
-            key.map(|(name, value)| (name.clone(), value.clone()))
-                .collect::<Item>()
-        });
-        match last {
-            Some(last) => json!({"Items": found, "LastEvaluatedKey": last}),
-            None => json!({"Items": found}),
-        }
+                .all(|(name, value)| item.get(name) == Some(value))
+        };
+        let place = found.iter().position(is_start).unwrap();
+        found.drain(..=place);
+    }
+    let page = params["Limit"]
+        .as_u64()
+        .map_or(PAGE, |limit| PAGE.min(limit as usize));
+    let more = found.len() > page;
+    found.truncate(page);
+    let last = found.last().filter(|_| more).map(|last| {
+        let names = ["RemediationId", "Timestamp", "Key", "Item"];
+        let key = last
+            .iter()
+            .filter(|(name, _)| names.contains(&name.as_str()));
+        key.map(|(name, value)| (name.clone(), value.clone()))
+            .collect::<Item>()
+    });
+    match last {
+        Some(last) => json!({"Items": found, "LastEvaluatedKey": last}),
+        None => json!({"Items": found}),
     }
 }
 

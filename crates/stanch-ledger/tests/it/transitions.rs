@@ -408,9 +408,22 @@ fn a_failed_change_is_taken_back() {
         error: "drift".to_owned(),
         observed: json!(null),
     };
-    let stuck = [success(), vec![undo_planned(), failed]].concat();
+    let stuck = [success(), vec![undo_planned(), failed.clone()]].concat();
     reaches(Status::UndoFailed, &stuck);
     reaches(Status::Undone, &[stuck, rollback()].concat());
+    // No way back could be planned: that is the same to people, as far as something may have been changed.
+    let stuck = up_to(5, std::slice::from_ref(&failed));
+    assert_eq!(reaches(Status::UndoFailed, &stuck).undo, None);
+    reaches(Status::Undone, &[stuck, rollback()].concat());
+    reaches(
+        Status::UndoFailed,
+        &up_to(5, &[verified(false), failed.clone()]),
+    );
+    refuses("no undo", &up_to(3, std::slice::from_ref(&failed)));
+    let denied = step_finished(Phase::Apply, 0, denied());
+    refuses("no undo", &up_to(4, &[denied, failed.clone()]));
+    refuses("in flight", &up_to(4, std::slice::from_ref(&failed)));
+    refuses("no undo", &[success(), vec![failed]].concat());
     refuses("nothing to take back", &[planned(false), undo_planned()]);
     refuses(
         "nothing was started",
@@ -449,6 +462,7 @@ fn only_what_has_ended_expires() {
     let expired = Event::Expired {
         by: "retention".to_owned(),
         reason: "90 days".to_owned(),
+        outcome: None,
     };
     refuses("has not ended", &up_to(5, std::slice::from_ref(&expired)));
     let state = reaches(Status::Success, &[success(), vec![expired]].concat());
@@ -672,7 +686,7 @@ pub fn any_event() -> impl Strategy<Value = Event> {
         3 => (1..4u32).prop_map(|attempt| Event::UndoStarted(started(attempt))),
         1 => Just(Event::Undone { observed: json!(null) }),
         1 => Just(Event::UndoFailed { error: "drift".to_owned(), observed: json!(null) }),
-        1 => Just(Event::Expired { by: "retention".to_owned(), reason: "90 days".to_owned() }),
+        1 => Just(Event::Expired { by: "retention".to_owned(), reason: "90 days".to_owned(), outcome: None }),
         1 => any::<bool>().prop_map(|ok| Event::Notified { channel: "c".to_owned(), ok, error: None, asked: vec!["alice".to_owned()] }),
     ]
 }

@@ -143,6 +143,55 @@ fn every_proof_holds_and_no_other() {
     }
 }
 
+/// The hashes beside any leaves lead from them to the root, and from no others.
+#[test]
+fn what_is_beside_some_leaves_proves_them() {
+    let (_, tiles) = tree(700);
+    let all: Vec<Digest> = (0..700).map(leaf).collect();
+    let tile = |place| tiles.get(&place).map(Vec::as_slice);
+    let check = |leaves: Vec<u64>, size: u64| {
+        let root = merkle::root(&all[..size as usize]);
+        let beside = Needed::beside(&leaves, size).hashes(tile).unwrap();
+        let parts = |hash: &dyn Fn(u64) -> Digest| -> Vec<_> {
+            leaves.iter().map(|n| (*n..*n + 1, hash(*n))).collect()
+        };
+        let sound = parts(&leaf);
+        let by = |parts: &[(std::ops::Range<u64>, Digest)], beside: &[Digest]| {
+            merkle::root_by_parts(size, parts, beside) == Some(root)
+        };
+        assert!(by(&sound, &beside), "{leaves:?} of {size}");
+        assert!(!by(&sound, &[&beside[..], &[leaf(0)]].concat()));
+        if let Some((_, shorter)) = beside.split_last() {
+            assert!(!by(&sound, shorter), "{leaves:?} of {size}");
+        }
+        if let Some((_, fewer)) = sound.split_last() {
+            assert!(!by(fewer, &beside), "{leaves:?} of {size}");
+            let other = parts(&|n| leaf(n + 1));
+            assert!(!by(&other, &beside), "{leaves:?} of {size}");
+        }
+    };
+    for size in 0..10_u64 {
+        for chosen in 0..1_u64 << size {
+            check((0..size).filter(|n| chosen >> n & 1 == 1).collect(), size);
+        }
+    }
+    for size in [255, 256, 257, 700] {
+        for step in [1, 7, 100, 255] {
+            check((3..size).step_by(step).collect(), size);
+        }
+    }
+    // A subtree is as good as its leaves.
+    let whole = [(0..256, merkle::root(&all[..256]))];
+    let leaves: Vec<u64> = (0..256).collect();
+    let beside = Needed::beside(&leaves, 700).hashes(tile).unwrap();
+    let found = merkle::root_by_parts(700, &whole, &beside);
+    assert_eq!(found, Some(merkle::root(&all)));
+    // Nothing that somebody may claim is too much.
+    for (size, part) in [(u64::MAX, 0..1), (7, 0..u64::MAX), (3, 9..10)] {
+        assert_eq!(merkle::root_by_parts(size, &[(part, leaf(0))], &[]), None);
+    }
+}
+
 /// The example of <https://c2sp.org/signed-note>.
 #[tokio::test]
 async fn checkpoints_are_signed_notes() {

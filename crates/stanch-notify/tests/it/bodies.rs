@@ -79,6 +79,27 @@ fn jira() {
     );
 }
 
+/// Wherever people are asked, they see what the change may touch.
+#[test]
+fn what_a_change_may_touch_is_in_every_request() {
+    let asked = asking();
+    let notice = Notice::new(&asked);
+    let login = || Login::Bearer(secret("token"));
+    let requests = [
+        Slack::new(secret("https://slack.example")).request(&notice),
+        Teams::new(secret("https://teams.example")).request(&notice),
+        PagerDuty::new(stanch_notify::ENQUEUE, secret("key")).request(&notice),
+        ServiceNow::new("https://servicenow.example", login()).create(&notice),
+        Jira::new("https://jira.example", login(), "SEC")
+            .create(&notice)
+            .unwrap(),
+    ];
+    for request in requests {
+        let body = request.body.reveal();
+        assert!(body.contains("Its policy lets everybody in: no"), "{body}");
+    }
+}
+
 #[test]
 fn event_bus() {
     let bus = EventBus::new(Scripted::new(Vec::new()), "default");

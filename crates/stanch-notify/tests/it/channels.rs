@@ -266,6 +266,18 @@ fn incidents_are_for_what_is_critical_and_end_with_it() {
     };
     assert!(takes(&wanted));
     assert_eq!(of(&wanted).0, "resolve");
+    // What threat intelligence knows is urgent below `CRITICAL`, too, and over once it is fixed.
+    let threat = |message: Message, urgent: bool| Message {
+        urgent,
+        known_threat: true,
+        ..message
+    };
+    let (asked, done) = (threat(asking(), true), threat(fixed(), false));
+    assert!(takes(&asked) && takes(&done));
+    assert_eq!(
+        (of(&asked).0.as_str(), of(&done).0.as_str()),
+        ("trigger", "resolve")
+    );
 }
 
 #[tokio::test]

@@ -78,6 +78,7 @@ fn message() -> impl Strategy<Value = Message> {
                 error: Some(i),
                 urgent,
                 approval: asks.then(|| Asked {
+                    facts: lines.clone(),
                     changes: lines,
                     reasons: vec![j],
                     needs: vec![k],

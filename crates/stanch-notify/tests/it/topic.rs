@@ -49,6 +49,7 @@ fn a_message_that_is_too_long_for_the_topic_is_shortened() {
     let mut message = asking();
     let asked = message.approval.as_mut().unwrap();
     asked.changes = vec!["\u{1}+ /a: b".repeat(500); 300];
+    asked.facts = vec!["Touched: b".repeat(500); 300];
     let topic = Topic::new(Scripted::new(Vec::new()), TOPIC);
     let call = topic.publish(&message).unwrap();
     let text = call.params["Message"].as_str().unwrap();
@@ -58,9 +59,11 @@ fn a_message_that_is_too_long_for_the_topic_is_shortened() {
         text.len()
     );
     let sent: Message = serde_json::from_str(text).unwrap();
-    let changes = sent.approval.unwrap().changes;
-    assert_eq!(changes.len(), 201);
-    assert_eq!(changes.last().unwrap(), "… and 100 more");
+    let asked = sent.approval.unwrap();
+    for lines in [asked.changes, asked.facts] {
+        assert_eq!(lines.len(), 201);
+        assert_eq!(lines.last().unwrap(), "… and 100 more");
+    }
 }
 
 #[tokio::test]

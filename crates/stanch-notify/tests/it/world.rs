@@ -56,6 +56,7 @@ pub fn asking() -> Message {
             needs: vec!["1 of security".to_owned()],
             reasons: vec!["the bucket serves a web page".to_owned()],
             message: None,
+            facts: vec!["Its policy lets everybody in: no".to_owned()],
             changes: vec!["+ /block/BlockPublicAcls: true".to_owned()],
             changed: Vec::new(),
             person: None,

@@ -1,6 +1,7 @@
 //! Lives through many histories of the hub in a bad world and prints the figures as JSON.
 //!
-//! `chaos [--seed N] [--histories N]`: from seed N on, so many of them, on all cores.
+//! `chaos [--seed N] [--histories N]`: from seed N on, so many of them, on all cores. What happened in a
+//! single one is printed.
 
 use std::{
     process::ExitCode,
@@ -11,6 +12,9 @@ use std::{
 
 use serde_json::{Map, Value, json};
 use stanch_testkit::chaos::{Chaos, Figures, Violation};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -33,6 +37,11 @@ fn main() -> ExitCode {
         Mutex::new(Figures::default()),
         Mutex::new(Vec::<Violation>::new()),
     );
+    if let (Some(seed), true) = (seed, histories == 1) {
+        for line in chaos.story(seed) {
+            eprintln!("  {line}");
+        }
+    }
     let begin = Instant::now();
     thread::scope(|scope| {
         for core in 0..cores {

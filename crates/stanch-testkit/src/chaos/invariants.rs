@@ -6,8 +6,8 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use stanch_catalog::Plan;
 use stanch_ledger::{
-    Entry, Event, Given, Ledger, Order, Phase, Planned, Query, Record, State, Status, StepOutcome,
-    Trust, verify_export,
+    Entry, Event, Given, Ledger, Order, Phase, Planned, Query, Reach, Record, State, Status,
+    StepOutcome, Trust, verify_export,
 };
 use stanch_types::Call;
 
@@ -19,8 +19,9 @@ use super::{
 /// Who undoes what failed, in the ledger.
 const HUB: &str = "stanch";
 
-/// How long a lease that the clock has ended is believed in, with a request under way.
-const RENEWAL: Duration = Duration::from_secs(12);
+/// How long what was under way when the clock ended a lease may still be seen: requests, their late
+/// effects, and the plan that whoever has the lock now has made meanwhile.
+const UNSETTLED: Duration = Duration::from_secs(12);
 
 /// After so long no effect is on its way any more.
 const LATE: Duration = Duration::from_secs(4);
@@ -83,7 +84,9 @@ impl History {
         }) {
             return Err(format!("`{}` was sent by no remediation", stray.call));
         }
-        self.nothing_while_paused(&sent)?;
+        self.nothing_while_paused(&sent, &page.records)?;
+        self.nothing_too_fast(&lives)?;
+        self.nothing_unread().await?;
         self.left_as_recorded(&page.records).await
     }
 
@@ -125,7 +128,7 @@ impl History {
         drift(life)?;
         within_budget(life, lives)?;
         self.on_the_state_planned_on(life)?;
-        if self.asks && life.record.remediation_action == "S3BlockPublicAccess" {
+        if self.asks && life.record.remediation_action == super::BLOCKS {
             approved(life)?;
         }
         Ok(())
@@ -145,7 +148,8 @@ impl History {
             }
             // The first may still have been under way when a later one failed.
             let failed = of.iter().filter(|life| life.has_failed()).count();
-            if failed + 1 < of.len() || of.len() > 3 {
+            // After a day it may be tried anew.
+            if failed + 1 < of.len() || of.len() > 3 * (1 + self.days) {
                 return Err(format!(
                     "delivery {number} was admitted {} times, and failed {failed} times",
                     of.len()
@@ -197,7 +201,7 @@ impl History {
                     let disturbed = self.others.iter().any(|(bucket, other)| {
                         *bucket == write.bucket() && (since..write.order).contains(&other.order)
                     });
-                    let disturbed = disturbed || self.has_jumped(write.at);
+                    let disturbed = disturbed || self.has_jumped(write.at, UNSETTLED);
                     if !disturbed && !like(state, &write.before) {
                         return Err(format!(
                             "`{}` was planned on {state} and sent on {}",
@@ -249,17 +253,17 @@ impl History {
     /// Whoever changes a resource holds its lock.
     fn locked(&self, life: &Life<'_>) -> Result<(), String> {
         let mut writes = life.own.iter().filter(|(_, sent)| sent.write);
-        match writes.find(|(_, sent)| !sent.locked && !self.has_jumped(sent.at)) {
+        let under_way = |sent: &Sent| self.has_jumped(sent.at, way(sent.late));
+        match writes.find(|(_, sent)| !sent.locked && !under_way(sent)) {
             Some((_, sent)) => Err(format!("`{}` was sent without the lock", sent.call)),
             None => Ok(()),
         }
     }
 
-    /// The clock went forward a moment ago. That ends leases, which their holders learn of when they
-    /// renew them.
-    fn has_jumped(&self, at: Duration) -> bool {
+    /// The clock went forward a moment ago, which ends leases.
+    fn has_jumped(&self, at: Duration, moment: Duration) -> bool {
         let mut jumps = self.jumps.iter();
-        jumps.any(|jump| (*jump..*jump + RENEWAL).contains(&at))
+        jumps.any(|jump| (*jump..*jump + moment).contains(&at))
     }
 
     /// An export of the ledger holds: its chains, its tree and its checkpoint.
@@ -278,8 +282,17 @@ impl History {
         }
     }
 
-    fn nothing_while_paused(&self, sent: &[Sent]) -> Result<(), String> {
+    fn nothing_while_paused(&self, sent: &[Sent], records: &[Record]) -> Result<(), String> {
+        let reaches = |reach: &Reach, session: &str| match reach {
+            Reach::Control(_) => records.iter().any(|record| {
+                record.remediation_action == super::BLOCKS
+                    && session == format!("stanch-{}", record.remediation_id)
+            }),
+            // All buckets are in one account and one region.
+            _ => true,
+        };
         for Sent {
+            session,
             call,
             write,
             late,
@@ -287,11 +300,11 @@ impl History {
             ..
         } in sent
         {
-            let under_way = if *late { UNDER_WAY + LATE } else { UNDER_WAY };
-            let stopped = self
-                .paused
-                .iter()
-                .any(|(begin, end)| *at > *begin + under_way && end.is_none_or(|end| *at < end));
+            let stopped = self.paused.iter().any(|pause| {
+                *at > pause.begin + way(*late)
+                    && pause.end.is_none_or(|end| *at < end)
+                    && reaches(&pause.reach, session)
+            });
             if *write && stopped {
                 return Err(format!(
                     "`{call}` was sent at {} ms, while paused",
@@ -300,6 +313,58 @@ impl History {
             }
         }
         Ok(())
+    }
+
+    /// Where a limit is set, no more is begun by itself within an hour. Two hubs hear of each other once a
+    /// minute, and hours are others when the clock jumps.
+    fn nothing_too_fast(&self, lives: &[Life<'_>]) -> Result<(), String> {
+        let Some(limit) = self.limit else {
+            return Ok(());
+        };
+        if self.slots.len() > 1 || self.has_jumped_at_all {
+            return Ok(());
+        }
+        let begun = lives.iter().flat_map(|life| {
+            let mut first = life
+                .entries
+                .iter()
+                .filter_map(|(entry, _)| match &entry.event {
+                    Event::Started(started) if started.attempt == 1 => Some(entry.at),
+                    _ => None,
+                });
+            first.next_back()
+        });
+        let mut begun: Vec<Timestamp> = begun.collect();
+        begun.sort_unstable();
+        // Minutes are counted, so that an hour may lack one.
+        let hour = SignedDuration::from_mins(59);
+        let most = usize::try_from(limit).unwrap_or(usize::MAX);
+        match begun.windows(most + 1).find(|many| {
+            many.first()
+                .zip(many.last())
+                .is_some_and(|(a, b)| *b - hour < *a)
+        }) {
+            Some(many) => Err(format!(
+                "{} were begun within an hour: {many:?}",
+                many.len()
+            )),
+            None => Ok(()),
+        }
+    }
+
+    /// What was acknowledged and cannot be read is kept as a dead letter.
+    async fn nothing_unread(&self) -> Result<(), String> {
+        let kept = self.shared.ledger.dead_letters(1_000).await;
+        let kept = kept.map_err(|error| error.to_string())?;
+        let lost = self.garbage.iter().find(|(body, acknowledged)| {
+            *acknowledged && !kept.iter().any(|dead| dead.letter.body == *body)
+        });
+        match lost {
+            Some((body, _)) => Err(format!(
+                "lost: `{body}` was acknowledged and is no dead letter"
+            )),
+            None => Ok(()),
+        }
     }
 
     /// The last word of the ledger on each resource is how it is, unless others came after.
@@ -342,6 +407,11 @@ impl History {
         }
         Ok(())
     }
+}
+
+/// How long a request that was let through may be on its way.
+fn way(late: bool) -> Duration {
+    if late { UNDER_WAY + LATE } else { UNDER_WAY }
 }
 
 /// A resource as the remediation reads it: only what its reads name.
@@ -478,9 +548,7 @@ fn planned(life: &Life<'_>) -> Result<(), String> {
                 let held = held
                     .as_ref()
                     .and_then(|plan| plan.steps.get(step.index as usize)?.action.call());
-                if held.is_none_or(|held| {
-                    held.operation != step.call.operation || !like(&held.params, &step.call.params)
-                }) {
+                if held != Some(&step.call) {
                     return Err(format!("`{}` is in no plan", step.call));
                 }
                 announced.push((&step.call, moment.sent));
@@ -561,7 +629,7 @@ fn is_fixed(remediation: &str, bucket: &Value) -> bool {
     let blocks = |what: &str| bucket.pointer(&format!("/block/{what}")) == Some(&Value::Bool(true));
     let policy = bucket.get("policy").is_some_and(|policy| !policy.is_null());
     match remediation {
-        "S3BlockPublicAccess" => [
+        super::BLOCKS => [
             "BlockPublicAcls",
             "IgnorePublicAcls",
             "BlockPublicPolicy",
@@ -617,7 +685,7 @@ fn looked_at(life: &Life<'_>) -> Result<(), String> {
 fn drift(life: &Life<'_>) -> Result<(), String> {
     let mut verified: Option<&Value> = None;
     let mut known: Option<&Value> = None;
-    let (mut paused, mut asks, mut changed) = (false, false, false);
+    let (mut asks, mut changed) = (false, false);
     for (entry, _) in &life.entries {
         match &entry.event {
             Event::Planned(_) => {
@@ -631,15 +699,12 @@ fn drift(life: &Life<'_>) -> Result<(), String> {
             Event::Undone { observed } | Event::UndoFailed { observed, .. } => {
                 known = Some(observed).filter(|seen| !seen.is_null()).or(verified);
             }
-            Event::Paused { .. } => paused = true,
-            Event::Resumed => paused = false,
             Event::UndoPlanned(planned) => {
                 if planned.requester == HUB && !changed {
                     return Err("what it did not change was to be taken back".to_owned());
                 }
                 let drifted = known != planned.plan.get("state");
-                asks = planned.requester != HUB && !paused && drifted;
-                paused = false;
+                asks = planned.requester != HUB && drifted;
             }
             Event::Approved(_) => asks = false,
             Event::UndoVoided { .. } => asks = false,

@@ -22,10 +22,11 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use stanch_catalog::Catalog;
-use stanch_guard::{Automatic, Guard};
+use stanch_guard::{Automatic, Guard, Limits, Rules, Source as Rulebook};
 use stanch_hub::{Account, Approvals, Hub, Ports, Settings, Source};
 use stanch_ledger::{
-    Directives, KeyFile, Ledger, MemoryLedger, Query, Reach, RemediationId, Status,
+    Directives, KeyFile, Ledger, MemoryLedger, Query, Reach, RemediationId, Standing, Status,
+    Store as _,
 };
 use stanch_models::Models;
 use stanch_runbook::Ids;
@@ -88,6 +89,10 @@ pub struct Figures {
     pub deliveries: u64,
     /// Pauses.
     pub pauses: u64,
+    /// Checkpoints signed while it went on.
+    pub checkpoints: u64,
+    /// Events that cannot be read.
+    pub garbage: u64,
     /// Approvals and rejections that counted.
     pub answers: u64,
     /// Approvals and rejections during which the process died that was told.
@@ -123,6 +128,8 @@ impl Figures {
         self.jumps += other.jumps;
         self.deliveries += other.deliveries;
         self.pauses += other.pauses;
+        self.checkpoints += other.checkpoints;
+        self.garbage += other.garbage;
         self.answers += other.answers;
         self.answers_cut_short += other.answers_cut_short;
         self.rollbacks += other.rollbacks;
@@ -133,7 +140,7 @@ impl Figures {
 
     /// Name and value of each.
     #[must_use]
-    pub const fn rows(&self) -> [(&'static str, u64); 19] {
+    pub const fn rows(&self) -> [(&'static str, u64); 21] {
         [
             ("histories", self.histories),
             ("remediations", self.remediations),
@@ -156,7 +163,9 @@ impl Figures {
             ),
             ("jumps of the clock", self.jumps),
             ("events delivered", self.deliveries),
+            ("events that cannot be read", self.garbage),
             ("pauses", self.pauses),
+            ("checkpoints signed meanwhile", self.checkpoints),
             ("approvals and rejections that counted", self.answers),
             (
                 "approvals and rejections cut short by a death",
@@ -199,6 +208,8 @@ pub struct Chaos {
     /// One that lets the first of the two remediations run by itself, and one that does not. They
     /// remember nothing, so that all processes may share them.
     guards: [Arc<Guard>; 2],
+    /// What signs checkpoints.
+    key: Arc<KeyFile>,
 }
 
 /// Identifiers in order.
@@ -232,6 +243,9 @@ fn in_its_own_time<T>(work: impl Future<Output = T>) -> T {
     runtime.block_on(work)
 }
 
+/// The first of the two remediations, of a single request.
+const BLOCKS: &str = "S3BlockPublicAccess";
+
 const BUCKETS: [&str; 3] = ["bucket-a", "bucket-b", "bucket-c"];
 
 pub(crate) fn account() -> AccountId {
@@ -262,6 +276,8 @@ struct History {
     guard: Arc<Guard>,
     /// People have to approve the first of the two remediations.
     asks: bool,
+    /// So many changes may be begun within an hour, by a guard that each process has for itself.
+    limit: Option<u32>,
     chaos: Chaos,
     slots: Vec<Slot>,
     /// How many processes were started.
@@ -269,14 +285,26 @@ struct History {
     /// People quarrel with the hub about one bucket.
     quarrel: bool,
     deliveries: Vec<Delivery>,
-    /// Pauses: when each began to count, by the clock that never jumps, and when it ended.
-    paused: Vec<(Duration, Option<Duration>)>,
+    /// What cannot be read, and whether it was acknowledged.
+    garbage: Vec<(String, bool)>,
+    paused: Vec<Pause>,
     /// When the clock went forward.
     jumps: Vec<Duration>,
+    has_jumped_at_all: bool,
+    /// How often it went forward by more than a day.
+    days: usize,
     /// When others changed a bucket.
     others: Vec<(&'static str, Moment)>,
     story: Vec<String>,
     admitted: Vec<RemediationId>,
+}
+
+/// Somebody stopped changes for a while.
+struct Pause {
+    reach: Reach,
+    /// When it began to count, by the clock that never jumps.
+    begin: Duration,
+    end: Option<Duration>,
 }
 
 /// A place where a hub runs.
@@ -303,11 +331,17 @@ impl Chaos {
         let models = Models::embedded().map_err(|error| error.to_string())?;
         let mut automatic = Automatic::default();
         let asks = Guard::built_in(&automatic);
-        automatic.guarded.insert("S3BlockPublicAccess".to_owned());
+        automatic.guarded.insert(BLOCKS.to_owned());
+        let pem = "-----BEGIN PRIVATE KEY-----\n\
+            MC4CAQAwBQYDK2VwBCIEIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f\n\
+            -----END PRIVATE KEY-----\n";
+        let key =
+            KeyFile::parse(pem, Some("example.com/chaos")).map_err(|error| error.to_string())?;
         Ok(Self {
             catalog: Arc::new(catalog),
             models: Arc::new(models),
             guards: [Arc::new(Guard::built_in(&automatic)), Arc::new(asks)],
+            key: Arc::new(key),
         })
     }
 
@@ -323,6 +357,12 @@ impl Chaos {
     #[must_use]
     pub fn export(&self, seed: u64) -> Vec<u8> {
         in_its_own_time(async { self.history(seed).await.export().await.unwrap_or_default() })
+    }
+
+    /// What happened in the history of `seed`, a line each.
+    #[must_use]
+    pub fn story(&self, seed: u64) -> Vec<String> {
+        in_its_own_time(async { self.history(seed).await.story().await })
     }
 
     async fn history(&self, seed: u64) -> History {
@@ -353,8 +393,7 @@ impl Chaos {
         match verdict {
             Ok(()) => Ok(figures),
             Err(what) => {
-                let mut story = history.story.clone();
-                story.extend(history.told().await);
+                let story = history.story().await;
                 Err(Box::new(Violation { seed, what, story }))
             }
         }
@@ -406,6 +445,7 @@ impl History {
             countdown: Mutex::new(countdown),
             outage: Mutex::default(),
             sent: Mutex::default(),
+            locks: Mutex::default(),
             order: AtomicU64::default(),
             stored: Mutex::default(),
             figures: Mutex::default(),
@@ -414,19 +454,24 @@ impl History {
             .map(|_| Slot::default())
             .collect();
         let quarrel = chance.permille(200);
+        let limit = chance.permille(150).then_some(3);
         let mut history = Self {
             chance,
             shared,
             settings,
             guard,
             asks: is_asked,
+            limit,
             chaos,
             slots,
             processes: 0,
             quarrel,
             deliveries: Vec::new(),
+            garbage: Vec::new(),
             paused: Vec::new(),
             jumps: Vec::new(),
+            has_jumped_at_all: false,
+            days: 0,
             others: Vec::new(),
             story: Vec::new(),
             admitted: Vec::new(),
@@ -485,6 +530,7 @@ impl History {
 
     /// Starts a process where none lives.
     fn start(&mut self, slot: usize) {
+        let guard = self.limited().unwrap_or_else(|| Arc::clone(&self.guard));
         let Some(place) = self.slots.get_mut(slot) else {
             return;
         };
@@ -499,7 +545,7 @@ impl History {
             directives: port,
             clock: Arc::clone(&self.shared.clock) as Arc<dyn Clock>,
             ids: Arc::new(Counter(name, AtomicU64::new(0))),
-            guard: Arc::clone(&self.guard),
+            guard,
             notifiers: vec![Arc::new(crate::Listener::default())],
         };
         let (catalog, models) = (
@@ -579,8 +625,10 @@ impl History {
                 }
             };
         }
-        match self.chance.below(21) {
+        match self.chance.below(23) {
             0..=6 => self.deliver().await,
+            21 => self.sign().await,
+            22 => self.garble().await,
             7 => {
                 let slot = usize::try_from(self.chance.below(self.slots.len() as u64)).unwrap_or(0);
                 self.reap(Some(slot));
@@ -593,7 +641,13 @@ impl History {
                 }
             }
             10 => {
-                let minutes = i64::try_from(self.chance.below(240)).unwrap_or(0) - 120;
+                let mut minutes = i64::try_from(self.chance.below(240)).unwrap_or(0) - 120;
+                if self.chance.permille(120) {
+                    // What waits for people waits in vain.
+                    minutes += 26 * 60;
+                    self.days += 1;
+                }
+                self.has_jumped_at_all = true;
                 hold(&self.shared.figures).jumps += 1;
                 self.note(format_args!("the clock jumps by {minutes} minutes"));
                 self.shared.clock.jump(SignedDuration::from_mins(minutes));
@@ -717,33 +771,101 @@ impl History {
         }
     }
 
+    /// A guard with a memory of its own, where there is a limit.
+    fn limited(&self) -> Option<Arc<Guard>> {
+        let mut automatic = Automatic::default();
+        if !self.asks {
+            automatic.guarded.insert(BLOCKS.to_owned());
+        }
+        let rules = Rules {
+            policies: Rulebook::BuiltIn(automatic),
+            limits: Limits {
+                per_account: Some(self.limit?),
+                ..Limits::default()
+            },
+            ..Rules::default()
+        };
+        let now = self.shared.clock.now();
+        let guard = Guard::load(rules, &self.chaos.catalog, now).ok()?;
+        Some(Arc::new(guard))
+    }
+
+    /// A checkpoint is signed, as hubs do now and then.
+    async fn sign(&mut self) {
+        let hub = self.hub();
+        let place = hub.and_then(|(slot, _)| Some((slot, self.slots.get(slot)?.process.as_ref()?)));
+        let Some((slot, (process, _))) = place else {
+            return;
+        };
+        let (process, key) = (process.clone(), Arc::clone(&self.chaos.key));
+        self.note("a checkpoint is signed");
+        self.ask(slot, async move {
+            if process.checkpoint(&*key).await.is_ok() {
+                hold(&process.shared.figures).checkpoints += 1;
+            }
+        });
+    }
+
+    /// Something comes that cannot be read.
+    async fn garble(&mut self) {
+        let body = format!("not JSON {}", self.chance.below(3));
+        let Some((slot, hub)) = self.hub() else {
+            return;
+        };
+        hold(&self.shared.figures).garbage += 1;
+        self.note(format_args!("`{body}` comes"));
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        let bytes = body.clone().into_bytes();
+        self.ask(slot, async move {
+            let taken = hub.take(&Source::automatic("chaos"), &bytes).await;
+            let _ = sender.send(taken.is_ok());
+        });
+        let taken = tokio::time::timeout(Duration::from_secs(3), receiver).await;
+        self.garbage.push((body, matches!(taken, Ok(Ok(true)))));
+        self.reap(None);
+    }
+
     async fn pause_or_resume(&mut self) {
-        let open = self.paused.iter().position(|(_, end)| end.is_none());
+        let open = self.paused.iter().position(|pause| pause.end.is_none());
         let Some((slot, hub)) = self.hub() else {
             return;
         };
         let (sender, receiver) = tokio::sync::oneshot::channel();
         let resume = open.is_some();
-        if let Some((_, end)) = open.and_then(|index| self.paused.get_mut(index)) {
-            // From now on it may be over, whether or not the process lives to say so.
-            *end = Some(self.shared.clock.monotonic());
-        }
+        let reach = match open.and_then(|index| self.paused.get_mut(index)) {
+            Some(pause) => {
+                // From now on it may be over, whether or not the process lives to say so.
+                pause.end = Some(self.shared.clock.monotonic());
+                pause.reach.clone()
+            }
+            None => match self.chance.below(8) {
+                0 => Reach::Account(account()),
+                1 => Reach::Region(region()),
+                2 | 3 => Reach::Control("S3.8".to_owned()),
+                _ => Reach::All,
+            },
+        };
+        let whom = reach.clone();
         self.ask(slot, async move {
             let given = match resume {
-                true => hub.resume(Reach::All, "operator", "over").await,
-                false => hub.pause(Reach::All, "operator", "stop").await,
+                true => hub.resume(whom, "operator", "over").await,
+                false => hub.pause(whom, "operator", "stop").await,
             };
             let _ = sender.send(given.is_ok());
         });
         let done = tokio::time::timeout(Duration::from_secs(3), receiver).await;
         let done = matches!(done, Ok(Ok(true)));
         self.note(format_args!(
-            "{} ({done})",
+            "{} {reach} ({done})",
             if resume { "resume" } else { "pause" }
         ));
         if done && !resume {
             hold(&self.shared.figures).pauses += 1;
-            self.paused.push((self.shared.clock.monotonic(), None));
+            self.paused.push(Pause {
+                reach,
+                begin: self.shared.clock.monotonic(),
+                end: None,
+            });
         }
         self.reap(None);
     }
@@ -824,12 +946,16 @@ impl History {
                     self.start(slot);
                 }
             }
-            if self.paused.iter().any(|(_, end)| end.is_none()) || round == 0 {
-                while let Some((_, end)) = self.paused.iter_mut().find(|(_, end)| end.is_none()) {
-                    *end = Some(self.shared.clock.monotonic());
+            if self.paused.iter().any(|pause| pause.end.is_none()) || round == 0 {
+                for pause in &mut self.paused {
+                    pause.end.get_or_insert(self.shared.clock.monotonic());
                 }
+                // A pause of which nobody heard whether it was given may stand as well.
+                let standing = Standing::of(&self.directives().await);
                 if let Some((_, hub)) = self.hub() {
-                    let _ = hub.resume(Reach::All, "operator", "over").await;
+                    for reach in standing.pauses.into_keys() {
+                        let _ = hub.resume(reach, "operator", "over").await;
+                    }
                 }
             }
             for index in 0..self.deliveries.len() {
@@ -865,13 +991,8 @@ impl History {
 
     /// The ledger as an auditor gets it.
     async fn export(&self) -> Result<Vec<u8>, String> {
-        let pem = "-----BEGIN PRIVATE KEY-----\n\
-            MC4CAQAwBQYDK2VwBCIEIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f\n\
-            -----END PRIVATE KEY-----\n";
-        let key =
-            KeyFile::parse(pem, Some("example.com/chaos")).map_err(|error| error.to_string())?;
         let mut lines = Vec::new();
-        stanch_ledger::export(&*self.shared.ledger, &key, &mut lines)
+        stanch_ledger::export(&*self.shared.ledger, &*self.chaos.key, &mut lines)
             .await
             .map_err(|error| error.to_string())?;
         Ok(lines)
@@ -883,9 +1004,9 @@ impl History {
             && self.deliveries.iter().all(|delivery| delivery.acknowledged)
     }
 
-    /// The ledger, and all that reached AWS.
-    async fn told(&self) -> Vec<String> {
-        let mut lines = Vec::new();
+    /// What happened, the ledger, and all that reached AWS.
+    async fn story(&self) -> Vec<String> {
+        let mut lines = self.story.clone();
         let page = self.shared.ledger.query(&Query::all()).await;
         for record in page.map(|page| page.records).unwrap_or_default() {
             lines.push(format!(

@@ -2,7 +2,7 @@
 //! process that died gets no answer any more.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, HashMap},
     future::pending,
     ops::Range,
     sync::{
@@ -90,6 +90,8 @@ pub(super) struct Shared {
     pub order: AtomicU64,
     /// When each event of each remediation was stored, in their order.
     pub stored: Mutex<HashMap<RemediationId, Vec<Moment>>>,
+    /// Which process was given each lock last, until it gave it back or lost it.
+    pub locks: Mutex<HashMap<String, u64>>,
     pub figures: Mutex<super::Figures>,
 }
 
@@ -165,8 +167,6 @@ pub(super) struct Process {
     /// It is the so-manyth of its history, from 1 on.
     number: u64,
     alive: Arc<AtomicBool>,
-    /// The locks that it was given and has neither given back nor lost.
-    locks: Arc<Mutex<BTreeSet<String>>>,
 }
 
 impl Process {
@@ -175,7 +175,6 @@ impl Process {
             shared,
             number,
             alive: Arc::new(AtomicBool::new(true)),
-            locks: Arc::default(),
         }
     }
 
@@ -187,11 +186,18 @@ impl Process {
         moments.extend(std::iter::repeat_n(now, events));
     }
 
+    /// No other process was given the lock of the bucket since.
     fn holds(&self, bucket: &str) -> bool {
-        let locks = hold(&self.locks);
-        locks
-            .iter()
-            .any(|key| key.ends_with(&format!(":::{bucket}")))
+        let locks = hold(&self.shared.locks);
+        let mut own = locks.iter().filter(|(_, holder)| **holder == self.number);
+        own.any(|(key, _)| key.ends_with(&format!(":::{bucket}")))
+    }
+
+    fn lets_go(&self, key: &str) {
+        let mut locks = hold(&self.shared.locks);
+        if locks.get(key) == Some(&self.number) {
+            locks.remove(key);
+        }
     }
 
     pub(super) fn is_alive(&self) -> bool {
@@ -371,7 +377,7 @@ impl Ledger for Process {
         let lock = self.shared.ledger.lock(key, owner, work, ttl, now);
         let lock = self.writing(|| "lock".to_owned(), lock).await?;
         if let Lock::Taken(lease) = &lock {
-            hold(&self.locks).insert(lease.key.clone());
+            hold(&self.shared.locks).insert(lease.key.clone(), self.number);
         }
         Ok(lock)
     }
@@ -384,12 +390,12 @@ impl Ledger for Process {
         let renew = self.shared.ledger.renew(lease, ttl, now);
         let renewed = self.writing(|| "renew".to_owned(), renew).await;
         if renewed.is_err() {
-            hold(&self.locks).remove(&lease.key);
+            self.lets_go(&lease.key);
         }
         renewed
     }
     async fn unlock(&self, lease: &Lease, left: Left, now: Timestamp) -> Result<(), LedgerError> {
-        hold(&self.locks).remove(&lease.key);
+        self.lets_go(&lease.key);
         let unlock = self.shared.ledger.unlock(lease, left, now);
         self.writing(|| "unlock".to_owned(), unlock).await
     }

@@ -7,6 +7,7 @@
 mod account;
 mod daemon;
 pub mod load;
+mod mailbox;
 pub mod scenarios;
 mod seen;
 pub mod standby;
@@ -59,6 +60,12 @@ pub const ORCHESTRATOR: &str = "SecurityRemediationOrchestrator";
 
 /// The secret that the ledger's vault is made of.
 const VAULT_SECRET: &str = "SecurityRemediation/Vault";
+
+/// The secret that signs links.
+const LINK_KEY_SECRET: &str = "SecurityRemediation/ApprovalLinks";
+
+/// Where people are told that the page for approvals is.
+const APPROVAL_PAGE: &str = "https://approvals.example.com";
 
 /// The audit log's table.
 pub const AUDIT_TABLE: &str = "SecurityRemediationAuditLog";
@@ -301,6 +308,7 @@ impl Deployed {
             "AutomaticRemediation": "ENABLED",
             "EnableTracing": "true",
             "Approvers": APPROVER,
+            "ApprovalPageUrl": APPROVAL_PAGE,
         })
     }
 
@@ -591,12 +599,7 @@ impl Deployed {
     /// The settings of whoever operates it, and the key that the functions seal the ledger's secrets
     /// with, in a folder: `docs/guides/deploy.md`.
     async fn configuration(&self, folder: &Path) -> Outcome<PathBuf> {
-        let asked = json!({"SecretId": VAULT_SECRET});
-        let vault = self
-            .administrator
-            .call("secretsmanager", "GetSecretValue", asked)
-            .await?;
-        let vault = Sha256::digest(text(&vault, "/SecretString"));
+        let vault = Sha256::digest(self.secret(VAULT_SECRET).await?);
         std::fs::write(folder.join("vault"), STANDARD.encode(vault))?;
         let mut settings = format!(
             "ledger = \"dynamodb:{AUDIT_TABLE}\"\naudit.vault = \"vault\"\n\
@@ -613,6 +616,14 @@ impl Deployed {
         let file = folder.join("stanch.toml");
         std::fs::write(&file, settings)?;
         Ok(file)
+    }
+
+    /// The text of a secret of the administrator's.
+    async fn secret(&self, name: &str) -> Outcome<String> {
+        let asked = json!({"SecretId": name});
+        let service = "secretsmanager";
+        let secret = self.administrator.call(service, "GetSecretValue", asked);
+        Ok(text(&secret.await?, "/SecretString"))
     }
 
     async fn run(
@@ -662,13 +673,14 @@ impl Deployed {
         Ok(command)
     }
 
-    /// Serves the page for approvals as an administrator of the account does, with this key under its
-    /// links, until what is returned is dropped.
+    /// Serves the page for approvals as an administrator of the account does, with the key that the
+    /// functions sign links with, until what is returned is dropped.
     ///
     /// # Errors
     /// It does not start.
-    pub async fn serve(&self, key: &str) -> Outcome<Served> {
+    pub async fn serve(&self) -> Outcome<Served> {
         let folder = tempfile::tempdir()?;
+        let key = self.secret(LINK_KEY_SECRET).await?;
         let credentials = [
             ("AWS_ACCESS_KEY_ID", ADMINISTRATOR.to_owned()),
             ("AWS_SECRET_ACCESS_KEY", "any".to_owned()),

@@ -268,7 +268,7 @@ impl Stage<'_> {
     }
 
     pub(super) async fn preview(&self, event: &[u8]) -> Preview {
-        self.hub().preview(&person(), event).await
+        self.hub().preview_open(&person(), event).await
     }
 
     pub(super) async fn take(&self, hub: &Hub, event: &[u8]) -> Result<Taken, Setback> {

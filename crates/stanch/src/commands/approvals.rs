@@ -3,7 +3,7 @@
 use serde_json::json;
 use stanch_ledger::{Order, Query, RemediationId, Status};
 
-use super::fix::{changes, heading, hub_of_requests, requests, waiting};
+use super::fix::{changes, heading, hub_of_requests, requests, touched, waiting};
 use crate::{
     cli::Approvals,
     output::{Color, Exit, Failure, Table, clean, print, print_json, say},
@@ -103,6 +103,7 @@ async fn show(wire: &Wire, id: RemediationId) -> Result<Exit, Failure> {
         )),
         None => {}
     }
+    lines.extend(touched(&sheet.facts));
     lines.push(color.dim(format!("  plan {}", sheet.plan_hash)));
     if let Some(approval) = &state.approval {
         lines.push(waiting(approval, color));

@@ -13,10 +13,11 @@ use jiff::Timestamp;
 use serde_json::json;
 use stanch_hub::resource_key;
 use stanch_ledger::{
-    DynamoLedger, Format, Ledger, Order, Problem, Query, RemediationId, Report, Selection,
-    SqliteLedger, Store, Trust, VerifierKey, Witness, dynamo::Copy, export, export_selection,
-    verify_export, verify_ledger,
+    DynamoLedger, Format, Keeper, Ledger, LedgerError, Order, Problem, Query, RemediationId,
+    Report, Selection, SqliteLedger, Store, Trust, VerifierKey, Witness, dynamo::Copy, export,
+    export_selection, verify_export, verify_ledger,
 };
+use stanch_types::chain;
 
 use crate::{
     output::{Exit, Failure, print, print_json, say},
@@ -42,12 +43,38 @@ pub async fn write_out(
         to.flush()?;
         say(format_args!("{count} events"));
     } else {
+        if format == Format::JsonLines {
+            sign_the_rest(wire).await?;
+        }
         let ledger = wire.ledger_to_read()?;
         let count = export_selection(&*ledger, selection, format, &mut *to).await?;
         to.flush()?;
         say(format_args!("{count} remediations"));
     }
     Ok(Exit::Done)
+}
+
+/// Signs what no checkpoint covers yet, if this command has the key: what is written of a part of the ledger
+/// is what the last one covers.
+async fn sign_the_rest(wire: &Wire) -> Result<(), Failure> {
+    let ledger = wire.ledger_to_read()?;
+    let covered = ledger.checkpoints().await?.pop().map(|last| last.size);
+    let size = ledger.head().await?.size;
+    if covered == Some(size) {
+        return Ok(());
+    }
+    // Whoever may only read, or has no key, gets what is signed.
+    let signed = match wire.verifier().await? {
+        Some(_) if wire.ledger().is_ok() => wire.sign().await.map(drop).map_err(|why| why.message),
+        _ => Err("there is no key, or the ledger cannot be written".to_owned()),
+    };
+    if let Err(why) = signed {
+        say(format_args!(
+            "events {} to {size} are left out, for no checkpoint covers them: {why}",
+            covered.unwrap_or(0) + 1
+        ));
+    }
+    Ok(())
 }
 
 /// Copies the ledger as it is now, signed, while it goes on.
@@ -81,7 +108,12 @@ fn lacks(report: &Report, witness: Option<&Witness>, accept_loss: bool) -> Resul
     let (mut lost, mut has, mut orders, mut holds) = (0, 0, 0, true);
     for fault in &report.faults {
         match fault.problem {
-            Problem::CutOff { witnessed, size } => (lost, has) = (witnessed - size, size),
+            // What lacks events that its own checkpoint covers is no older copy.
+            Problem::CutOff {
+                by: Keeper::Witness,
+                signed,
+                size,
+            } => (lost, has) = (signed - size, size),
             Problem::OrdersCutOff { signed, size } => orders = signed - size,
             _ => {
                 holds = false;
@@ -111,7 +143,7 @@ fn lacks(report: &Report, witness: Option<&Witness>, accept_loss: bool) -> Resul
     }
     if orders > 0 {
         say(format_args!(
-            "the backup lacks the last {orders} orders (pauses, rings of the roll-out) that the witness's checkpoint covers: give them again"
+            "the backup lacks the last {orders} orders (pauses, rings of the roll-out) that a checkpoint covers: give them again"
         ));
     }
     if lost + orders > 0 && !accept_loss {
@@ -126,14 +158,17 @@ fn lacks(report: &Report, witness: Option<&Witness>, accept_loss: bool) -> Resul
     Ok(lost + orders)
 }
 
+/// `path` with something at its end.
+fn extended(path: &Path, end: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(end);
+    name.into()
+}
+
 /// Where a thing is put aside: under a name that nothing has, since what is there is evidence.
 fn aside(wire: &Wire, path: &Path) -> PathBuf {
     let stamp = wire.clock.now().strftime("%Y%m%dT%H%M%SZ");
-    let named = |end: String| -> PathBuf {
-        let mut name = path.as_os_str().to_owned();
-        name.push(format!(".before-{stamp}{end}"));
-        name.into()
-    };
+    let named = |end: String| extended(path, &format!(".before-{stamp}{end}"));
     let mut name = named(String::new());
     for n in 2.. {
         if !name.exists() {
@@ -148,30 +183,81 @@ fn aside(wire: &Wire, path: &Path) -> PathBuf {
 pub async fn restore(wire: &Wire, backup: &Path, accept_loss: bool) -> Result<Exit, Failure> {
     let ledger = wire.ledger_file()?;
     there(backup)?;
-    let copy: Arc<dyn Store> = Arc::new(SqliteLedger::open_read_only(backup)?);
-    let witness = wire.witness().await?;
-    let size = copy.head().await?.size;
-    let report = verify_ledger(Arc::clone(&copy), wire.verifier().await?, witness.clone()).await?;
-    let lost = lacks(&report, witness.as_ref(), accept_loss)?;
-    drop(copy);
-    // The new file first, so that there is always one or the other.
+    // A log beside the backup is part of it. What is checked is the very file that is put in place.
     let draft = ledger.with_extension("restored");
-    fs::copy(backup, &draft)?;
-    for end in ["", "-wal", "-shm"] {
-        let mut path = ledger.as_os_str().to_owned();
-        path.push(end);
-        let path = PathBuf::from(path);
-        if path.exists() {
-            fs::rename(&path, aside(wire, &path))?;
-        }
+    if draft.exists() {
+        fs::remove_file(&draft)?;
     }
-    fs::rename(&draft, ledger)?;
-    forget_witness(wire, witness.as_ref(), lost)?;
+    SqliteLedger::open_read_only(backup)?
+        .back_up(&draft)
+        .await?;
+    let restored = put_in_place(wire, &draft, ledger, accept_loss).await;
+    if restored.is_err() {
+        // Nobody looks for it under this name.
+        let _ = fs::remove_file(&draft);
+    }
     print(format_args!(
-        "restored {size} events from `{}`",
+        "restored {} events from `{}`",
+        restored?,
         backup.display()
     ))?;
     Ok(Exit::Done)
+}
+
+/// Checks `draft` and puts it in the ledger's place; gives how many events it has.
+async fn put_in_place(
+    wire: &Wire,
+    draft: &Path,
+    ledger: &Path,
+    accept_loss: bool,
+) -> Result<u64, Failure> {
+    let copy: Arc<dyn Store> = Arc::new(SqliteLedger::open_read_only(draft)?);
+    let witness = wire.witness().await?;
+    let size = copy.head().await?.size;
+    let (store, key) = (Arc::clone(&copy), wire.verifier().await?);
+    let report = verify_ledger(store, key, witness.clone(), None).await?;
+    let lost = lacks(&report, witness.as_ref(), accept_loss)?;
+    let orders = copy.directives().await?;
+    let mut own = copy.checkpoints().await?.into_iter();
+    if !own.all(|checkpoint| checkpoint.orders.begin(&orders)) {
+        return Err(Failure::failed(
+            "the backup lacks orders that its own checkpoint covers, and is not restored",
+        )
+        .hint("take an older one"));
+    }
+    drop(copy);
+    File::open(draft)?.sync_all()?;
+    if ledger.exists() {
+        // Until the new file has its name, nobody gets at the old one.
+        let held = SqliteLedger::hold(ledger)?;
+        let before = aside(wire, ledger);
+        if fs::hard_link(ledger, &before).is_err() {
+            // Not every file system has links.
+            fs::rename(ledger, &before)?;
+        }
+        for end in ["-wal", "-shm"] {
+            let beside = extended(ledger, end);
+            if beside.exists() {
+                fs::rename(beside, extended(&before, end))?;
+            }
+        }
+        fs::rename(draft, ledger)?;
+        drop(held);
+    } else {
+        fs::rename(draft, ledger)?;
+    }
+    sync_folder(ledger)?;
+    forget_witness(wire, witness.as_ref(), lost)?;
+    Ok(size)
+}
+
+/// Waits until the disk has the names of what stands beside `path`, where folders can be waited for.
+fn sync_folder(path: &Path) -> io::Result<()> {
+    if cfg!(not(unix)) {
+        return Ok(());
+    }
+    let folder = path.parent().filter(|folder| *folder != Path::new(""));
+    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
 }
 
 /// A ledger that has lost events begins a new copy of its tree.
@@ -211,12 +297,13 @@ pub async fn restore_tables(
     let report = match &backup {
         Some(backup) => {
             let backup = Arc::clone(backup) as Arc<dyn Store>;
-            verify_ledger(backup, Some(signed_by), witness.clone()).await?
+            verify_ledger(backup, Some(signed_by), witness.clone(), None).await?
         }
         None => {
             let trust = Trust {
                 key: Some(&signed_by),
                 witness: witness.as_ref(),
+                since: None,
             };
             verify_export(BufReader::new(File::open(from)?), trust)?
         }
@@ -309,7 +396,14 @@ pub async fn expire_old(wire: &Wire, dry_run: bool) -> Result<Vec<RemediationId>
             if !dry_run {
                 let reason = format!("older than {days} days");
                 let id = record.remediation_id;
-                ledger.expire(id, "retention", &reason, now).await?;
+                match ledger.expire(id, "retention", &reason, now).await {
+                    Err(error @ (LedgerError::Broken(_) | LedgerError::Illegal { .. })) => {
+                        // What somebody has changed holds up nobody else; `verify` says more of it.
+                        say(format_args!("{id} is kept: {}", chain(&error)));
+                        continue;
+                    }
+                    expired => expired.map(drop)?,
+                }
             }
             expired.push(record.remediation_id);
         }

@@ -1,13 +1,14 @@
 //! `stanch doctor`: what is wrong with the installation, and what to do about it.
 
 use serde_json::json;
+use stanch_catalog::Catalog;
 use stanch_deploy::{Deployment, Options};
 use stanch_operate::doctor::{self, Fix, Issue, Line, Report, State};
 
 use crate::{
     accounts::{Organization, installation, patient},
     cli,
-    output::{Color, Exit, Failure, clean, print, print_json, say},
+    output::{Color, Exit, Failure, clean, one_line, print, print_json, say},
     wire::Wire,
 };
 
@@ -17,7 +18,8 @@ pub async fn run(wire: &Wire, options: cli::Doctor) -> Result<Exit, Failure> {
     let organization = Organization::of(wire)?;
     let mut patient = patient(wire, &installation, &options.account)?;
     let models = wire.models()?;
-    let rendered = Deployment::new(&*wire.unproved_catalog()?, &models, &Options::default())
+    let catalog = wire.unproved_catalog()?;
+    let rendered = Deployment::new(&catalog, &models, &Options::default())
         .and_then(|deployment| deployment.render(&models))
         .map_err(|error| Failure::of(&error))?;
     patient.documents = stanch_deploy::document_versions(&rendered, &installation.name_prefix);
@@ -39,6 +41,8 @@ pub async fn run(wire: &Wire, options: cli::Doctor) -> Result<Exit, Failure> {
             "keep it as evidence, and restore a backup: `stanch ledger restore`",
         ));
     }
+    report.lines.extend(rules(wire, &catalog).await);
+    report.lines.sort_by_key(|line| line.issue);
     let fixes: Vec<Fix> = report.fixes().cloned().collect();
     let mut mended = Vec::new();
     if options.yes {
@@ -60,6 +64,40 @@ pub async fn run(wire: &Wire, options: cli::Doctor) -> Result<Exit, Failure> {
         show_fixes(&fixes, &options)?;
     }
     Ok(exit(&report.lines))
+}
+
+/// What the guard decides by: whether it can be used, and which exemptions have expired.
+async fn rules(wire: &Wire, catalog: &Catalog) -> Vec<Line> {
+    let what = "what the guard decides by";
+    let guard = match wire.guard(catalog).await {
+        Ok(guard) => guard,
+        Err(Failure { message, .. }) => {
+            let advice = "nothing runs until it is right: `stanch policy check` checks it";
+            let seen = one_line(&message);
+            return vec![Line::problem(Issue::Ground, what, seen, advice)];
+        }
+    };
+    let expired = guard.exemptions().expired(wire.clock.now());
+    let mut lines: Vec<Line> = expired
+        .map(|exemption| Line {
+            state: State::Warning,
+            ..Line::problem(
+                Issue::Ground,
+                "an exemption",
+                format!("has expired: {exemption}"),
+                "renew or remove it: until then what it covered waits for approvals",
+            )
+        })
+        .collect();
+    if lines.is_empty() {
+        let seen = "it can be used, and no exemption has expired";
+        lines.push(Line {
+            state: State::Ok,
+            advice: None,
+            ..Line::problem(Issue::Ground, what, seen, "")
+        });
+    }
+    lines
 }
 
 /// A problem is a failure, and so is what could not be looked at.

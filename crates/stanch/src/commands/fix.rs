@@ -7,10 +7,12 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use stanch_catalog::{FactType, Plan, PlannedAction};
-use stanch_hub::{Approver, Buried, Hub, Previewed, Skipped, Source, Taken, Worked, line};
+use stanch_catalog::{Fact, Plan, PlannedAction};
+use stanch_hub::{
+    Approver, Buried, Hub, Previewed, Skipped, Source, Taken, Worked, line, mask_plan, masked_plan,
+};
 use stanch_ledger::{
-    Approval, Means, MemoryLedger, Received, RemediationId, State, Status, Verdict,
+    Approval, Means, MemoryLedger, Received, RemediationId, Secrets, State, Status, Verdict,
 };
 
 use crate::{
@@ -102,7 +104,7 @@ fn describe(previewed: &Previewed, hub: &Hub) -> String {
     }
     lines.push(changes(plan, color));
     lines.push(requests(plan, color));
-    lines.extend(facts(plan, hub));
+    lines.extend(touched(&facts(plan, hub)));
     let verdict = match previewed.verdict {
         Some(Verdict::Run) => color.green("runs"),
         Some(Verdict::Refuse) => color.red("refuses"),
@@ -190,22 +192,17 @@ pub fn requests(plan: &Plan, color: Color) -> String {
     lines.join("\n")
 }
 
-/// What the change may touch.
-fn facts(plan: &Plan, hub: &Hub) -> Option<String> {
-    let remediation = hub.catalog().get(&plan.remediation)?;
-    let mut lines = Vec::new();
-    for probe in &remediation.impact {
-        let name = &probe.read.name;
-        let fact = match (plan.impact.facts.get(name), plan.impact.unknown.get(name)) {
-            (_, Some(error)) => format!("not known: {}", clean(error)),
-            (Some(Value::Bool(true)), _) => "yes".to_owned(),
-            (Some(Value::String(text)), _) => clean(text),
-            (Some(fact), _) if probe.kind != FactType::Boolean => clean(&fact.to_string()),
-            _ if probe.kind == FactType::Boolean => "no".to_owned(),
-            _ => "none".to_owned(),
-        };
-        lines.push(format!("    {}: {fact}", probe.title));
-    }
+fn facts(plan: &Plan, hub: &Hub) -> Vec<Fact> {
+    let remediation = hub.catalog().get(&plan.remediation);
+    remediation
+        .map(|remediation| plan.impact.shown(&remediation))
+        .unwrap_or_default()
+}
+
+/// What the change may touch, as far as that was looked at.
+pub fn touched(facts: &[Fact]) -> Option<String> {
+    let lines = facts.iter().map(|fact| clean(&fact.to_string()));
+    let lines: Vec<String> = lines.map(|line| format!("    {line}")).collect();
     (!lines.is_empty()).then(|| format!("  what it may touch\n{}", lines.join("\n")))
 }
 
@@ -368,14 +365,21 @@ pub fn ended(status: Status, state: &State) -> Exit {
 async fn as_json(hub: &Hub, id: RemediationId, state: &State) -> Result<Value, Failure> {
     let record = hub.ledger().record(id).await?;
     let plan = state.plan.as_ref();
+    let mut secrets = hub.secrets_of(state);
     Ok(json!({
         "Record": record,
-        "Plan": plan.map(|planned| &planned.plan),
+        "Plan": plan.map(|planned| masked_plan(&mut secrets, &planned.plan)),
         "PlanHash": plan.map(|planned| &planned.plan_hash),
-        "Before": plan.map(|planned| &planned.observed),
-        "After": state.verified.as_ref().map(|verified| &verified.observed),
+        "Before": plan.map(|planned| masked(&mut secrets, &planned.observed)),
+        "After": state.verified.as_ref().map(|verified| masked(&mut secrets, &verified.observed)),
         "Reasons": state.decision.as_ref().map(|decision| &decision.decided.reasons),
     }))
+}
+
+fn masked(secrets: &mut Secrets, value: &Value) -> Value {
+    let mut value = value.clone();
+    secrets.mask(&mut value);
+    value
 }
 
 pub fn word(status: Status, color: Color) -> String {
@@ -411,12 +415,13 @@ fn report(id: RemediationId, state: &State, known: bool, hub: &Hub) -> String {
         lines.push(format!("    {}", clean(error)));
     }
     if let Some(planned) = &state.plan {
+        let mut secrets = hub.secrets_of(state);
         let after = state.verified.as_ref().map(|verified| &verified.observed);
         match after {
             Some(after) if state.status != Status::Undone => {
                 let diff = Diff {
-                    before: &planned.observed,
-                    after,
+                    before: &masked(&mut secrets, &planned.observed),
+                    after: &masked(&mut secrets, after),
                     indent: "    ",
                     color,
                 }
@@ -424,9 +429,11 @@ fn report(id: RemediationId, state: &State, known: bool, hub: &Hub) -> String {
                 lines.extend((!diff.is_empty()).then_some(diff));
             }
             None if state.status == Status::AwaitingApproval => {
-                if let Ok(plan) = serde_json::from_value::<Plan>(planned.plan.clone()) {
+                if let Ok(mut plan) = serde_json::from_value::<Plan>(planned.plan.clone()) {
+                    mask_plan(&mut secrets, &mut plan);
                     lines.push(changes(&plan, color));
                     lines.push(requests(&plan, color));
+                    lines.extend(touched(&facts(&plan, hub)));
                 }
             }
             _ => {}

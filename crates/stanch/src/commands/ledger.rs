@@ -105,9 +105,11 @@ pub async fn run(wire: &Wire, command: Ledger) -> Result<Exit, Failure> {
             export,
             key,
             witness,
+            since,
             ..
         } => {
             let key = key.map(|key| public_key(&key)).transpose()?;
+            let since = since.map(|path| kept(&path)).transpose()?;
             let witness = witness.map(|folder| open_witness(&folder)).transpose()?;
             let report = match export {
                 Some(path) => {
@@ -117,6 +119,7 @@ pub async fn run(wire: &Wire, command: Ledger) -> Result<Exit, Failure> {
                     let trust = Trust {
                         key: key.as_ref(),
                         witness: witness.as_ref(),
+                        since: since.as_ref(),
                     };
                     verify_export(io::BufReader::new(file), trust)?
                 }
@@ -133,7 +136,7 @@ pub async fn run(wire: &Wire, command: Ledger) -> Result<Exit, Failure> {
                     if let Some(witness) = &mut witness {
                         witness.hold().await?;
                     }
-                    verify_ledger(ledger, key, witness).await?
+                    verify_ledger(ledger, key, witness, since).await?
                 }
             };
             verified(wire, &report)
@@ -262,27 +265,36 @@ fn verified(wire: &Wire, report: &Report) -> Result<Exit, Failure> {
         if report.more > 0 {
             print(format_args!("and {} more", report.more))?;
         }
+        let by = if report.signed {
+            "signed"
+        } else {
+            "not checked for its signature"
+        };
         if report.holds() && report.selection {
+            let proof = if report.proved {
+                format!("are in the ledger of {covered} events, whose checkpoint is {by}")
+            } else {
+                "agree with themselves, but nothing in them is signed".to_owned()
+            };
             print(format_args!(
-                "{remediations} remediations and {events} events hold; they are a selection: what was left out cannot be seen"
+                "{remediations} remediations and {events} events {proof}; they are a selection: what was left out cannot be seen"
             ))?;
         } else if report.holds() {
             let expired = match expired {
                 0 => String::new(),
                 expired => format!(", {expired} of them expired"),
             };
-            let by = if report.signed {
-                "signed"
-            } else {
-                "not checked for its signature"
-            };
             let orders = match orders {
                 0 => String::new(),
                 1 => ", and the order that was given".to_owned(),
                 orders => format!(", and the {orders} orders that were given"),
             };
+            let covered = match covered {
+                0 => "no checkpoint covers them".to_owned(),
+                covered => format!("the checkpoint of {covered} events is {by}"),
+            };
             print(format_args!(
-                "{remediations} remediations and {events} events hold{expired}{orders}; the checkpoint of {covered} events is {by}"
+                "{remediations} remediations and {events} events hold{expired}{orders}; {covered}"
             ))?;
         }
     }
@@ -444,7 +456,7 @@ fn detail(event: &Event) -> String {
         Event::UndoPlanned(undo) => format!("{} ({})", undo.reason, undo.requester),
         Event::Undone { .. } => String::new(),
         Event::UndoFailed { error, .. } => error.clone(),
-        Event::Expired { by, reason } => format!("{reason} ({by})"),
+        Event::Expired { by, reason, .. } => format!("{reason} ({by})"),
         Event::Finished {
             status,
             error,

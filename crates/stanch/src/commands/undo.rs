@@ -161,11 +161,14 @@ async fn many(wire: &Wire, hub: &Hub, selection: &Selection, turn: &Turn) -> Res
             }
             Err(Refused { failure, drift }) => {
                 exit = worse(exit, failure.exit);
-                let Failure { message, .. } = failure;
+                let Failure { message, hint, .. } = failure;
                 if wire.json {
-                    all.push(json!({ "id": id, "error": message, "drift": drift }));
+                    all.push(json!({ "id": id, "error": message, "hint": hint, "drift": drift }));
                 } else {
                     say(format_args!("{resource}: {message}"));
+                    if let Some(hint) = hint {
+                        say(format_args!("  hint: {hint}"));
+                    }
                     if let Some(drift) = drift {
                         print(drifted(&drift))?;
                     }
@@ -177,7 +180,7 @@ async fn many(wire: &Wire, hub: &Hub, selection: &Selection, turn: &Turn) -> Res
         print_json(&json!({ "rollbacks": all }))?;
     }
     match (found.is_empty(), !turn.dry_run) {
-        (true, _) => say("no successful change fits"),
+        (true, _) => say("no change fits"),
         (false, false) => say("nothing was changed; `--yes` takes all of it back"),
         (false, true) => {}
     }
@@ -202,7 +205,7 @@ fn worse(one: Exit, other: Exit) -> Exit {
 fn ended(done: &Rollback) -> Exit {
     match (done.status, done.verdict) {
         (None | Some(Status::Undone), _) => Exit::Done,
-        (Some(Status::AwaitingApproval | Status::Paused), _) => Exit::Waiting,
+        (Some(Status::AwaitingApproval | Status::Paused | Status::Deferred), _) => Exit::Waiting,
         (Some(_), Verdict::Refuse | Verdict::Defer { .. }) => Exit::Refused,
         // Done again.
         (Some(Status::Success | Status::NothingToDo), _) => Exit::Done,
@@ -211,7 +214,7 @@ fn ended(done: &Rollback) -> Exit {
 }
 
 fn as_json(id: RemediationId, done: &Rollback) -> Value {
-    json!({ "id": id, "plan": done.plan, "planHash": done.plan.hash(), "verdict": done.verdict,
+    json!({ "id": id, "plan": done.plan, "planHash": done.plan_hash, "verdict": done.verdict,
         "reasons": done.reasons, "status": done.status, "error": done.error })
 }
 
@@ -252,8 +255,18 @@ fn report(id: RemediationId, done: &Rollback) -> String {
             );
             lines.push(format!("  approve with: stanch approve {id}"));
         }
-        (Some(_), Verdict::Refuse | Verdict::Defer { .. }) => {
-            lines.push(format!("  {}", color.red("refused")));
+        (Some(status), Verdict::Refuse | Verdict::Defer { .. }) => {
+            lines.push(match (done.verdict, status) {
+                // It is to be done again, and that waits.
+                (Verdict::Defer { until }, Status::Deferred) => {
+                    format!("  {}", color.yellow(format!("waits until {until:.0}")))
+                }
+                (Verdict::Defer { until }, _) => format!(
+                    "  {}: from {until:.0} on, stanch rollback {id}",
+                    color.yellow("not now")
+                ),
+                _ => format!("  {}", color.red("refused")),
+            });
             lines.extend(
                 done.reasons
                     .iter()
@@ -284,6 +297,13 @@ fn drifted(drift: &Drift) -> String {
         }
         .to_string()
     };
+    if drift.after.is_null() {
+        return format!(
+            "before the remediation\n{}\nsince, and nobody knows by whom\n{}",
+            state_lines(&drift.before, "    "),
+            since(&drift.before, &drift.now),
+        );
+    }
     format!(
         "before the remediation\n{}\nby the remediation\n{}\nby somebody else since\n{}",
         state_lines(&drift.before, "    "),

@@ -263,6 +263,7 @@ impl Opened<'_> {
         html.open("</ul>");
         html.element("h2", "Who will notice");
         html.element("p", &sheet.impact);
+        html.touched(sheet);
         html.element("p", &sheet.undo);
         html.element("h2", "What changes");
         match &sheet.changes[..] {
@@ -338,6 +339,18 @@ impl Html {
         let hash = escaped(&sheet.plan_hash);
         self.0.push_str(&hash);
         self.open("</dd></dl>");
+    }
+
+    /// What the change may touch.
+    fn touched(&mut self, sheet: &Sheet) {
+        if sheet.facts.is_empty() {
+            return;
+        }
+        self.open("<table><caption>What was looked at for that.</caption><tbody>");
+        for fact in &sheet.facts {
+            self.row([fact.title.clone(), fact.answer()]);
+        }
+        self.open("</tbody></table>");
     }
 
     fn row<const N: usize>(&mut self, cells: [String; N]) {

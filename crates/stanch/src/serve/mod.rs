@@ -13,9 +13,11 @@ mod poll;
 mod queue;
 mod tls;
 
-use std::{fs, path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, fs, path::Path, sync::Arc, time::Duration};
 
+use jiff::Timestamp;
 use rustls::ServerConfig;
+use stanch_guard::Guard;
 use stanch_hub::Hub;
 use stanch_ledger::RemediationId;
 use stanch_types::{Clock, Secret};
@@ -29,7 +31,7 @@ use crate::{
     commands::archive,
     log,
     notify::LogLine,
-    output::{Exit, Failure},
+    output::{Exit, Failure, one_line},
     wire::Wire,
 };
 use stanch_config::{Config, Origin, Override};
@@ -205,10 +207,12 @@ pub async fn serve(wire: &Wire) -> Result<Exit, Failure> {
         vec![Arc::new(LogLine::new(wire.reaches_nobody_else()))],
     );
     let hub = hub.await?;
+    let mut expired = BTreeSet::new();
+    tell_of_expired(&hub.decides(), &mut expired, wire.clock.now());
     let (stop, receiver) = watch::channel(false);
     let (answered, answers) = mpsc::channel(ANSWERS);
     let intake = Intake {
-        hub: Arc::clone(&hub),
+        hub,
         clock: Arc::clone(&wire.clock),
         stop: Stop(receiver),
         answered: wire.works_elsewhere().then_some(answered),
@@ -227,7 +231,7 @@ pub async fn serve(wire: &Wire) -> Result<Exit, Failure> {
         show_approvals(wire, running, answers).await;
     } else {
         tracing::info!(%address, tls = tls_speaks, "taking events over HTTP");
-        take_events(wire, running, hub, intake).await?;
+        take_events(wire, running, intake, expired).await?;
     }
     tracing::info!("stopped");
     Ok(Exit::Done)
@@ -276,10 +280,11 @@ async fn show_approvals(
 async fn take_events(
     wire: &Wire,
     mut running: Running,
-    hub: Arc<Hub>,
     intake: Intake,
+    expired: BTreeSet<String>,
 ) -> Result<(), Failure> {
     let config = &wire.resolved.config;
+    let hub = Arc::clone(&intake.hub);
     let sources = &mut running.sources;
     let workers = {
         let hub = Arc::clone(&hub);
@@ -316,7 +321,7 @@ async fn take_events(
     tokio::select! {
         () = running.signals.next() => {}
         () = signing => {}
-        () = reread(wire, intake.clone()) => {}
+        () = reread(wire, intake.clone(), expired) => {}
     }
     tracing::info!("stopping: what is in hand is finished");
     hub.stop();
@@ -394,29 +399,48 @@ async fn sign_regularly(wire: &Wire, intake: Intake) {
     }
 }
 
-/// Decides by what the guard's files and feeds say now. What cannot be used leaves what was said before in
-/// force, and is told every time.
-async fn reread(wire: &Wire, intake: Intake) {
+/// Decides by what the guard's files and feeds say now. While they cannot be used nothing is begun, which
+/// is told every time; what comes meanwhile waits.
+async fn reread(wire: &Wire, intake: Intake, mut expired: BTreeSet<String>) {
     let every = wire.resolved.config.guard.reread_every;
+    let hub = &intake.hub;
     while intake.stop.pause(&*intake.clock, every).await {
-        let read = async {
-            let rules = wire.rules().await?;
-            if rules.hash() == intake.hub.decides().hash() {
-                return Ok(None);
-            }
-            wire.guard_of(rules, intake.hub.catalog()).map(Some)
-        };
-        match read.await {
-            Ok(None) => {}
-            Ok(Some(guard)) => {
-                tracing::info!(guard = guard.name(), "the guard decides by other rules");
-                intake.hub.decide_by(guard);
-            }
+        // Also where the files say the same: what they say of times has another meaning by now.
+        let guard = match wire.guard(hub.catalog()).await {
+            Ok(guard) => guard,
             Err(Failure { message, .. }) => {
-                tracing::error!(error = message, "the guard decides by the rules of before");
+                let error = one_line(&message);
+                tracing::error!(error, "nothing is begun: the rules cannot be read");
+                hub.hold(format!("the rules cannot be read: {error}"));
+                continue;
             }
+        };
+        tell_of_expired(&guard, &mut expired, intake.clock.now());
+        let is_new = guard.hash() != hub.decides().hash();
+        if hub.held().is_some() {
+            tracing::info!(guard = guard.name(), "the rules can be read again");
+        } else if is_new {
+            tracing::info!(guard = guard.name(), "the guard decides by other rules");
+        } else if guard.feeds().is_empty() {
+            // Nothing in them has an end but exemptions, which are asked for the time itself.
+            continue;
         }
+        hub.decide_by(guard);
     }
+}
+
+/// Warns of exemptions that have expired, each once as long as it stands so: `told` are those that were
+/// warned of.
+fn tell_of_expired(guard: &Guard, told: &mut BTreeSet<String>, now: Timestamp) {
+    let expired = guard.exemptions().expired(now);
+    let expired: BTreeSet<String> = expired.map(ToString::to_string).collect();
+    for exemption in expired.difference(told) {
+        tracing::warn!(
+            exemption,
+            "an exemption has expired; what it covered waits for approvals"
+        );
+    }
+    *told = expired;
 }
 
 /// Puts back to work what an earlier run left, and regularly what waited for its time.

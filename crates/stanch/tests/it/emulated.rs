@@ -105,20 +105,31 @@ impl World {
 
     /// How many requests to block public access have reached AWS.
     pub fn sent(&self) -> usize {
-        let requests = self.emulator.requests().unwrap();
-        let blocks = requests.iter().filter(|request| {
+        self.sent_to().len()
+    }
+
+    /// The buckets to which they were sent, in this order.
+    pub fn sent_to(&self) -> Vec<String> {
+        let requests = self.emulator.requests().unwrap().into_iter();
+        let blocks = requests.filter(|request| {
             request.method == "PUT" && request.query.starts_with("publicAccessBlock")
         });
-        blocks.count()
+        blocks
+            .map(|request| request.path.trim_matches('/').to_owned())
+            .collect()
     }
 
     pub fn event(&self, seen: &str) -> Value {
+        self.event_of(BUCKET, seen)
+    }
+
+    pub fn event_of(&self, bucket: &str, seen: &str) -> Value {
         let misconfiguration = Misconfiguration {
             account: self.account.clone(),
             region: "us-east-1".parse().unwrap(),
             control: "S3.8".parse().unwrap(),
             resource_type: "AwsS3Bucket".to_owned(),
-            resource_id: format!("arn:aws:s3:::{BUCKET}"),
+            resource_id: format!("arn:aws:s3:::{bucket}"),
             details: Value::Null,
             at: seen.parse().unwrap(),
         };

@@ -218,6 +218,6 @@ async fn counts(ledger: &Path) -> BTreeMap<Status, u64> {
     clippy::disallowed_methods,
     reason = "another process is waited for, in real time"
 )]
-fn wait(milliseconds: u64) {
+pub fn wait(milliseconds: u64) {
     thread::sleep(Duration::from_millis(milliseconds));
 }

@@ -122,6 +122,73 @@ fn an_auditor_needs_a_key_and_a_checkpoint() {
         .says("its hashes do not lead to its checkpoint");
 }
 
+/// An auditor who has no witness has kept a checkpoint: an older export is not all that there was then.
+#[test]
+fn an_export_is_held_against_a_checkpoint_that_was_kept() {
+    let here = Workplace::new();
+    record(&here, 0, 5);
+    let first = here.run(&["ledger", "checkpoint"]).exits(0).stdout;
+    here.put("first.checkpoint", first);
+    here.run(&["ledger", "export", "--out", "old.jsonl"])
+        .exits(0);
+    let key = here.run(&["ledger", "key"]).exits(0).stdout;
+    here.put("ledger.pub", key);
+    record(&here, 5, 6);
+    let second = here.run(&["ledger", "checkpoint"]).exits(0).stdout;
+    here.put("second.checkpoint", second);
+    let verify = |more: &[&str]| {
+        let old = [
+            "ledger",
+            "verify",
+            "--export",
+            "old.jsonl",
+            "--key",
+            "ledger.pub",
+        ];
+        here.run(&[&old[..], more].concat())
+    };
+    verify(&[]).exits(0);
+    verify(&["--since", "first.checkpoint"]).exits(0);
+    verify(&["--since", "second.checkpoint"])
+        .exits(1)
+        .says("the kept checkpoint is of 12 events, the ledger has 10");
+    for kept in ["first.checkpoint", "second.checkpoint"] {
+        here.run(&["ledger", "verify", "--since", kept]).exits(0);
+    }
+}
+
+#[test]
+fn a_part_of_the_ledger_proves_itself() {
+    let here = Workplace::new();
+    record(&here, 0, 4);
+    let key = here.run(&["ledger", "key"]).exits(0).stdout;
+    here.put("ledger.pub", key);
+    let account = ["--account", "000000000001", "--out", "part.jsonl"];
+    here.run(&[&["ledger", "export"][..], &account].concat())
+        .exits(0)
+        .says("2 remediations");
+    let verify = |file: &str, more: &[&str]| {
+        here.run(&[&["ledger", "verify", "--export", file][..], more].concat())
+    };
+    let key = ["--key", "ledger.pub"];
+    verify("part.jsonl", &key).exits(0).says(
+        "2 remediations and 4 events are in the ledger of 8 events, whose checkpoint is signed",
+    );
+    verify("part.jsonl", &[])
+        .exits(0)
+        .says("whose checkpoint is not checked for its signature");
+    let part = std::fs::read_to_string(here.path().join("part.jsonl")).unwrap();
+    let is_event = |line: &&str| line.starts_with("{\"selection\"") || line.starts_with("{\"v\"");
+    let bare: Vec<&str> = part.lines().filter(is_event).collect();
+    here.put("bare.jsonl", bare.join("\n") + "\n");
+    verify("bare.jsonl", &key)
+        .exits(1)
+        .says("nothing in this part of a ledger is signed");
+    verify("bare.jsonl", &[])
+        .exits(0)
+        .says("nothing in them is signed");
+}
+
 #[test]
 fn a_backup_is_checked_before_it_is_restored() {
     let here = Workplace::new();
@@ -136,9 +203,16 @@ fn a_backup_is_checked_before_it_is_restored() {
         .exits(1)
         .says("2 events would be lost")
         .says(&format!("{}: events 0, 1", lost[0]));
+    // Whoever still has the file would go on in one that has no name.
+    let hub = SqliteLedger::open(here.path().join("stanch.db")).unwrap();
+    here.run(&["ledger", "restore", "copy.db", "--accept-loss"])
+        .exits(1)
+        .says("is busy");
+    drop(hub);
     here.run(&["ledger", "restore", "copy.db", "--accept-loss"])
         .exits(0)
         .says("restored 10 events");
+    assert!(!here.path().join("stanch.restored").exists());
     here.run(&["ledger", "verify"])
         .exits(0)
         .says("5 remediations and 10 events hold");

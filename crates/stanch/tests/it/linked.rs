@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
     emulated::World,
@@ -76,6 +76,7 @@ fn a_link_shows_the_plan_and_is_used_once() {
     assert_eq!(mail["Status"], "AwaitingApproval");
     let asked = &mail["Approval"];
     assert_eq!(asked["Person"], "bob");
+    assert_eq!(asked["Facts"][1], "It is served as a website: no");
     let link = asked["Link"].as_str().unwrap();
     let path = &link[link.find("/approvals/").unwrap()..];
     let get = |path: &str| service.ask(&format!("GET {path} HTTP/1.1"), b"");
@@ -89,6 +90,7 @@ fn a_link_shows_the_plan_and_is_used_once() {
         "You answer as bob.",
         asked["PlanHash"].as_str().unwrap(),
         "Approve this plan",
+        "It is served as a website</th><td>no</td>",
     ] {
         assert!(page.contains(shown), "{shown} in {page}");
     }
@@ -220,6 +222,7 @@ fn what_waits_is_listed_and_shown() {
     let shown = world.here.run(&["approvals", "show", &id]).exits(0);
     for text in [
         "s3.PutPublicAccessBlock",
+        "  what it may touch\n    Its policy lets everybody in: no\n",
         "needs 1 of security: bob, carol",
         "approve with: stanch approve",
     ] {
@@ -232,6 +235,10 @@ fn what_waits_is_listed_and_shown() {
         .json();
     let hash = sheet["PlanHash"].as_str().unwrap();
     assert_eq!(sheet["Plan"]["remediation"], "S3BlockPublicAccess");
+    assert_eq!(
+        sheet["Facts"][1],
+        json!({"Name": "website", "Title": "It is served as a website", "Value": false})
+    );
     let run = |more: &[&str]| {
         let arguments = [&["approve", &id][..], more].concat();
         world.here.run(&arguments)

@@ -20,3 +20,4 @@ mod offline;
 mod operated;
 mod served;
 mod tls;
+mod two_processes;

@@ -84,6 +84,39 @@ fn what_is_wrong_what_was_logged_and_what_it_costs() {
         "{report:#}"
     );
 
+    // What the guard decides by: all is well, an exemption has expired, it cannot be used.
+    let rules = |exemptions: &str| {
+        world.here.put("exemptions.toml", exemptions);
+        let report = doctor(&["--set", "guard.exemptions=exemptions.toml"]).json();
+        let lines = report["lines"].as_array().unwrap().iter();
+        let line = lines.filter(|line| {
+            ["an exemption", "what the guard decides by"].contains(&line["what"].as_str().unwrap())
+        });
+        let text = |line: &Value, key: &str| line[key].as_str().unwrap().to_owned();
+        line.map(|line| (text(line, "state"), text(line, "seen")))
+            .collect::<Vec<_>>()
+    };
+    let exemption = |expires: &str| {
+        format!(
+            "[[exemption]]\nowner = \"payments\"\nreason = \"a website\"\nexpires = \"{expires}\"\ncontrols = [\"S3.8\"]\n"
+        )
+    };
+    let said = |state: &str, seen: &str| vec![(state.to_owned(), seen.to_owned())];
+    assert_eq!(
+        rules(&exemption("9999-01-31")),
+        said("ok", "it can be used, and no exemption has expired")
+    );
+    assert_eq!(
+        rules(&exemption("2020-01-31")),
+        said(
+            "warning",
+            "has expired: payments says: a website (until 2020-01-31)"
+        )
+    );
+    let broken = rules("[[exemption]");
+    assert_eq!(broken[0].0, "problem");
+    assert!(broken[0].1.contains("exemptions.toml:1:"), "{broken:?}");
+
     // Another external id than the role's is found, by trying and by reading.
     let wrong = format!("accounts.{account}.external_id=not-the-one-that-it-is");
     let report = doctor(&["--account", account, "--set", &wrong])

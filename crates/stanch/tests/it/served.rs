@@ -9,6 +9,8 @@ use std::{
 };
 
 use serde_json::{Value, json};
+use stanch_aws::SystemClock;
+use stanch_types::Clock as _;
 
 use crate::{
     command::Workplace,
@@ -27,6 +29,13 @@ const PATIENCE: Duration = Duration::from_secs(60);
 impl Service {
     /// On an address of this machine, unless the arguments name another.
     pub fn start(here: &Workplace, arguments: &[&str]) -> Self {
+        let mut service = Self::spawn(here, arguments);
+        service.listens();
+        service
+    }
+
+    /// The same, which may not listen yet.
+    fn spawn(here: &Workplace, arguments: &[&str]) -> Self {
         let mut command = here.command(&["serve", "--log", "json"]);
         if !arguments.contains(&"--listen") {
             command.args(["--listen", "127.0.0.1:0"]);
@@ -46,14 +55,17 @@ impl Service {
                 }
             }
         });
-        let mut service = Self {
+        Self {
             child,
             address: ([127, 0, 0, 1], 0).into(),
             log,
-        };
-        let line = service.wait_for("taking events over HTTP");
-        service.address = line["address"].as_str().unwrap().parse().unwrap();
-        service
+        }
+    }
+
+    /// Waits until it listens.
+    fn listens(&mut self) {
+        let line = self.wait_for("taking events over HTTP");
+        self.address = line["address"].as_str().unwrap().parse().unwrap();
     }
 
     /// Where it listens; an address that stands for all is reached here, too.
@@ -89,8 +101,8 @@ impl Service {
         (status, answer.split_once("\r\n\r\n").unwrap().1.to_owned())
     }
 
-    /// SIGTERM, and the end.
-    pub fn stop(mut self) {
+    /// SIGTERM, and the end. What its log says that nobody has waited for.
+    pub fn stop(mut self) -> Vec<Value> {
         let pid = self.child.id().to_string();
         assert!(
             Command::new("kill")
@@ -100,6 +112,7 @@ impl Service {
                 .success()
         );
         assert!(self.child.wait().unwrap().success());
+        self.log.iter().collect()
     }
 }
 
@@ -333,8 +346,8 @@ fn a_queue_is_emptied_once_the_ledger_has_it() {
     world.here.run(&["deadletter", "list"]).exits(0).says("sqs");
 }
 
-/// What the guard decides by may change while the service runs; what cannot be used changes nothing, and
-/// people can stop changes all the same.
+/// What the guard decides by may change while the service runs; people can stop changes even while it
+/// cannot be used.
 #[test]
 fn the_guards_files_are_read_again() {
     let here = Workplace::new();
@@ -346,7 +359,7 @@ fn the_guards_files_are_read_again() {
     here.put("policies.cedar", format!("@id(\"all\")\n{all}"));
     let first = service.wait_for("the guard decides by other rules");
     here.put("policies.cedar", "permit (");
-    let broken = service.wait_for("the guard decides by the rules of before");
+    let broken = service.wait_for(UNREADABLE);
     let error = broken["error"].as_str().unwrap();
     assert!(error.contains("policies.cedar"), "{error}");
     here.run(&["policy", "check"]).exits(2);
@@ -355,10 +368,138 @@ fn the_guards_files_are_read_again() {
         .says("changes are paused for everything");
     here.run(&["resume", "--as", "alice"]).exits(0);
     here.put("policies.cedar", all);
-    let second = service.wait_for("the guard decides by other rules");
+    let second = service.wait_for("the rules can be read again");
     assert_ne!(first["guard"], second["guard"]);
     service.stop();
 }
+
+const UNREADABLE: &str = "nothing is begun: the rules cannot be read";
+
+/// Posts the bucket's finding as it was seen at this time; the remediation's id.
+fn post(service: &Service, world: &World, seen: &str) -> String {
+    let event = world.event(seen).to_string();
+    let (status, taken) = service.ask("POST /events HTTP/1.1", event.as_bytes());
+    assert_eq!(status, 202, "{taken}");
+    let taken: Value = serde_json::from_str(&taken).unwrap();
+    taken["admitted"][0].as_str().unwrap().to_owned()
+}
+
+/// Asks for a remediation until it stands in this status.
+fn stands(world: &World, id: &str, status: &str) -> Value {
+    let begun = std::time::Instant::now();
+    loop {
+        let shown = world.here.run(&["ledger", "show", id, "--json"]).json();
+        if shown["Record"]["Status"] == status {
+            return shown;
+        }
+        assert!(begun.elapsed() < PATIENCE, "{shown:#}");
+    }
+}
+
+/// Nothing is begun by rules of before, and what comes meanwhile is not refused either.
+#[test]
+fn while_the_rules_cannot_be_read_nothing_is_changed() {
+    let world = World::new();
+    world.here.put("exemptions.toml", "");
+    let settings = [
+        "--set",
+        "automatic.guarded=S3BlockPublicAccess",
+        "--set",
+        "guard.exemptions=exemptions.toml",
+        "--set",
+        "guard.reread_every=50ms",
+    ];
+    let service = Service::start(&world.here, &settings);
+    world.here.put("exemptions.toml", "[[exempt");
+    service.wait_for(UNREADABLE);
+    let id = post(&service, &world, "2026-01-31T12:00:00Z");
+    let shown = stands(&world, &id, "Deferred").to_string();
+    assert!(shown.contains("the rules cannot be read: "), "{shown}");
+    assert_eq!(world.blocks(), None);
+    world.here.put("exemptions.toml", "# none\n");
+    service.wait_for("the rules can be read again");
+    let id = post(&service, &world, "2026-02-01T12:00:00Z");
+    stands(&world, &id, "Success");
+    assert_eq!(world.blocks(), Some(true));
+    service.stop();
+}
+
+/// A time that a feed gives an indicator passes while the service runs, and the feed stays the same.
+#[test]
+fn an_indicator_is_known_until_its_time_is_over() {
+    let world = World::new();
+    let until = SystemClock::default().now() + Duration::from_secs(10);
+    let feed = json!({"type": "bundle", "objects": [
+        {"type": "indicator", "pattern": "[ipv4-addr:value = '203.0.113.9']", "valid_until": until},
+        {"type": "ipv4-addr", "value": "203.0.113.10"},
+    ]});
+    world.here.put("feed.json", feed.to_string());
+    let feeds = ["--set", "guard.threat_feeds=feed.json"];
+    let settings = [
+        "--set",
+        "automatic.guarded=S3BlockPublicAccess",
+        "--set",
+        "guard.reread_every=50ms",
+    ];
+    let service = Service::start(&world.here, &[&feeds[..], &settings].concat());
+    let decide = |seen: &str| {
+        let mut event = world.event(seen);
+        let finding = event.pointer_mut("/detail/findings/0").unwrap();
+        finding["Network"] = json!({"SourceIpV4": "203.0.113.9"});
+        service.ask("POST /events HTTP/1.1", event.to_string().as_bytes());
+        let told = service.wait_for("remediation");
+        assert_eq!(told["status"], "Success", "{told}");
+        let id = told["id"].as_str().unwrap();
+        let shown = world.here.run(&["ledger", "show", id, "--json"]).exits(0);
+        shown.stdout.contains("knows `203.0.113.9`")
+    };
+    assert!(decide("2026-01-31T12:00:00Z"), "it is known until {until}");
+    let check = [&["policy", "check"][..], &feeds].concat();
+    let indicators = || world.here.run(&check).exits(0).stdout;
+    let begun = std::time::Instant::now();
+    while !indicators().contains(": 1 indicators") {
+        assert!(begun.elapsed() < PATIENCE, "it stays known");
+    }
+    // Once more: by then the service has read it, too.
+    indicators();
+    world.call("DeletePublicAccessBlock", json!({"Bucket": BUCKET}));
+    assert!(!decide("2026-02-01T12:00:00Z"), "its time is over");
+    service.stop();
+}
+
+/// What is exempt no longer is told when the service starts, not only to whoever asks.
+#[test]
+fn exemptions_that_have_expired_are_told() {
+    let here = Workplace::new();
+    let exemption = |expires: &str| {
+        format!(
+            "[[exemption]]\nowner = \"payments\"\nreason = \"a website\"\nexpires = \"{expires}\"\ncontrols = [\"S3.8\"]\n"
+        )
+    };
+    here.put("exemptions.toml", exemption("2020-01-31"));
+    let settings = [
+        "--set",
+        "guard.exemptions=exemptions.toml",
+        "--set",
+        "guard.reread_every=50ms",
+    ];
+    let mut service = Service::spawn(&here, &settings);
+    let told = service.wait_for(EXPIRED);
+    assert_eq!(
+        told["exemption"],
+        "payments says: a website (until 2020-01-31)"
+    );
+    service.listens();
+    here.put("exemptions.toml", exemption("2021-01-31"));
+    let told = service.wait_for(EXPIRED);
+    assert_eq!(
+        told["exemption"],
+        "payments says: a website (until 2021-01-31)"
+    );
+    service.stop();
+}
+
+const EXPIRED: &str = "an exemption has expired; what it covered waits for approvals";
 
 /// A feed that never answered is missing, as a file would be; an address is read by nothing but HTTPS.
 #[test]

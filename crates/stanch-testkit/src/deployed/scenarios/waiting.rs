@@ -1,14 +1,12 @@
 //! What is waited for.
 
-use jiff::Timestamp;
 use serde_json::{Value, json};
-use stanch_hub::{Claim, Links};
 use stanch_ledger::{Record, RemediationId, Status};
-use stanch_types::Secret;
 
 use super::{
     super::{
-        APPROVER, Deployed, ORCHESTRATOR, Outcome, STATE_TABLE, Trouble, ensure, text, wait_for,
+        APPROVAL_PAGE, APPROVER, Deployed, ORCHESTRATOR, Outcome, STATE_TABLE, Trouble, ensure,
+        mailbox::Mailbox, text, wait_for,
     },
     Seen,
     expect::{
@@ -76,38 +74,49 @@ pub(super) async fn approval(deployed: &Deployed) -> Seen {
     Ok(figures(&spent))
 }
 
-/// By a link to the page that `stanch serve` shows, where nothing but the page is served.
+/// By the link that the functions have sent, to the page that `stanch serve` shows, where nothing but the
+/// page is served.
 pub(super) async fn approval_by_page(deployed: &Deployed) -> Seen {
+    let mailbox = Mailbox::start().await?;
+    let set = async |addresses: &str| {
+        let webhooks = "STANCH_APPROVAL_WEBHOOKS";
+        deployed
+            .set_variables(ORCHESTRATOR, &[(webhooks, addresses)])
+            .await
+    };
+    set(&format!("{{ {APPROVER} = \"{}\" }}", mailbox.url)).await?;
+    let seen = by_page(deployed, &mailbox).await;
+    set("").await?;
+    seen
+}
+
+async fn by_page(deployed: &Deployed, mailbox: &Mailbox) -> Seen {
     let member = deployed.member()?;
     let bucket = "approval-by-page";
     let found = deployed.public_bucket(member, bucket).await?;
     let mark = deployed.mark().await?;
     let id = asked(deployed, &found).await?.remediation_id;
     execution(deployed, &id.to_string(), "RUNNING").await?;
-    let key = "0123456789abcdef0123456789abcdef";
-    let page = deployed.serve(key).await?;
+    let mails = mailbox.mails();
+    let mut links = mails.iter().map(|mail| text(mail, "/Approval/Link"));
+    let link = links.next().unwrap_or_default();
+    let path = link.strip_prefix(APPROVAL_PAGE);
+    let path = path.ok_or_else(|| Trouble::said(format!("`{link}` in {mails:?}")))?;
+    ensure(links.next().is_none(), || format!("twice: {mails:?}"))?;
+    let page = deployed.serve().await?;
     let (status, said) = page.ask("POST /events", "{}").await?;
     ensure(status == "409", || {
         format!("it took an event: {status} {said}")
     })?;
-    let shown = deployed
-        .operate(&["approvals", "show", &id.to_string(), "--json"])
-        .await?;
-    let sheet: Value = serde_json::from_str(&shown.stdout).map_err(std::io::Error::from)?;
-    let part = |name: &str| text(&sheet, &format!("/{name}"));
-    let links = Links::new(Secret::new(key.to_owned()), "");
-    let token = links.token(&Claim {
-        id,
-        plan: part("PlanHash"),
-        nonce: part("Nonce"),
-        person: APPROVER.to_owned(),
-        expires: Timestamp::MAX,
-    });
-    let (status, _) = page.ask(&format!("GET /approvals/{token}"), "").await?;
+    let (status, shown) = page.ask(&format!("GET {path}"), "").await?;
     ensure(status == "200", || format!("no page: {status}; {shown}"))?;
     is_blocked(deployed, member, bucket, false).await?;
-    let yes = format!("decision=approve&form={}", links.form(&token));
-    let (status, said) = page.ask(&format!("POST /approvals/{token}"), &yes).await?;
+    let form = shown
+        .split_once("name=form value=\"")
+        .and_then(|(_, rest)| Some(rest.split_once('"')?.0));
+    let form = form.ok_or_else(|| Trouble::said(format!("no form: {shown}")))?;
+    let yes = format!("decision=approve&form={form}");
+    let (status, said) = page.ask(&format!("POST {path}"), &yes).await?;
     ensure(status == "303", || format!("no answer: {status} {said}"))?;
     let spent = fixed(deployed, &found, bucket, mark).await?;
     execution(deployed, &id.to_string(), "SUCCEEDED").await?;
