@@ -15,7 +15,7 @@ mod tests {
     fn a_unit_is_below_itself_and_what_is_above_it() {
         assert!(is_below("root/prod", "root/prod"));
         assert!(is_below("root/prod/payments", "root/prod"));
-        assert!(is_below("root/prod/payments", "/root/"));
+        assert!(is_below("root/prod/payments", "/root/prod/"));
         assert!(!is_below("root/production", "root/prod"));
         assert!(!is_below("root", "root/prod"));
     }
