@@ -503,16 +503,13 @@ impl<'h> Work<'h> {
                 }
             },
         };
-        let confirmed = match state.approval {
-            Some(_) => match self.confirmed(state, &remediation, &mut plan).await? {
-                Ok(answer) => Some(answer),
-                Err(Held::Later) => return Ok(Turn::Later),
-                Err(Held::Never(reason)) => {
-                    let refused = self.finished(Status::Refused, Some(reason));
-                    return self.write([refused]).await;
-                }
-            },
-            None => None,
+        let confirmed = match self.confirmed(state, &remediation, &mut plan).await? {
+            Ok(answer) => answer,
+            Err(Held::Later) => return Ok(Turn::Later),
+            Err(Held::Never(reason)) => {
+                let refused = self.finished(Status::Refused, Some(reason));
+                return self.write([refused]).await;
+            }
         };
         let executor = self.executor(state, &plan);
         let api = match self.acting(&plan, executor).await {
@@ -547,21 +544,24 @@ impl<'h> Work<'h> {
         turn
     }
 
-    /// Asks the guard and the ceiling once more about what people have approved: windows close and rules
+    /// Asks the guard and the ceiling once more, if people have approved this: windows close and rules
     /// change between a click and a run.
     async fn confirmed(
         &self,
         state: &State,
         remediation: &Remediation,
         plan: &mut Plan,
-    ) -> Result<Result<Box<Decided>, Held>, LedgerError> {
+    ) -> Result<Result<Option<Box<Decided>>, Held>, LedgerError> {
+        if state.approval.is_none() {
+            return Ok(Ok(None));
+        }
         let hub = self.hub;
         let asked = again(state).map(|person| asked_by(&state.received, person));
         let received = asked.as_ref().unwrap_or(&state.received);
         let confirmed = Box::pin(hub.confirm(self.id, received, remediation, plan));
         let answer = confirmed.instrument(stage("decide")).await?;
         Ok(match answer.verdict {
-            Verdict::Run => Ok(Box::new(answer)),
+            Verdict::Run => Ok(Some(Box::new(answer))),
             Verdict::Defer { .. } => Err(Held::Later),
             _ => Err(Held::Never(answer.reasons.join("; "))),
         })
@@ -656,15 +656,10 @@ impl<'h> Work<'h> {
             let observed = now.state().clone();
             return self.write([Event::UndoFailed { error, observed }]).await;
         }
-        let confirmed = match state.approval {
-            Some(_) => match self.confirmed(&state, &remediation, &mut plan).await? {
-                Ok(answer) => Some(answer),
-                Err(Held::Later) => return Ok(Turn::Later),
-                Err(Held::Never(reason)) => {
-                    return self.restore(&remediation, &plan, reason).await;
-                }
-            },
-            None => None,
+        let confirmed = match self.confirmed(&state, &remediation, &mut plan).await? {
+            Ok(answer) => answer,
+            Err(Held::Later) => return Ok(Turn::Later),
+            Err(Held::Never(reason)) => return self.restore(&remediation, &plan, reason).await,
         };
         let unchanged = now.state() == &plan.state;
         match now
