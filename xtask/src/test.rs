@@ -31,13 +31,13 @@ fn tests(cargo_test: &mut Command) -> Outcome {
     run(cargo_test.args(["test", "--workspace", "--locked"]))
 }
 
-/// `test`, licences and known vulnerabilities, histories and bytes that nobody expected, the demo, and that the
+/// `test`, licences and known vulnerabilities, some histories and bytes that nobody expected, the demo, and that the
 /// scaffold of a new remediation is whole: checked and proved like any other.
 pub fn ci() -> Outcome {
     // What a test leaves out where it cannot be played is a failure here.
     tests(cargo().env("STANCH_CI", "1"))?;
     deny()?;
-    chaos::anew()?;
+    chaos::some()?;
     demo::demo(&demo::Options::default())?;
     section("scaffold");
     let file = new::scaffold("s3/scaffold-of-ci")?;

@@ -189,7 +189,7 @@ impl Terms<'_> {
     /// What the policies say to a question.
     pub(crate) fn ask(&self, policies: &Policies, run: Run, calendars: &[Calendar]) -> Ruling {
         match self.request(run, calendars) {
-            Ok(request) => policies.ask(&request, &self.entities),
+            Ok(request) => policies.ask(run, &request, &self.entities),
             Err(error) => Ruling::unasked(error),
         }
     }

@@ -201,16 +201,24 @@ pub(crate) const fn class(class: Class) -> &'static str {
 
 /// A set of policies that was checked.
 ///
-/// Cedar evaluates each policy that it is given. A policy whose scope does not have the action comes to
-/// nothing, and cannot fail before that is known, so that only those are asked whose scope may have it.
+/// Cedar evaluates each policy that it is given. A policy whose scope does not have the action, or whose
+/// conditions begin with another question, comes to nothing, and cannot fail before that is known: only
+/// the others are asked.
 pub(crate) struct Policies {
     /// All of them.
     set: PolicySet,
-    /// Those whose scope has every action.
-    of_every_action: PolicySet,
-    /// The others, by the actions and groups of actions that their scopes name.
-    of_action: HashMap<EntityUid, PolicySet>,
+    /// The same, by what they are about.
+    about: HashMap<About, PolicySet>,
     authorizer: Authorizer,
+}
+
+/// What a policy can only apply to, as far as that is to be seen at its beginning.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+struct About {
+    /// An action, or a group of actions, in its scope; any if there is none.
+    action: Option<EntityUid>,
+    /// The question, where its conditions begin with that; any if they do not.
+    run: Option<EntityUid>,
 }
 
 /// What policies speak of, as far as it matters what has to be known to ask them.
@@ -352,25 +360,25 @@ impl Policies {
     }
 
     fn of(set: PolicySet) -> Result<Self, Box<PolicySetError>> {
-        let mut of_every_action = PolicySet::new();
-        let mut of_action: HashMap<EntityUid, PolicySet> = HashMap::new();
+        let mut about: HashMap<About, PolicySet> = HashMap::new();
         for policy in set.policies() {
-            let named: BTreeSet<EntityUid> = match policy.action_constraint() {
-                ActionConstraint::Any => {
-                    of_every_action.add(policy.clone())?;
-                    continue;
-                }
-                ActionConstraint::Eq(action) => [action].into(),
-                ActionConstraint::In(actions) => actions.into_iter().collect(),
+            let actions: BTreeSet<Option<EntityUid>> = match policy.action_constraint() {
+                ActionConstraint::Any => [None].into(),
+                ActionConstraint::Eq(action) => [Some(action)].into(),
+                ActionConstraint::In(actions) => actions.into_iter().map(Some).collect(),
             };
-            for action in named {
-                of_action.entry(action).or_default().add(policy.clone())?;
+            let json = policy.to_json().ok();
+            let run = json.as_ref().and_then(first_question);
+            let run = run.map(|name| uid(&Types::get().run, name));
+            for action in actions {
+                let run = run.clone();
+                let those = about.entry(About { action, run }).or_default();
+                those.add(policy.clone())?;
             }
         }
         Ok(Self {
             set,
-            of_every_action,
-            of_action,
+            about,
             authorizer: Authorizer::new(),
         })
     }
@@ -390,17 +398,22 @@ impl Policies {
         speaks
     }
 
-    /// What the policies say to a question.
-    pub(crate) fn ask(&self, request: &Request, entities: &Entities) -> Ruling {
+    /// What the policies say to a question, which the request has as `context.run`.
+    pub(crate) fn ask(&self, run: Run, request: &Request, entities: &Entities) -> Ruling {
         let action = request.action();
         let groups = action.and_then(|action| entities.ancestors(action));
         let named = action.into_iter().chain(groups.into_iter().flatten());
-        let sets = named.filter_map(|action| self.of_action.get(action));
-        self.ask_all(
-            std::iter::once(&self.of_every_action).chain(sets),
-            request,
-            entities,
-        )
+        let actions = std::iter::once(None).chain(named.map(Some));
+        let run = uid(&Types::get().run, run.name());
+        let sets = actions.flat_map(|action| {
+            let about = |run| About {
+                action: action.cloned(),
+                run,
+            };
+            [about(None), about(Some(run.clone()))]
+        });
+        let sets = sets.filter_map(|about| self.about.get(&about));
+        self.ask_all(sets, request, entities)
     }
 
     /// What those of `sets` say together; a policy may be in several.
@@ -448,6 +461,20 @@ impl Policies {
     pub(crate) fn len(&self) -> usize {
         self.set.num_of_policies()
     }
+}
+
+/// The question that a policy as JSON (<https://docs.cedarpolicy.com/policies/json-format.html>) looks at
+/// first: `when { context.run == Run::"automatically" && … }`.
+fn first_question(policy: &Value) -> Option<&str> {
+    let first = policy.get("conditions")?.get(0)?;
+    let mut looks = (first.get("kind")? == "when").then(|| first.get("body"))??;
+    while let Some(and) = looks.get("&&") {
+        looks = and.get("left")?;
+    }
+    let (left, right) = (looks.pointer("/==/left/.")?, looks.pointer("/==/right")?);
+    let is_run = left.pointer("/left/Var")? == "context" && left.get("attr")? == "run";
+    let run = right.pointer("/Value/__entity")?;
+    (is_run && run.get("type")? == "Run").then(|| run.get("id")?.as_str())?
 }
 
 fn validate(set: &PolicySet, schema: &str, origin: &HashMap<PolicyId, &File>) -> Vec<Problem> {
@@ -648,9 +675,12 @@ mod tests {
         "resource == Resource::\"other\"",
     ];
     /// Some fail: for all, for some principals, or unless the question says something.
-    const CONDITIONS: [&str; 8] = [
+    const CONDITIONS: [&str; 11] = [
         "",
         "when { context.run == Run::\"automatically\" }",
+        "when { context.run == Run::\"onRequest\" && principal.mfa && context.nothing }",
+        "when { principal.mfa && context.run == Run::\"onRequest\" }",
+        "unless { context.run == Run::\"afterApproval\" }",
         "unless { context.undo }",
         "when { principal.mfa }",
         "when { context.nothing }",
@@ -730,30 +760,41 @@ mod tests {
             for run in Run::ALL {
                 let (request, entities) = (terms.request(run, &[]).unwrap(), &terms.entities);
                 let all = policies.ask_all(std::iter::once(&policies.set), &request, entities);
-                prop_assert_eq!(policies.ask(&request, entities), all);
+                prop_assert_eq!(policies.ask(run, &request, entities), all);
             }
         }
     }
 
     /// What the property above is about does happen.
     #[test]
-    fn a_policy_of_another_action_is_not_asked() {
+    fn policies_of_other_actions_and_questions_are_not_asked() {
         let text = "permit (principal, action, resource);\n\
-            @id(\"broken\") forbid (principal, action == Action::\"A\", resource) when { context.nothing };";
+            @id(\"broken\") forbid (principal, action == Action::\"A\", resource) when { context.nothing };\n\
+            permit (principal, action, resource) when { context.run == Run::\"onRequest\" && principal.mfa };\n\
+            permit (principal, action, resource) when { principal.mfa && context.run == Run::\"onRequest\" };\n\
+            permit (principal, action, resource) when { context.run == Run::\"onRequest\" || principal.mfa };";
         let file = File {
             path: "p.cedar".to_owned(),
             text: text.to_owned(),
         };
         let policies = Policies::load(&[file], None).unwrap();
-        assert_eq!(policies.len(), 2);
-        assert_eq!(policies.of_every_action.num_of_policies(), 1);
-        let of_a = policies
-            .of_action
-            .get(&uid(&Types::get().action, "A"))
-            .unwrap();
-        assert_eq!(of_a.num_of_policies(), 1);
+        let types = Types::get();
+        let count = |action: Option<&str>, run: Option<Run>| {
+            let about = About {
+                action: action.map(|name| uid(&types.action, name)),
+                run: run.map(|run| uid(&types.run, run.name())),
+            };
+            policies
+                .about
+                .get(&about)
+                .map_or(0, PolicySet::num_of_policies)
+        };
+        assert_eq!(policies.len(), 5);
+        assert_eq!(count(None, None), 3);
+        assert_eq!(count(None, Some(Run::OnRequest)), 1);
+        assert_eq!(count(Some("A"), None), 1);
         assert!(policies.is_forbid("broken"));
         let without = policies.without("broken").unwrap();
-        assert_eq!((without.len(), without.of_action.len()), (1, 0));
+        assert_eq!((without.len(), without.about.len()), (4, 2));
     }
 }

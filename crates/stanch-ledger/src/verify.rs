@@ -761,8 +761,11 @@ impl Chunk {
             ..Self::default()
         };
         for told in slice.told {
-            // What AWS answered is UTF-8, and so is what SQLite keeps.
-            chunk.text.push_str(&String::from_utf8_lossy(told.lines()));
+            match str::from_utf8(told.lines()) {
+                Ok(lines) => chunk.text.push_str(lines),
+                // Neither SQLite nor AWS gives such; a line that is changed by it is found.
+                Err(_) => chunk.text.push_str(&String::from_utf8_lossy(told.lines())),
+            }
             chunk.faults.extend(told.faults);
             let id = told.record.remediation_id;
             if told.is_broken {

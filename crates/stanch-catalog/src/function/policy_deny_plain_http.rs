@@ -30,6 +30,13 @@ pub(super) fn run(input: Input) -> Result<Value, String> {
     if input.resources.is_empty() || input.actions.is_empty() {
         return Err("`resources` and `actions` must not be empty".to_owned());
     }
+    // AWS would take it for a policy variable, and the statement would hold for something else.
+    let mut patterns = input.resources.iter().chain(&input.actions);
+    if let Some(pattern) = patterns.find(|pattern| pattern.contains("${")) {
+        return Err(format!(
+            "`{pattern}` has a `${{`, which no ARN or action has"
+        ));
+    }
     let statement = json!({
         "Sid": "DenyPlainHttp",
         "Effect": "Deny",
@@ -217,6 +224,17 @@ mod tests {
             assert!(
                 super::super::call("policy-deny-plain-http", &input).is_err(),
                 "{bad:.40}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_would_be_a_variable_is_refused() {
+        for (resource, action) in [("arn:aws:s3:${::b", "s3:*"), (BUCKET, "s3:${x}")] {
+            let input = json!({"policy": null, "resources": [resource], "actions": [action]});
+            assert!(
+                super::super::call("policy-deny-plain-http", &input).is_err(),
+                "{resource} {action}"
             );
         }
     }
