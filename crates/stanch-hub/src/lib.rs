@@ -262,7 +262,11 @@ impl Hub {
             Status::Deferred => state.deferred_until.is_none_or(|until| until <= now),
             Status::AwaitingApproval => approval::is_due(state, now),
             Status::Paused => self.switch(&state.received).stops().await.is_none(),
-            Status::Running | Status::Undoing => self.automation_is_due(state, now),
+            // What a pause cancels need not come of age.
+            Status::Running | Status::Undoing => {
+                self.automation_is_due(state, now)
+                    || self.switch(&state.received).stops().await.is_some()
+            }
             status => !status.is_final(),
         }
     }

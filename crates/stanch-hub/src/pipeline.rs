@@ -684,7 +684,7 @@ impl<'h> Work<'h> {
                 self.fail(error).await
             }
             // What is different is somebody else's doing, and not to be taken back.
-            None if !run.may_have_changed() => {
+            None if !has_sent(&plan, run) => {
                 let error =
                     "interrupted before anything was sent, and the resource has changed since";
                 self.fail(error).await
@@ -718,17 +718,8 @@ impl<'h> Work<'h> {
         if let (None, Some(step)) = (&failure, waits_at(plan, &state)) {
             return Box::pin(self.pause(remediation, plan, step, api)).await;
         }
-        // An execution that was started but sent nothing has changed nothing either.
-        let own = |step: &&Step| plan.steps.get(step.index as usize).is_some();
-        let changed = state.run.as_ref().is_some_and(|run| {
-            let mut own = run.steps.iter().filter(own);
-            own.any(|step| {
-                step.outcome
-                    .as_ref()
-                    .is_none_or(StepOutcome::may_have_happened)
-            })
-        });
-        if let (Some(error), false) = (&failure, changed) {
+        let sent = state.run.as_ref().is_some_and(|run| has_sent(plan, run));
+        if let (Some(error), false) = (&failure, sent) {
             return self.fail(error).await;
         }
         self.let_arrive(state.run.as_ref()).await;
@@ -1028,6 +1019,22 @@ pub(crate) fn answers(run: &Run) -> Map<String, Value> {
         .collect()
 }
 
+/// The requests of `plan` that a run has sent, without what an execution was started or cancelled by.
+fn own<'r>(plan: &Plan, run: &'r Run) -> impl Iterator<Item = &'r Step> {
+    let count = plan.steps.len();
+    let steps = run.steps.iter();
+    steps.filter(move |step| (step.index as usize) < count)
+}
+
+/// A request of `plan` may have changed something: an execution that was started but sent nothing has not.
+fn has_sent(plan: &Plan, run: &Run) -> bool {
+    own(plan, run).any(|step| {
+        step.outcome
+            .as_ref()
+            .is_none_or(StepOutcome::may_have_happened)
+    })
+}
+
 /// The steps of `plan` that need not be sent again; `None` if the journal and the resource do not
 /// agree on how far the run got. `fresh` is what would be planned now.
 pub(crate) fn remaining(plan: &Plan, fresh: &Plan, run: &Run, unchanged: bool) -> Option<Vec<u32>> {
@@ -1035,15 +1042,11 @@ pub(crate) fn remaining(plan: &Plan, fresh: &Plan, run: &Run, unchanged: bool) -
         let step = plan.steps.get(index as usize);
         step.is_some_and(|step| fresh.steps.iter().any(|other| other.action == step.action))
     };
-    let done: Vec<u32> = run
-        .steps
-        .iter()
+    let done: Vec<u32> = own(plan, run)
         .filter(|s| s.outcome == Some(StepOutcome::Ok))
         .map(|s| s.index)
         .collect();
-    let unknown: Vec<u32> = run
-        .steps
-        .iter()
+    let unknown: Vec<u32> = own(plan, run)
         .filter(|step| step.outcome.as_ref().is_some_and(|o| o.may_have_happened()))
         .map(|step| step.index)
         .filter(|index| !done.contains(index))

@@ -192,7 +192,10 @@ impl Work<'_> {
 
     /// Takes the change back, or goes on with that after a crash.
     pub(crate) async fn undo(&mut self, state: &State) -> Result<Turn, LedgerError> {
-        if let Some(reason) = self.hub.switch(&state.received).stops().await {
+        // What Systems Manager carries out is cancelled first: until then it does not stand still.
+        if automation::execution(state).is_none()
+            && let Some(reason) = self.hub.switch(&state.received).stops().await
+        {
             return self.write([Event::Paused { reason }]).await;
         }
         match Box::pin(self.try_undo(state)).await? {
