@@ -272,11 +272,21 @@ impl Hub {
     /// # Errors
     /// The ledger failed; the remediation stays where it stands, and recovery picks it up.
     pub async fn handle(&self, id: RemediationId) -> Result<State, LedgerError> {
+        let (state, _) = self.handled(id).await?;
+        Ok(state)
+    }
+
+    /// The same, and whether it was this very call that brought it there.
+    ///
+    /// # Errors
+    /// As of [`Hub::handle`].
+    pub async fn handled(&self, id: RemediationId) -> Result<(State, bool), LedgerError> {
         loop {
-            if let Some(Worked::Stands(state) | Worked::Stood(state)) = self.attempt(id).await? {
-                return Ok(*state);
+            match self.attempt(id).await? {
+                Some(Worked::Stands(state)) => return Ok((*state, true)),
+                Some(Worked::Stood(state)) => return Ok((*state, false)),
+                _ => self.ports.clock.sleep(BUSY).await,
             }
-            self.ports.clock.sleep(BUSY).await;
         }
     }
 

@@ -7,7 +7,8 @@
 //! Ready, Running, Undoing <─> Paused
 //! ```
 //!
-//! A run may wait for people on its way (`approval`): Running ─> AwaitingApproval ─> Running.
+//! A run may wait for people on its way (`approval`): Running ─> AwaitingApproval ─> Running. So may an undo
+//! that a person asks for, and for its time (`undo`): Success ─> Deferred ─> Undoing.
 //!
 //! The live run and the recovery after a crash are the same loop: each turn looks at the status and
 //! does what follows on it.
@@ -246,7 +247,10 @@ impl<'h> Work<'h> {
                 status if !may_go_on(status) => return Ok(state),
                 Status::Received | Status::Planned => self.consider(&state).await?,
                 Status::Deferred if state.deferred_until.is_none_or(|until| until <= now) => {
-                    self.consider(&state).await?
+                    match state.is_put_off() {
+                        true => Box::pin(self.reconsider_undo(&state)).await?,
+                        false => self.consider(&state).await?,
+                    }
                 }
                 Status::AwaitingApproval => match Box::pin(self.await_approval(&state)).await? {
                     Some(turn) => turn,
