@@ -569,6 +569,12 @@ impl Work<'_> {
         self.close_in_flight().await?;
         self.write(carried_out(plan, phase, &steps)).await?;
         let stopped = automation.stop.is_some();
+        if status == "Cancelled" && paused.is_none() && self.was_paused(phase, run).await {
+            // Changes go on: what is left is carried out here.
+            let state = self.state().await;
+            self.let_arrive(under_way(&state).map(|(_, run)| run)).await;
+            return Ok(Followed::Elsewhere);
+        }
         Ok(Followed::Ended(match (status, paused) {
             ("Success", _) => Ran::Done,
             (_, Some(reason)) if stopped => Ran::Paused(reason),
@@ -584,6 +590,16 @@ impl Work<'_> {
                 ))
             }
         }))
+    }
+
+    /// True if a pause had the execution of this run cancelled: before its time is over, nothing else does.
+    async fn was_paused(&self, phase: Phase, run: &Run) -> bool {
+        let overdue = run.at + self.hub.settings.executors.give_up_after;
+        let (_, history) = self.history().await;
+        history.iter().any(|(event, at)| {
+            matches!(event, Event::StepStarted(step) if step.phase == phase && step.name == STOP)
+                && *at < overdue
+        })
     }
 }
 

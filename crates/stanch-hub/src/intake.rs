@@ -119,7 +119,7 @@ impl Hub {
                         reason: reason.to_string(),
                     });
                 }
-                Incoming::Executed(executed) => match self.waiting_for(&executed).await? {
+                Incoming::Executed(executed) => match self.continued_by(&executed).await? {
                     Ok((id, job)) => {
                         taken.continued.push(id);
                         self.scheduler.submit(job).await;
@@ -151,14 +151,36 @@ impl Hub {
         Ok(taken)
     }
 
-    /// The remediation that waits for this execution to end, or why none does.
-    async fn waiting_for(
+    /// The remediation that goes on by what an execution tells, or why none does. The end of an execution
+    /// is waited for; at the end of a step the switch is read.
+    async fn continued_by(
         &self,
         executed: &Executed,
     ) -> Result<Result<(RemediationId, Job), String>, LedgerError> {
-        if !crate::automation::is_final(&executed.status) {
+        let is_step = executed.step.is_some();
+        if !is_step && !crate::automation::is_final(&executed.status) {
             return Ok(Err(format!("the execution is {}", executed.status)));
         }
+        let goes_on = || Ok(Err("the execution goes on".to_owned()));
+        // Who it is for is asked only while it can matter.
+        if is_step && !self.stops_somewhere().await {
+            return goes_on();
+        }
+        let Some((id, state)) = self.waiting_for(executed).await? else {
+            let reason = "no remediation waits for this execution";
+            return Ok(Err(reason.to_owned()));
+        };
+        if is_step && self.switch(&state.received).stops().await.is_none() {
+            return goes_on();
+        }
+        Ok(Ok((id, job(id, &state.received))))
+    }
+
+    /// The remediation that waits for this execution.
+    async fn waiting_for(
+        &self,
+        executed: &Executed,
+    ) -> Result<Option<(RemediationId, State)>, LedgerError> {
         let Executed {
             id: execution,
             account,
@@ -176,12 +198,11 @@ impl Hub {
             },
             None => None,
         };
-        if let Some((id, state)) = named
-            && Self::waits_for(&state, account, region, execution)
-        {
-            return Ok(Ok((id, job(id, &state.received))));
+        let named = named.filter(|(_, state)| Self::waits_for(state, account, region, execution));
+        if named.is_some() {
+            return Ok(named);
         }
-        // The event names a user or a role, and not the session.
+        // The event names a user or a role, and not the session; that of a step names nobody.
         for record in ledger.unfinished().await? {
             let is_changing = matches!(record.status, Status::Running | Status::Undoing);
             if !is_changing || record.account_id != *account || record.region != *region {
@@ -189,11 +210,10 @@ impl Hub {
             }
             let (state, _) = ledger.state(record.remediation_id).await?;
             if crate::automation::execution(&state) == Some(execution.as_str()) {
-                let id = record.remediation_id;
-                return Ok(Ok((id, job(id, &state.received))));
+                return Ok(Some((record.remediation_id, state)));
             }
         }
-        Ok(Err("no remediation waits for this execution".to_owned()))
+        Ok(None)
     }
 
     pub(crate) fn reading_options(&self) -> event::Options {

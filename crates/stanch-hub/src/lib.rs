@@ -262,7 +262,11 @@ impl Hub {
             Status::Deferred => state.deferred_until.is_none_or(|until| until <= now),
             Status::AwaitingApproval => approval::is_due(state, now),
             Status::Paused => self.switch(&state.received).stops().await.is_none(),
-            Status::Running | Status::Undoing => self.automation_is_due(state, now),
+            // What a pause cancels need not come of age.
+            Status::Running | Status::Undoing => {
+                self.automation_is_due(state, now)
+                    || self.switch(&state.received).stops().await.is_some()
+            }
             status => !status.is_final(),
         }
     }
@@ -272,11 +276,21 @@ impl Hub {
     /// # Errors
     /// The ledger failed; the remediation stays where it stands, and recovery picks it up.
     pub async fn handle(&self, id: RemediationId) -> Result<State, LedgerError> {
+        let (state, _) = self.handled(id).await?;
+        Ok(state)
+    }
+
+    /// The same, and whether it was this very call that brought it there.
+    ///
+    /// # Errors
+    /// As of [`Hub::handle`].
+    pub async fn handled(&self, id: RemediationId) -> Result<(State, bool), LedgerError> {
         loop {
-            if let Some(Worked::Stands(state) | Worked::Stood(state)) = self.attempt(id).await? {
-                return Ok(*state);
+            match self.attempt(id).await? {
+                Some(Worked::Stands(state)) => return Ok((*state, true)),
+                Some(Worked::Stood(state)) => return Ok((*state, false)),
+                _ => self.ports.clock.sleep(BUSY).await,
             }
-            self.ports.clock.sleep(BUSY).await;
         }
     }
 

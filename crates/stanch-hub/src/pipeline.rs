@@ -7,7 +7,8 @@
 //! Ready, Running, Undoing <─> Paused
 //! ```
 //!
-//! A run may wait for people on its way (`approval`): Running ─> AwaitingApproval ─> Running.
+//! A run may wait for people on its way (`approval`): Running ─> AwaitingApproval ─> Running. So may an undo
+//! that a person asks for, and for its time (`undo`): Success ─> Deferred ─> Undoing.
 //!
 //! The live run and the recovery after a crash are the same loop: each turn looks at the status and
 //! does what follows on it.
@@ -246,7 +247,10 @@ impl<'h> Work<'h> {
                 status if !may_go_on(status) => return Ok(state),
                 Status::Received | Status::Planned => self.consider(&state).await?,
                 Status::Deferred if state.deferred_until.is_none_or(|until| until <= now) => {
-                    self.consider(&state).await?
+                    match state.is_put_off() {
+                        true => Box::pin(self.reconsider_undo(&state)).await?,
+                        false => self.consider(&state).await?,
+                    }
                 }
                 Status::AwaitingApproval => match Box::pin(self.await_approval(&state)).await? {
                     Some(turn) => turn,
@@ -684,7 +688,7 @@ impl<'h> Work<'h> {
                 self.fail(error).await
             }
             // What is different is somebody else's doing, and not to be taken back.
-            None if !run.may_have_changed() => {
+            None if !has_sent(&plan, run) => {
                 let error =
                     "interrupted before anything was sent, and the resource has changed since";
                 self.fail(error).await
@@ -718,17 +722,8 @@ impl<'h> Work<'h> {
         if let (None, Some(step)) = (&failure, waits_at(plan, &state)) {
             return Box::pin(self.pause(remediation, plan, step, api)).await;
         }
-        // An execution that was started but sent nothing has changed nothing either.
-        let own = |step: &&Step| plan.steps.get(step.index as usize).is_some();
-        let changed = state.run.as_ref().is_some_and(|run| {
-            let mut own = run.steps.iter().filter(own);
-            own.any(|step| {
-                step.outcome
-                    .as_ref()
-                    .is_none_or(StepOutcome::may_have_happened)
-            })
-        });
-        if let (Some(error), false) = (&failure, changed) {
+        let sent = state.run.as_ref().is_some_and(|run| has_sent(plan, run));
+        if let (Some(error), false) = (&failure, sent) {
             return self.fail(error).await;
         }
         self.let_arrive(state.run.as_ref()).await;
@@ -1028,6 +1023,22 @@ pub(crate) fn answers(run: &Run) -> Map<String, Value> {
         .collect()
 }
 
+/// The requests of `plan` that a run has sent, without what an execution was started or cancelled by.
+fn own<'r>(plan: &Plan, run: &'r Run) -> impl Iterator<Item = &'r Step> {
+    let count = plan.steps.len();
+    let steps = run.steps.iter();
+    steps.filter(move |step| (step.index as usize) < count)
+}
+
+/// A request of `plan` may have changed something: an execution that was started but sent nothing has not.
+fn has_sent(plan: &Plan, run: &Run) -> bool {
+    own(plan, run).any(|step| {
+        step.outcome
+            .as_ref()
+            .is_none_or(StepOutcome::may_have_happened)
+    })
+}
+
 /// The steps of `plan` that need not be sent again; `None` if the journal and the resource do not
 /// agree on how far the run got. `fresh` is what would be planned now.
 pub(crate) fn remaining(plan: &Plan, fresh: &Plan, run: &Run, unchanged: bool) -> Option<Vec<u32>> {
@@ -1035,15 +1046,11 @@ pub(crate) fn remaining(plan: &Plan, fresh: &Plan, run: &Run, unchanged: bool) -
         let step = plan.steps.get(index as usize);
         step.is_some_and(|step| fresh.steps.iter().any(|other| other.action == step.action))
     };
-    let done: Vec<u32> = run
-        .steps
-        .iter()
+    let done: Vec<u32> = own(plan, run)
         .filter(|s| s.outcome == Some(StepOutcome::Ok))
         .map(|s| s.index)
         .collect();
-    let unknown: Vec<u32> = run
-        .steps
-        .iter()
+    let unknown: Vec<u32> = own(plan, run)
         .filter(|step| step.outcome.as_ref().is_some_and(|o| o.may_have_happened()))
         .map(|step| step.index)
         .filter(|index| !done.contains(index))

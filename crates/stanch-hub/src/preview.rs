@@ -95,7 +95,7 @@ impl Hub {
                 }
                 Incoming::Executed(executed) => preview.skipped.push(Skipped {
                     finding: executed.id,
-                    reason: "it is the end of an execution, and no finding".to_owned(),
+                    reason: "it tells of an execution, and of no finding".to_owned(),
                 }),
                 Incoming::Unreadable { problem, payload } => preview.unreadable.push(Buried {
                     id: Digest::of(&String::from(payload)).unwrap_or(Digest::ZERO),

@@ -98,7 +98,7 @@ impl RequestError {
                 Some("`stanch ledger show <remediation id>` tells what happened to it")
             }
             Self::UnderWay { .. } => Some(
-                "what waits for people is turned back by `stanch reject <remediation id>`; what runs ends by itself, or stands still after `stanch pause`: then ask again",
+                "what waits for people, and an undo that waits for its time, is turned back by `stanch reject <remediation id>`; what runs ends by itself, or stands still after `stanch pause`: then ask again",
             ),
             Self::OwnRequest(_) | Self::Answered(_) | Self::NotAsked { .. } => Some(
                 "let somebody else approve it: `stanch approvals show <remediation id>` tells who may",

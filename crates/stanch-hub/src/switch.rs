@@ -260,6 +260,15 @@ impl Hub {
         Ok(Here::of(&self.settings).is_passive(&self.standing().await?))
     }
 
+    /// True if changes are stopped somewhere. Where, and why, [`Switch::stops`] says.
+    pub(crate) async fn stops_somewhere(&self) -> bool {
+        let Ok(standing) = self.standing().await else {
+            return true;
+        };
+        let is_passive = Here::of(&self.settings).is_passive(&standing).is_some();
+        self.settings.paused || is_passive || !standing.pauses.is_empty()
+    }
+
     /// What all directives come to.
     ///
     /// # Errors

@@ -8,7 +8,7 @@ use std::{cmp::Reverse, sync::Arc, time::Duration};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use stanch_catalog::{Catalog, Plan, PlanError, Remediation, Stage};
+use stanch_catalog::{Catalog, Plan, PlanError, Remediation};
 use stanch_ledger::{
     Decided, Event, LedgerError, Phase, Query, Received, Record, RemediationId, Route, Run, State,
     Status, Undo, UndoPlanned, Verdict, Verified,
@@ -78,6 +78,8 @@ impl Selection {
         control && since
     }
 }
+
+const CHANGED: &str = "the resource has changed since the undo was planned";
 
 /// Why an undo does not go on.
 enum Halt {
@@ -192,7 +194,10 @@ impl Work<'_> {
 
     /// Takes the change back, or goes on with that after a crash.
     pub(crate) async fn undo(&mut self, state: &State) -> Result<Turn, LedgerError> {
-        if let Some(reason) = self.hub.switch(&state.received).stops().await {
+        // What Systems Manager carries out is cancelled first: until then it does not stand still.
+        if automation::execution(state).is_none()
+            && let Some(reason) = self.hub.switch(&state.received).stops().await
+        {
             return self.write([Event::Paused { reason }]).await;
         }
         match Box::pin(self.try_undo(state)).await? {
@@ -203,25 +208,58 @@ impl Work<'_> {
                 self.write([Event::UndoFailed { error, observed }]).await
             }
             Err(Halt::Stale(reason)) => {
-                let half_way = state.undo.as_ref().filter(|undo| !undo.from.is_final());
-                let Some(undo) = half_way else {
-                    return self.write([Event::UndoVoided { reason }]).await;
-                };
-                let at_once = self.follows_at_once(undo).await;
-                match self.parts(state).filter(|_| at_once) {
+                if let Some(undo) = half_way(state)
+                    && self.follows_at_once(undo).await
+                    && let Some((remediation, before, _)) = self.parts(state)
+                {
                     // The way back from what is there now is as good.
-                    Some((remediation, before, _)) => {
-                        let reason = undo.planned.reason.clone();
-                        self.restore(&remediation, &before, reason).await
-                    }
-                    // Without the undo it would go on, over what somebody else has made of it.
-                    None => {
-                        let (error, observed) = (reason, Value::Null);
-                        self.write([Event::UndoFailed { error, observed }]).await
-                    }
+                    let reason = undo.planned.reason.clone();
+                    return self.restore(&remediation, &before, reason).await;
                 }
+                self.drop_undo(state, reason).await
             }
         }
+    }
+
+    /// Goes on with an undo that was put off, once its time has come: plans it and asks the guard anew.
+    pub(crate) async fn reconsider_undo(&self, state: &State) -> Result<Turn, LedgerError> {
+        let hub = self.hub;
+        // As with a change: it was told so when it was put off.
+        if hub.held().is_some() {
+            return Ok(Turn::Later);
+        }
+        let (Some(undo), Some((remediation, before, shown))) = (&state.undo, self.parts(state))
+        else {
+            return self.drop_undo(state, GONE.to_owned()).await;
+        };
+        let mut plan = match self.plan_undo(&remediation, &before, state).await {
+            Ok(plan) if plan.state == shown.state => plan,
+            Ok(_) => return self.drop_undo(state, CHANGED.to_owned()).await,
+            Err(error) if error.is_transient() => return Ok(Turn::Later),
+            Err(error) => return self.drop_undo(state, chain(&error)).await,
+        };
+        let (_, history) = self.history().await;
+        let drifted = drift(state, undo.from, &history, &before, &plan).is_some();
+        let by = &undo.planned.requester;
+        let judged = hub.judge(&state.received, by, &remediation, &mut plan, drifted);
+        let answer = judged.await?;
+        // Nobody holds the resource yet: it is looked at once more before anything is sent.
+        hub.record_undo(self, &remediation, &plan, answer, by)
+            .await?;
+        Ok(Turn::Again)
+    }
+
+    /// Does not make the undo: what it was planned from is no more.
+    async fn drop_undo(&self, state: &State, reason: String) -> Result<Turn, LedgerError> {
+        let dropped = match half_way(state) {
+            None => Event::UndoVoided { reason },
+            // Without the undo it would go on, over what somebody else has made of it.
+            Some(_) => Event::UndoFailed {
+                error: reason,
+                observed: Value::Null,
+            },
+        };
+        self.write([dropped]).await
     }
 
     /// The hub planned this undo by itself, and nothing but a crash has come between.
@@ -307,10 +345,7 @@ impl Work<'_> {
             if !std::mem::take(&mut self.looked) {
                 match self.look(&remediation, &before, &*api).await {
                     Ok(now) if *now.state() == plan.state => {}
-                    Ok(_) => {
-                        let reason = "the resource has changed since the undo was planned";
-                        return Ok(Err(Halt::Stale(reason.to_owned())));
-                    }
+                    Ok(_) => return Ok(Err(Halt::Stale(CHANGED.to_owned()))),
                     Err(error) => return Ok(Err(PlanFailure::from(error).into())),
                 }
             }
@@ -399,7 +434,8 @@ impl Hub {
     /// Takes a change back, as asked for by `by`; what was taken back is done again. With `dry_run` it
     /// is only planned. On drift it stops; with `force` it asks for an approval to go on all the same.
     ///
-    /// While changes are paused it is only recorded, and made when they go on.
+    /// While changes are paused it is only recorded, and made when they go on; and where the guard allows it
+    /// only later, it is planned again then.
     ///
     /// # Errors
     /// There is nothing to take back, it cannot be planned, or somebody else has changed the resource.
@@ -495,6 +531,7 @@ impl Hub {
         if again {
             work.settle_on(&state, plan, answer, Some(by)).await?;
         } else {
+            work.looked = answer.verdict == Verdict::Run;
             self.record_undo(work, &remediation, &plan, answer, by)
                 .await?;
         }
@@ -504,7 +541,7 @@ impl Hub {
 
     async fn record_undo(
         &self,
-        work: &mut Work<'_>,
+        work: &Work<'_>,
         remediation: &Remediation,
         plan: &Plan,
         answer: Decided,
@@ -516,14 +553,12 @@ impl Hub {
         let reason = "a person asked for it".to_owned();
         let mut events = vec![undo_planned(plan, reason, by, Some(answer))];
         match verdict {
-            Verdict::Run => work.looked = true,
+            Verdict::Run | Verdict::Defer { .. } => {}
             Verdict::NeedsApproval => events.push(
                 work.request(&state, by, remediation, plan)
                     .unwrap_or_else(|reason| Event::UndoVoided { reason }),
             ),
-            Verdict::Refuse | Verdict::Defer { .. } => {
-                events.push(Event::UndoVoided { reason: refusal });
-            }
+            Verdict::Refuse => events.push(Event::UndoVoided { reason: refusal }),
         }
         work.write(events).await.map(drop)
     }
@@ -545,13 +580,6 @@ impl Hub {
             let reason =
                 "somebody else has changed the resource since, and `--force` overwrites that";
             answer.reasons.push(reason.to_owned());
-        }
-        if let Verdict::Defer { until } = answer.verdict
-            && plan.stage == Stage::Undo
-        {
-            let reason =
-                format!("an undo does not wait: it has to be asked for again at {until:.0}");
-            answer.reasons.push(reason);
         }
         Ok(answer)
     }
@@ -613,6 +641,11 @@ pub(crate) fn was_read_last(history: &History) -> bool {
     let mut last = newest_first(history)
         .filter(|event| matches!(event, Event::StepFinished(_) | Event::Verified(_)));
     matches!(last.next(), Some(Event::Verified(_)))
+}
+
+/// The undo of a run that has not ended, and would go on without it.
+fn half_way(state: &State) -> Option<&Undo> {
+    state.undo.as_ref().filter(|undo| !undo.from.is_final())
 }
 
 /// A request of its run may have changed something.

@@ -25,7 +25,8 @@ pub enum Event {
     ApprovalRequested(Box<ApprovalRequest>),
     /// Someone approved the plan.
     Approved(Consent),
-    /// Someone said no. Ends the remediation; what a run has done so far is to be taken back.
+    /// Someone said no. Ends the remediation; what a run has done so far is to be taken back. Of an undo,
+    /// also one that waits for its time, it ends the undo.
     Rejected {
         /// Who.
         by: String,
@@ -63,7 +64,8 @@ pub enum Event {
     },
     /// Changes are no longer paused: it goes on from where it stood, and looks again first.
     Resumed,
-    /// The change is to be undone by these requests.
+    /// The change is to be undone by these requests: now, after an approval, or at the time that the guard
+    /// says, when it is planned again.
     UndoPlanned(UndoPlanned),
     /// That undo will not be made: refused, not approved in time, or the resource has changed.
     UndoVoided {

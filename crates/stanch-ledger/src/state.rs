@@ -211,7 +211,7 @@ pub struct Undo {
     pub from: Status,
     /// `None` until an executor takes it up.
     pub run: Option<Run>,
-    /// What was read when it was done, or had failed.
+    /// What was read when it was done, or had failed; until then, when the one before it had failed.
     pub observed: Value,
 }
 
@@ -334,6 +334,7 @@ impl State {
             Event::Received(_) => return illegal("it was admitted already"),
 
             Event::Planned(planned) => match status {
+                Deferred if self.is_put_off() => return illegal("it is the undo that is deferred"),
                 Received | Planned | Deferred => self.plan_anew(planned),
                 Undone => {
                     (self.run, self.verified, self.undo) = (None, None, None);
@@ -422,7 +423,7 @@ impl State {
                 reason,
                 ..
             } => {
-                if !self.is_asked() {
+                if !(self.is_asked() || self.is_put_off()) {
                     return illegal("no approval was asked for");
                 }
                 if !self.plan_is(plan_hash) {
@@ -572,7 +573,11 @@ impl State {
                 let stood = match (&self.paused, &self.undo) {
                     (Some((stood, _)), _) => *stood,
                     // Planned again, before any of it was sent.
-                    (_, Some(undo)) if status == Undoing && undo.run.is_none() => undo.from,
+                    (_, Some(undo))
+                        if matches!(status, Undoing | Deferred) && undo.run.is_none() =>
+                    {
+                        undo.from
+                    }
                     _ => status,
                 };
                 if !matches!(stood, Running | Verifying | Success | Failed | UndoFailed) {
@@ -588,16 +593,18 @@ impl State {
                     self.error = Some(planned.reason.clone());
                 }
                 let decision = planned.decision.as_ref();
-                self.status = match decision.map_or(Verdict::Run, |decided| decided.verdict) {
-                    Verdict::Run => Undoing,
-                    _ => AwaitingApproval,
+                let verdict = decision.map_or(Verdict::Run, |decided| decided.verdict);
+                (self.status, self.deferred_until) = match verdict {
+                    Verdict::Run => (Undoing, None),
+                    Verdict::Defer { until } => (Deferred, Some(until)),
+                    Verdict::NeedsApproval | Verdict::Refuse => (AwaitingApproval, None),
                 };
                 (self.approval, self.paused) = (None, None);
                 self.undo = Some(Undo {
                     planned: planned.clone(),
                     from: stood,
                     run: None,
-                    observed: Value::Null,
+                    observed: self.undo.take().map_or(Value::Null, |undo| undo.observed),
                 });
             }
 
@@ -645,7 +652,7 @@ impl State {
                 // Of a change that was to be taken back, and not even a way back could be planned.
                 let was_due = matches!(status, Running | Verifying)
                     && self.run.as_ref().is_some_and(Run::may_have_changed);
-                if status != Undoing && !was_due {
+                if status != Undoing && !was_due && !self.is_put_off() {
                     return illegal("no undo is planned");
                 }
                 if self.in_flight() {
@@ -654,7 +661,7 @@ impl State {
                 if let Some(undo) = &mut self.undo {
                     undo.observed.clone_from(observed);
                 }
-                self.approval = None;
+                (self.approval, self.deferred_until) = (None, None);
                 self.status = UndoFailed;
                 self.error = Some(error.clone());
             }
@@ -685,11 +692,12 @@ impl State {
 
     /// Takes an undo of which nothing was sent out of consideration, if there is one.
     fn void_undo(&mut self) -> bool {
-        let pending = matches!(self.status, Status::AwaitingApproval | Status::Undoing);
+        use Status::{AwaitingApproval, Deferred, Undoing};
+        let pending = matches!(self.status, AwaitingApproval | Deferred | Undoing);
         match &self.undo {
             Some(undo) if pending && undo.run.is_none() => {
                 self.status = undo.from;
-                (self.undo, self.approval) = (None, None);
+                (self.undo, self.approval, self.deferred_until) = (None, None, None);
                 true
             }
             _ => false,
@@ -711,6 +719,12 @@ impl State {
             Some(undo) => &undo.planned.requester,
             None => again.unwrap_or(&self.received.requester),
         }
+    }
+
+    /// An undo waits for its time.
+    #[must_use]
+    pub fn is_put_off(&self) -> bool {
+        self.status == Status::Deferred && self.undo.is_some()
     }
 
     /// People were asked, or have said yes to what has not begun since.

@@ -135,6 +135,28 @@ async fn events_of_member_accounts_arrive_and_those_of_others_do_not() {
     deployed.choose_action(&found("eu-central-1")).unwrap();
     assert_eq!(arrived().await, 4);
 
+    // The end of a step of our documents, and of nobody else's.
+    for document in ["RemediateS3PublicAccess", "AWS-RestartEC2Instance"] {
+        let step = json!({
+            "version": "0",
+            "id": "eeca120b-a321-433e-9635-dab369006a6b",
+            "detail-type": "EC2 Automation Step Status-change Notification",
+            "source": "aws.ssm",
+            "account": member.id,
+            "time": "2026-03-02T19:59:59Z",
+            "region": "eu-central-1",
+            "resources": [],
+            "detail": {
+                "ExecutionId": "333ba70b-2333-48db-b17e-a5e69c6f4d1c",
+                "Definition": document,
+                "Status": "Success",
+                "StepName": "Plan",
+            },
+        });
+        deployed.emulator().happen(&step).unwrap();
+        assert_eq!(arrived().await, 5, "{document}");
+    }
+
     // An account of another organization forwards what it likes, in the same words.
     let bus =
         format!("arn:aws:events:us-east-1:{ADMINISTRATOR}:event-bus/SecurityRemediationMembers");
@@ -174,7 +196,7 @@ async fn events_of_member_accounts_arrive_and_those_of_others_do_not() {
     let mut event = found("us-east-1").config_event(rule);
     event["account"] = json!(id);
     deployed.emulator().happen(&event).unwrap();
-    assert_eq!(arrived().await, 4);
+    assert_eq!(arrived().await, 5);
     let undelivered = deployed.waiting_in("UndeliveredEvents").await.unwrap();
     assert_eq!(undelivered, 0);
 }

@@ -287,7 +287,8 @@ impl Hub {
         })
     }
 
-    /// Says no to what waits. What a run has done so far is taken back.
+    /// Says no to what waits for people, and to an undo that waits for its time. What a run has done so far is
+    /// taken back.
     ///
     /// # Errors
     /// It does not wait for an approval.
@@ -318,9 +319,13 @@ impl Hub {
         let work = loop {
             let work = Work::open(self, id).await?;
             let state = work.state().await;
+            let plan_hash = match &state.undo {
+                Some(undo) if state.is_put_off() => &undo.planned.plan_hash,
+                _ => &awaited(id, &state)?.request.plan_hash,
+            };
             let no = Event::Rejected {
                 by: by.to_owned(),
-                plan_hash: awaited(id, &state)?.request.plan_hash.clone(),
+                plan_hash: plan_hash.clone(),
                 reason: reason.to_owned(),
                 how: how.clone(),
             };

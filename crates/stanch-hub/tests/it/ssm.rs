@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 use stanch_catalog::{Naming, Stage};
@@ -14,6 +15,7 @@ use stanch_testkit::{
     automation::{Automation, Caller, CatalogFunction, WithAutomation},
 };
 use stanch_types::{Access, AccountId, CallErrorKind, Region};
+use tokio::sync::Semaphore;
 
 use crate::{
     ledgers::Dying,
@@ -26,6 +28,23 @@ struct Member {
     automation: Automation,
     /// What executions send.
     inside: Tap,
+    /// The function answers nobody while a test has this.
+    turn: Arc<Semaphore>,
+}
+
+/// A function that answers one after the other.
+struct InTurn(CatalogFunction, Arc<Semaphore>);
+
+#[async_trait]
+impl Functions for InTurn {
+    fn knows(&self, name: &str) -> bool {
+        self.0.knows(name)
+    }
+
+    async fn call(&self, name: &str, payload: &Value) -> Result<Value, String> {
+        let _turn = self.1.acquire().await.unwrap();
+        self.0.call(name, payload).await
+    }
 }
 
 impl Member {
@@ -34,13 +53,16 @@ impl Member {
         world.settings.executors.default = Executor::Ssm;
         let (catalog, models) = (Arc::clone(&world.catalog), Arc::clone(&world.models));
         let (aws, naming) = (world.aws.clone(), Naming::default());
+        let turn = Arc::new(Semaphore::new(1));
+        let turns = Arc::clone(&turn);
         let answering = move |account: &AccountId, region: &Region| -> Arc<dyn Functions> {
-            Arc::new(CatalogFunction {
+            let function = CatalogFunction {
                 name: Naming::default().function(),
                 api: aws.account(account, region),
                 catalog: Arc::clone(&catalog),
                 models: Arc::clone(&models),
-            })
+            };
+            Arc::new(InTurn(function, Arc::clone(&turns)))
         };
         let clock = Arc::clone(&world.clock) as _;
         let automation =
@@ -52,6 +74,7 @@ impl Member {
             world,
             automation,
             inside,
+            turn,
         };
         for remediation in ["S3BlockPublicAccess", "TestTwoSteps"] {
             let caller = member.administrator();
@@ -99,6 +122,31 @@ impl Member {
     async fn end(&self) -> Value {
         let id = self.executions().pop().unwrap();
         self.automation.ended(&id).await
+    }
+
+    /// The end of a step of the last execution, as EventBridge tells it:
+    /// <https://docs.aws.amazon.com/systems-manager/latest/userguide/monitoring-systems-manager-event-examples.html>.
+    fn step_end(&self) -> Value {
+        json!({
+            "version": "0",
+            "id": "eeca120b-a321-433e-9635-dab369006a6b",
+            "detail-type": "EC2 Automation Step Status-change Notification",
+            "source": "aws.ssm",
+            "account": account(),
+            "region": region(),
+            "detail": {
+                "ExecutionId": self.executions().pop(),
+                "Status": "Success",
+                "StepName": "Plan",
+                "Action": "aws:invokeLambdaFunction",
+            },
+        })
+    }
+
+    /// What the hub itself has sent, but for what only reads.
+    fn own_writes(&self) -> Vec<String> {
+        let writes = self.world.tap.writes().into_iter();
+        writes.map(|call| call.operation).collect()
     }
 
     fn executions(&self) -> Vec<String> {
@@ -533,6 +581,146 @@ async fn while_changes_are_paused_nothing_is_started_and_what_runs_is_cancelled(
     assert_eq!(state.status, Status::Success, "{:?}", state.error);
     assert_eq!(state.run.unwrap().started.executor, "native");
     assert!(member.blocked().await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_switch_is_read_at_the_end_of_each_step() {
+    let member = Member::new().await;
+    let hub = member.world.hub();
+    let gate = Gate::closed();
+    let held = Fault::HoldRequest(Arc::clone(&gate));
+    member.inside.inject(Aim::at_write().after(1), held);
+    let finding = member.world.in_two_steps("logs");
+    let (id, _) = member.begin_with(&hub, &finding).await;
+    gate.reached().await;
+    assert_eq!(member.tell(&hub, &member.step_end()).await, []);
+    let elsewhere = Reach::Account("333333333333".parse().unwrap());
+    hub.pause(elsewhere, "alice", "theirs").await.unwrap();
+    assert_eq!(member.tell(&hub, &member.step_end()).await, []);
+    let sessions = member.world.tap.opened().len();
+
+    let here = || Reach::Account(account());
+    hub.pause(here(), "alice", "an outage").await.unwrap();
+    assert_eq!(member.tell(&hub, &member.step_end()).await, [id]);
+    assert!(member.world.tap.opened().len() > sessions);
+    let ended = member.end().await;
+    assert_eq!(ended["detail"]["Status"], "Cancelled", "{ended}");
+    member.tell(&hub, &ended).await;
+    assert_eq!(member.state(id).await.status, Status::Paused);
+    assert!(member.blocked().await, "the first step was carried out");
+
+    hub.resume(here(), "alice", "over").await.unwrap();
+    member.inside.clear_faults();
+    member.sweep().await;
+    let state = member.state(id).await;
+    assert_eq!(state.status, Status::Success, "{:?}", state.error);
+    assert_eq!(
+        member.own_writes(),
+        [
+            "StartAutomationExecution",
+            "StopAutomationExecution",
+            "PutBucketPolicy"
+        ],
+        "only what was left is sent"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sweep_does_not_wait_to_cancel_what_is_paused() {
+    let member = Member::new().await;
+    let hub = member.world.hub();
+    let turn = member.turn.acquire().await.unwrap();
+    let (id, _) = member.begin(&hub).await;
+    hub.pause(Reach::All, "alice", "an outage").await.unwrap();
+    member.sweep().await;
+    let ended = member.end().await;
+    assert_eq!(ended["detail"]["Status"], "Cancelled", "{ended}");
+    member.tell(&hub, &ended).await;
+    assert_eq!(member.state(id).await.status, Status::Paused);
+    drop(turn);
+    // It had sent nothing, and has not failed.
+    hub.resume(Reach::All, "alice", "over").await.unwrap();
+    member.sweep().await;
+    let state = member.state(id).await;
+    assert_eq!(state.status, Status::Success, "{:?}", state.error);
+    assert_eq!(state.run.unwrap().started.executor, "native");
+    assert!(member.blocked().await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_paused_before_it_sent_anything_does_not_go_over_others_changes() {
+    let member = Member::new().await;
+    let hub = member.world.hub();
+    let turn = member.turn.acquire().await.unwrap();
+    let (id, _) = member.begin(&hub).await;
+    hub.pause(Reach::All, "alice", "an outage").await.unwrap();
+    member.sweep().await;
+    let ended = member.end().await;
+    member.tell(&hub, &ended).await;
+    drop(turn);
+    let half = json!({"BlockPublicAcls": true, "IgnorePublicAcls": false, "BlockPublicPolicy": false, "RestrictPublicBuckets": false});
+    let put = json!({"Bucket": "logs", "PublicAccessBlockConfiguration": half});
+    member.world.admin("s3", "PutPublicAccessBlock", put).await;
+    hub.resume(Reach::All, "alice", "over").await.unwrap();
+    member.sweep().await;
+    let state = member.state(id).await;
+    assert_eq!(state.status, Status::Failed, "{:?}", state.error);
+    let error = state.error.unwrap();
+    assert!(error.contains("the resource has changed since"), "{error}");
+    assert!(member.inside.writes().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_that_is_over_when_the_end_is_told_has_failed_nothing() {
+    let member = Member::new().await;
+    let hub = member.world.hub();
+    let gate = Gate::closed();
+    let held = Fault::HoldRequest(Arc::clone(&gate));
+    member.inside.inject(Aim::at_write(), held);
+    let (id, _) = member.begin(&hub).await;
+    gate.reached().await;
+    hub.pause(Reach::All, "alice", "an outage").await.unwrap();
+    member.tell(&hub, &member.step_end()).await;
+    let ended = member.end().await;
+    assert_eq!(ended["detail"]["Status"], "Cancelled", "{ended}");
+    hub.resume(Reach::All, "alice", "over").await.unwrap();
+    member.inside.clear_faults();
+    member.tell(&hub, &ended).await;
+    let state = member.state(id).await;
+    assert_eq!(state.status, Status::Success, "{:?}", state.error);
+    assert_eq!(state.run.unwrap().started.executor, "native");
+    assert!(member.blocked().await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_cancels_a_rollback_too() {
+    let member = Member::new().await;
+    let hub = member.world.hub();
+    let (id, _) = member.begin(&hub).await;
+    let ended = member.end().await;
+    member.tell(&hub, &ended).await;
+    let gate = Gate::closed();
+    let held = Fault::HoldRequest(Arc::clone(&gate));
+    member.inside.inject(Aim::at_write(), held);
+    hub.rollback(id, "alice", false, false).await.unwrap();
+    gate.reached().await;
+    hub.pause(Reach::All, "alice", "an outage").await.unwrap();
+    assert_eq!(member.tell(&hub, &member.step_end()).await, [id]);
+    assert_eq!(
+        member.state(id).await.status,
+        Status::Undoing,
+        "it does not stand still yet"
+    );
+    let ended = member.end().await;
+    assert_eq!(ended["detail"]["Status"], "Cancelled", "{ended}");
+    member.tell(&hub, &ended).await;
+    assert_eq!(member.state(id).await.status, Status::Paused);
+    hub.resume(Reach::All, "alice", "over").await.unwrap();
+    member.inside.clear_faults();
+    member.sweep().await;
+    let state = member.state(id).await;
+    assert_eq!(state.status, Status::Undone, "{:?}", state.error);
+    assert_eq!(member.world.block("logs").await, None);
 }
 
 #[tokio::test(start_paused = true)]

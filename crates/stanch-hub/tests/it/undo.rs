@@ -6,14 +6,14 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 use stanch_catalog::Catalog;
 use stanch_guard::{File, Guard, Rules, Source as Rulebook};
-use stanch_hub::{History, Message, NotTold, Notifier, RequestError, Selection};
-use stanch_ledger::{Event, Record, Status, Verdict};
+use stanch_hub::{History, Hub, Message, NotTold, Notifier, RequestError, Selection};
+use stanch_ledger::{Event, Record, RemediationId, State, Status, Verdict};
 use stanch_testkit::{Aim, Fault};
 use stanch_types::CallErrorKind;
 
 use crate::{
     ledgers::Dying,
-    stop::pause_after_the_first_write,
+    stop::{pause_after_the_first_write, resume_all},
     world::{World, account},
 };
 
@@ -292,17 +292,13 @@ async fn what_the_ledger_was_made_to_say_is_not_put_back() {
     assert_eq!(world.tap.writes().len(), 1, "the fix, and nothing since");
 }
 
-/// An undo outside its window does not wait for it, and says when it may be asked for again.
-#[tokio::test(start_paused = true)]
-async fn an_undo_that_may_not_be_made_now_says_when_it_may() {
-    let world = World::new();
-    world.bucket("logs").await;
-    let (id, _) = world.fix("logs").await;
+/// A hub that changes something only in the two hours from two o'clock on.
+fn in_the_window(world: &World) -> Arc<Hub> {
     let file = |path: &str, text: &str| File {
         path: path.to_owned(),
         text: text.to_owned(),
     };
-    let window = "BEGIN:VCALENDAR\nVERSION:2.0\nX-CALENDAR-TYPE:DEFAULT_CLOSED\nBEGIN:VEVENT\nUID:1\nSUMMARY:e\nDTSTART:20260201T000000Z\nDTEND:20260202T000000Z\nEND:VEVENT\nEND:VCALENDAR\n";
+    let window = "BEGIN:VCALENDAR\nVERSION:2.0\nX-CALENDAR-TYPE:DEFAULT_CLOSED\nBEGIN:VEVENT\nUID:1\nSUMMARY:e\nDTSTART:20260101T020000Z\nDTEND:20260101T040000Z\nEND:VEVENT\nEND:VCALENDAR\n";
     let policy = "permit (principal, action, resource) when { context.calendars.window };";
     let rules = Rules {
         policies: Rulebook::Files(vec![file("p.cedar", policy)]),
@@ -310,22 +306,140 @@ async fn an_undo_that_may_not_be_made_now_says_when_it_may() {
         ..Rules::default()
     };
     let now = stanch_types::Clock::now(&*world.clock);
-    let guard = || Guard::load(rules.clone(), &world.catalog, now).unwrap();
-    for dry_run in [true, false] {
-        let hub = world.hub();
-        hub.decide_by(guard());
-        let done = hub.rollback(id, "alice", dry_run, false).await.unwrap();
-        assert!(matches!(done.verdict, Verdict::Defer { .. }));
-        let said = done.reasons.join("; ");
-        assert!(
-            said.contains("asked for again at 2026-02-01T00:00:00Z"),
-            "{said}"
-        );
-    }
+    let hub = world.hub();
+    hub.decide_by(Guard::load(rules, &world.catalog, now).unwrap());
+    hub
+}
+
+/// Asks for an undo before its window.
+async fn put_off(world: &World, id: RemediationId, force: bool) {
+    let sent = world.tap.writes().len();
+    let hub = in_the_window(world);
+    let shown = hub.rollback(id, "alice", true, force).await.unwrap();
+    assert!(matches!(shown.verdict, Verdict::Defer { .. }));
+    let done = hub.rollback(id, "alice", false, force).await.unwrap();
+    assert_eq!(done.status, Some(Status::Deferred));
+    assert_eq!(hub.recover().await.unwrap(), 0, "it is not due");
     let (state, _) = world.ledger.state(id).await.unwrap();
+    let until = state.deferred_until.unwrap();
+    assert_eq!(until.to_string(), "2026-01-01T02:00:00Z");
+    let twice = hub.rollback(id, "alice", false, force).await;
+    assert!(
+        matches!(twice, Err(RequestError::UnderWay { .. })),
+        "{twice:?}"
+    );
+    assert_eq!(world.tap.writes().len(), sent);
+}
+
+/// What becomes of it in the window.
+async fn when_it_opens(world: &World, id: RemediationId) -> State {
+    tokio::time::advance(std::time::Duration::from_hours(2)).await;
+    let hub = in_the_window(world);
+    assert_eq!(hub.recover().await.unwrap(), 1);
+    hub.handle(id).await.unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_undo_waits_for_its_window() {
+    let world = World::new();
+    world.bucket("logs").await;
+    let (id, _) = world.fix("logs").await;
+    put_off(&world, id, false).await;
+    let state = when_it_opens(&world, id).await;
+    assert_eq!(state.status, Status::Undone, "{:?}", state.error);
+    assert_eq!(state.requester(), "alice");
+    assert_eq!(world.block("logs").await, None);
+    let story = world.story(id).await;
+    let since = "undo-planned undo-planned undo-started step-started step-finished undone";
+    assert!(story.ends_with(since), "{story}");
+    world.ledger.verify(id).await.unwrap();
+}
+
+/// Others may change the resource, and rules become unreadable, while it waits.
+#[tokio::test(start_paused = true)]
+async fn an_undo_that_was_put_off_is_decided_anew() {
+    let world = World::new();
+    world.bucket("logs").await;
+    let (id, _) = world.fix("logs").await;
+    put_off(&world, id, false).await;
+    tokio::time::advance(std::time::Duration::from_hours(2)).await;
+    let hub = in_the_window(&world);
+    hub.hold("the rules cannot be read: no file");
+    let state = hub.handle(id).await.unwrap();
+    assert_eq!(state.status, Status::Deferred);
+    hub.decide_by(Guard::built_in(&world.automatic));
+    let theirs =
+        json!({"Bucket": "logs", "PublicAccessBlockConfiguration": {"BlockPublicAcls": true}});
+    world.admin("s3", "PutPublicAccessBlock", theirs).await;
+    let state = hub.handle(id).await.unwrap();
     assert_eq!(state.status, Status::Success, "it stays what it was");
     assert!(world.story(id).await.ends_with("undo-planned undo-voided"));
     assert_eq!(world.tap.writes().len(), 1, "the fix, and nothing since");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_undo_that_waits_for_its_window_can_be_called_off() {
+    let world = World::new();
+    world.bucket("logs").await;
+    let (id, _) = world.fix("logs").await;
+    put_off(&world, id, false).await;
+    let hub = in_the_window(&world);
+    let state = hub.reject(id, "bob", "leave it").await.unwrap();
+    assert_eq!(state.status, Status::Success);
+    tokio::time::advance(std::time::Duration::from_hours(2)).await;
+    assert_eq!(in_the_window(&world).recover().await.unwrap(), 0);
+    assert_eq!(world.tap.writes().len(), 1, "the fix, and nothing since");
+    let twice = hub.reject(id, "bob", "leave it").await;
+    assert!(
+        matches!(twice, Err(RequestError::NotWaiting { .. })),
+        "{twice:?}"
+    );
+}
+
+/// Waiting makes nobody else's change one's own.
+#[tokio::test(start_paused = true)]
+async fn an_undo_by_force_waits_for_its_window_and_then_for_an_approval() {
+    let world = World::new();
+    world.bucket("logs").await;
+    let (id, _) = world.fix("logs").await;
+    let theirs =
+        json!({"Bucket": "logs", "PublicAccessBlockConfiguration": {"BlockPublicAcls": true}});
+    world.admin("s3", "PutPublicAccessBlock", theirs).await;
+    put_off(&world, id, true).await;
+    let state = when_it_opens(&world, id).await;
+    assert_eq!(state.status, Status::AwaitingApproval);
+    assert_eq!(world.tap.writes().len(), 1, "the fix, and nothing since");
+    let state = in_the_window(&world).approve(id, "bob").await.unwrap();
+    assert_eq!(state.status, Status::Undone, "{:?}", state.error);
+    assert_eq!(world.block("logs").await, None);
+}
+
+/// A run that stands half-way neither goes on nor back over what others did while its undo waited.
+#[tokio::test(start_paused = true)]
+async fn a_way_back_from_half_way_waits_for_its_window() {
+    for is_changed in [false, true] {
+        let world = World::new();
+        world.bucket("logs").await;
+        let id = pause_after_the_first_write(&world, &world.in_two_steps("logs")).await;
+        put_off(&world, id, false).await;
+        resume_all(&world).await;
+        if !is_changed {
+            let state = when_it_opens(&world, id).await;
+            assert_eq!(state.status, Status::Undone, "{:?}", state.error);
+            assert_eq!(world.block("logs").await, None);
+            continue;
+        }
+        let theirs =
+            json!({"Bucket": "logs", "PublicAccessBlockConfiguration": {"BlockPublicAcls": true}});
+        world.admin("s3", "PutPublicAccessBlock", theirs).await;
+        let state = when_it_opens(&world, id).await;
+        assert_eq!(state.status, Status::UndoFailed);
+        assert_eq!(
+            world.tap.writes().len(),
+            1,
+            "half the fix, and nothing since"
+        );
+    }
 }
 
 /// Hears what people are told.

@@ -239,15 +239,21 @@ impl Run<'_> {
     }
 
     /// Takes a change back for a person, who calls directly: nobody but this function may enter the account.
-    /// That may take as long as the invocation may; what needs an approval is handed over.
+    /// That may take as long as the invocation may; what needs an approval, or waits for its time, is handed
+    /// over.
     async fn roll_back(&self, id: RemediationId, event: &Value) -> Result<Value, Failure> {
         let by = event.get("by").and_then(Value::as_str);
         let by = by.ok_or_else(|| Failure::event("nobody is named who asks for it"))?;
         let is = |name: &str| event.get(name) == Some(&json!(true));
         match self.hub.rollback(id, by, is("dryRun"), is("force")).await {
             Ok(done) => {
-                if done.status == Some(Status::AwaitingApproval) {
-                    self.hand_over(&[id]).await;
+                match done.status {
+                    Some(Status::AwaitingApproval) => self.hand_over(&[id]).await,
+                    Some(Status::Deferred) => {
+                        let (state, _) = self.hub.ledger().state(id).await?;
+                        self.wait_for_window(id, &state).await;
+                    }
+                    _ => {}
                 }
                 Ok(json!({ "done": done }))
             }

@@ -231,12 +231,17 @@ async fn links_that_lead_nowhere_stop_everything() {
     }
 }
 
-/// Changes are made on this day from two o'clock on, for ten minutes.
-fn window(day: &str) -> World {
-    let calendar = format!(
+/// Open on this day from two o'clock on, for ten minutes.
+fn calendar(day: &str) -> String {
+    format!(
         "BEGIN:VCALENDAR\nVERSION:2.0\nX-CALENDAR-TYPE:DEFAULT_CLOSED\nBEGIN:VEVENT\nUID:1\nSUMMARY:window\n\
          DTSTART:{day}T020000Z\nDTEND:{day}T021000Z\nEND:VEVENT\nEND:VCALENDAR\n"
-    );
+    )
+}
+
+/// Changes are made then.
+fn window(day: &str) -> World {
+    let calendar = calendar(day);
     let toml = format!("{CONFIG}[guard]\ncalendars = [\"window.ics\"]\n");
     World::with(configured(&toml, &[("window.ics", &calendar)]))
 }
@@ -271,6 +276,39 @@ async fn a_change_window_is_waited_for_by_the_state_machine() {
     tokio::time::advance(Duration::from_secs(seconds.unsigned_abs())).await;
     assert_eq!(world.stage(stage("continue", id)).await["next"], "fixed");
     assert!(world.is_blocked("logs").await);
+}
+
+/// So is one for an undo, which somebody has asked for and does not ask for again.
+#[tokio::test(start_paused = true)]
+async fn an_undo_waits_for_its_window_in_the_state_machine() {
+    let policy = "permit (principal, action, resource)\nunless { context.undo && !context.calendars.window };";
+    let toml = "[guard]\npolicies = \"undo.cedar\"\ncalendars = [\"window.ics\"]\n";
+    let calendar = calendar("20260101");
+    let files = [("undo.cedar", policy), ("window.ics", calendar.as_str())];
+    let world = World::with(configured(toml, &files));
+    let message = world.planted("logs").await;
+    assert_eq!(world.deliver(&[message]).await.unwrap(), [""; 0]);
+    let id = world.all().await[0].0;
+    assert!(world.is_blocked("logs").await);
+    let mut event = stage("roll-back", id);
+    event["by"] = json!("alice");
+    let answer = world.stage(event).await;
+    assert_eq!(answer["done"]["status"], "Deferred", "{answer:#}");
+    assert!(world.is_blocked("logs").await);
+    let started = world.calls("stepfunctions.StartExecution");
+    assert_eq!(started.len(), 1);
+    assert_eq!(started[0]["name"], format!("{id}-2026-01-01"));
+
+    let next = world.stage(stage("continue", id)).await;
+    assert_eq!(next["next"], "wait");
+    let seconds = next["seconds"].as_u64().unwrap();
+    tokio::time::advance(Duration::from_secs(seconds)).await;
+    let next = world.stage(stage("continue", id)).await;
+    assert_eq!(
+        (&next["next"], &next["status"]),
+        (&json!("ended"), &json!("Undone"))
+    );
+    assert!(!world.is_blocked("logs").await);
 }
 
 /// Longer than an execution lives.

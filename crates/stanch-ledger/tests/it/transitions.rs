@@ -606,6 +606,83 @@ fn an_undo_can_need_an_approval_of_its_own() {
     refuses("no undo waits", &[success(), begun].concat());
 }
 
+/// An undo that the guard allows only later.
+fn undo_deferred() -> Event {
+    let Event::UndoPlanned(mut planned) = undo_planned() else {
+        unreachable!()
+    };
+    let Event::Decided(defer) = decided(Verdict::Defer { until: noon_and(9) }) else {
+        unreachable!()
+    };
+    planned.decision = Some(defer);
+    Event::UndoPlanned(planned)
+}
+
+#[test]
+fn an_undo_can_wait_for_its_time() {
+    let then = |more: &[Event]| [&success(), &[undo_deferred()][..], more].concat();
+    let state = reaches(Status::Deferred, &then(&[]));
+    assert!(state.is_put_off());
+    assert_eq!(state.deferred_until, Some(noon_and(9)));
+    assert_eq!(state.requester(), "alice");
+    // It is planned again, and not the change.
+    refuses("it is the undo", &then(&[planned(false)]));
+    refuses("cannot end like that", &then(&[finished(Status::Failed)]));
+    refuses(
+        "no undo is planned",
+        &then(&[Event::UndoStarted(started(1))]),
+    );
+    refuses("no approval", &then(&[approved("undo-1")]));
+    let state = reaches(Status::Undoing, &then(&[undo_planned()]));
+    assert_eq!(state.deferred_until, None);
+    assert_eq!(state.undo.unwrap().from, Status::Success);
+    reaches(Status::Deferred, &then(&[undo_deferred()]));
+    reaches(Status::AwaitingApproval, &then(&undo_asked()));
+    reaches(Status::Undone, &then(&rollback()));
+
+    let no = |plan_hash: &str| Event::Rejected {
+        by: "bob".to_owned(),
+        plan_hash: plan_hash.to_owned(),
+        reason: String::new(),
+        how: Means::Cli,
+    };
+    let void = Event::UndoVoided {
+        reason: "the resource has changed".to_owned(),
+    };
+    for end in [no("undo-1"), void] {
+        let state = reaches(Status::Success, &then(&[end]));
+        assert_eq!((state.undo, state.deferred_until), (None, None));
+    }
+    refuses("another plan", &then(&[no("plan-1")]));
+    let deferred = [planned(false), decided(Verdict::Defer { until: NOON })];
+    let rejected = [&deferred[..], &[no("plan-1")]].concat();
+    refuses("no approval was asked for", &rejected);
+
+    // A run that stands half-way does not go on meanwhile.
+    let half_way = up_to(5, &[paused(), undo_deferred()]);
+    let state = reaches(Status::Deferred, &half_way);
+    assert_eq!(state.paused, None);
+    let failed = Event::UndoFailed {
+        error: "drift".to_owned(),
+        observed: json!(null),
+    };
+    let state = reaches(Status::UndoFailed, &[half_way, vec![failed]].concat());
+    assert_eq!(state.deferred_until, None);
+}
+
+/// What others have changed since an undo failed is told by what was read then, however long the next one
+/// waits.
+#[test]
+fn what_was_read_when_an_undo_failed_is_known_until_the_next_has_ended() {
+    let failed = Event::UndoFailed {
+        error: "denied".to_owned(),
+        observed: json!("half"),
+    };
+    let again = [success(), vec![undo_planned(), failed, undo_deferred()]].concat();
+    let state = reaches(Status::Deferred, &again);
+    assert_eq!(state.undo.unwrap().observed, json!("half"));
+}
+
 #[test]
 fn what_was_undone_can_be_done_again() {
     let undone = [success(), rollback()].concat();
@@ -680,6 +757,7 @@ pub fn any_event() -> impl Strategy<Value = Event> {
         3 => Just(undo_planned()),
         1 => Just(undo_asked().remove(0)),
         2 => Just(undo_asked().remove(1)),
+        1 => Just(undo_deferred()),
         2 => Just(paused()),
         2 => Just(Event::Resumed),
         1 => Just(Event::UndoVoided { reason: "drift".to_owned() }),
@@ -741,6 +819,7 @@ fn invariants(state: &State) {
         Status::Undone => assert!(state.undo.is_some() && ran.is_some()),
         // Another undo may have been planned since, and voided.
         Status::UndoFailed => assert!(ran.is_some()),
+        Status::Deferred => assert!(state.deferred_until.is_some()),
         _ => {}
     }
 }

@@ -6,7 +6,7 @@
 //!
 //! | carried in | |
 //! |---|---|
-//! | EventBridge | `Security Hub Findings - Imported`, `… - Custom Action`, `Findings Imported V2`, `Config Rules Compliance Change`, `GuardDuty Finding`, `Inspector2 Finding`, `Macie Finding`, `EC2 Automation Execution Status-change Notification` |
+//! | EventBridge | `Security Hub Findings - Imported`, `… - Custom Action`, `Findings Imported V2`, `Config Rules Compliance Change`, `GuardDuty Finding`, `Inspector2 Finding`, `Macie Finding`, `EC2 Automation Execution Status-change Notification`, `EC2 Automation Step Status-change Notification` |
 //! | bare | ASFF, OCSF (classes 2002, 2003, 2004, 2006), a Config notification |
 //! | lists | arrays, JSON Lines, `Findings` of `BatchImportFindings` and `GetFindings` |
 //! | around any of these | SQS messages, SNS notifications, `Records` of Lambda |
@@ -361,7 +361,7 @@ impl Reader<'_> {
                 };
                 self.settle(draft, &context);
             }
-            "EC2 Automation Execution Status-change Notification" => match automation::read(&map) {
+            automation::EXECUTION | automation::STEP => match automation::read(&map) {
                 Ok(executed) => self.out.push(Incoming::Executed(executed)),
                 Err(problem) => self.refuse_value(problem, &Value::Object(map)),
             },

@@ -46,6 +46,9 @@ pub fn describe(incoming: &Incoming) -> String {
             writeln!(text, "skipped {id} of {account}: {reason}").unwrap();
         }
         Incoming::Executed(executed) => {
+            if let Some(step) = &executed.step {
+                write!(text, "step {step} of ").unwrap();
+            }
             writeln!(
                 text,
                 "execution {} of {} in {} is {}; started by {:?}",

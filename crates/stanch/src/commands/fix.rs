@@ -1,6 +1,7 @@
 //! `stanch plan`, `remediate`, `approve` and `reject`.
 
 use std::{
+    collections::HashSet,
     io::{self, IsTerminal as _, Write as _},
     sync::Arc,
     time::Duration,
@@ -244,9 +245,18 @@ pub async fn deliver(wire: &Wire, source: &Source, bytes: &[u8]) -> Result<(Exit
     hub.finish();
     let taken = taken?;
     let worked = progress(&hub, &taken.admitted, workers).await?;
+    // Of two processes one admits a finding, and either may deal with it.
+    let overtaken = worked.iter().filter_map(|(id, worked)| match worked {
+        Worked::Stood(state) if state.status.is_final() => Some(*id),
+        _ => None,
+    });
+    let overtaken: HashSet<RemediationId> = overtaken.collect();
     // What an earlier run left unfinished is finished now.
+    let mut finished = HashSet::new();
     for id in &taken.duplicates {
-        hub.handle(*id).await?;
+        if hub.handled(*id).await?.1 {
+            finished.insert(*id);
+        }
     }
     let mut exit = if taken.buried.is_empty() {
         Exit::Done
@@ -274,7 +284,10 @@ pub async fn deliver(wire: &Wire, source: &Source, bytes: &[u8]) -> Result<(Exit
     }
     let mut parts: Vec<String> = done
         .iter()
-        .map(|(id, state, known)| report(*id, state, *known, &hub))
+        .map(|(id, state, known)| {
+            let before = overtaken.contains(id) || *known && !finished.contains(id);
+            report(*id, state, before, &hub)
+        })
         .collect();
     parts.extend(taken.skipped.iter().map(skipped));
     if parts.is_empty() && taken.buried.is_empty() {

@@ -255,16 +255,11 @@ fn report(id: RemediationId, done: &Rollback) -> String {
             );
             lines.push(format!("  approve with: stanch approve {id}"));
         }
-        (Some(status), Verdict::Refuse | Verdict::Defer { .. }) => {
-            lines.push(match (done.verdict, status) {
-                // It is to be done again, and that waits.
-                (Verdict::Defer { until }, Status::Deferred) => {
+        (Some(_), Verdict::Refuse | Verdict::Defer { .. }) => {
+            lines.push(match done.verdict {
+                Verdict::Defer { until } => {
                     format!("  {}", color.yellow(format!("waits until {until:.0}")))
                 }
-                (Verdict::Defer { until }, _) => format!(
-                    "  {}: from {until:.0} on, stanch rollback {id}",
-                    color.yellow("not now")
-                ),
                 _ => format!("  {}", color.red("refused")),
             });
             lines.extend(
