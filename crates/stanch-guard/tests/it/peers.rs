@@ -1,6 +1,6 @@
 //! What went wrong for others, as cases. The table is also `docs/reference/guard-cases.md`.
 
-use std::fmt::Write as _;
+use std::{cell::Cell, fmt::Write as _};
 
 use jiff::SignedDuration;
 use stanch_guard::{Breaker, Limits, Rules};
@@ -626,6 +626,29 @@ fn a_limit_holds_however_many_decide_at_once() {
         threads.into_iter().map(|one| one.join().unwrap()).sum()
     });
     assert_eq!(run, 7);
+}
+
+/// What others were let run while one is decided on takes its place; where nothing has come between, it is
+/// not asked twice.
+#[test]
+fn what_ran_meanwhile_counts() {
+    let asked = |guard: &stanch_guard::Guard, meanwhile: Option<u128>| {
+        let found = finding(BLOCK);
+        let asked = Cell::new(0);
+        let answer = guard.decide_below(&found.case(Some(1)), |answer| {
+            if asked.replace(asked.get() + 1) == 0
+                && let Some(other) = meanwhile
+            {
+                assert_eq!(word(&guard.decide(&found.case(Some(other)))), "runs");
+            }
+            answer
+        });
+        (word(&answer), asked.get())
+    };
+    let limited = || with(ALL, |rules| rules.limits.per_account = Some(1));
+    let late = "waits until 2026-11-22T13:00:00Z".to_owned();
+    assert_eq!(asked(&limited(), Some(2)), (late, 2));
+    assert_eq!(asked(&limited(), None), ("runs".to_owned(), 1));
 }
 
 /// Where an account stands is not "nowhere" if nobody knows.
