@@ -7,19 +7,20 @@ use std::{
     fmt,
     net::SocketAddr,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
-use stanch_catalog::{Class, Naming};
+use stanch_catalog::{Catalog, Class, Naming};
 use stanch_guard::{Automatic, Breaker, Placement};
 use stanch_hub::{
     Account, ApprovalRule, Approvals, Audience, Budget, Executor, Executors, Limits, Ring, Rollout,
     Settings,
 };
-use stanch_ledger::Tables;
+use stanch_ledger::{Retention, Tables};
 use stanch_notify::{Channels, Sender, Subscriber, Webhook};
 use stanch_types::{AccountId, Region, Secret};
 
@@ -87,10 +88,9 @@ impl Config {
 
     /// The tables of a ledger that is in some.
     #[must_use]
-    pub fn tables(&self) -> Option<Tables> {
+    pub fn tables(&self, retention: Retention) -> Option<Tables> {
         let audit = self.audit_table()?;
         let state = self.audit.state_table.clone();
-        let days = u64::from(self.audit.table_retention_days);
         Some(Tables {
             audit: audit.to_owned(),
             state: state.unwrap_or_else(|| {
@@ -98,7 +98,7 @@ impl Config {
                 format!("{prefix}State")
             }),
             bucket: self.audit.bucket.clone(),
-            retention: Duration::from_secs(days * 86_400),
+            retention,
         })
     }
 }
@@ -133,9 +133,6 @@ pub struct Audit {
     pub state_table: Option<String>,
     /// The bucket of a ledger in tables: for what no item holds, and for the witness.
     pub bucket: Option<String>,
-    /// How many days the audit table keeps events.
-    #[serde(deserialize_with = "years")]
-    pub table_retention_days: u16,
 }
 
 /// How many days the contents of events are kept, by class of remediation.
@@ -151,6 +148,22 @@ pub struct RetentionDays {
     /// Of class `destructive`, and of remediations that the catalog does not have.
     #[serde(deserialize_with = "years")]
     pub destructive: u16,
+}
+
+impl RetentionDays {
+    /// How long contents are kept of the remediations of a catalog.
+    #[must_use]
+    pub fn of(self, catalog: Arc<Catalog>) -> Retention {
+        Retention::by(move |remediation| {
+            let days = match catalog.get(remediation).map(|one| one.safety.class) {
+                Some(Class::Safe) => self.safe,
+                Some(Class::Guarded) => self.guarded,
+                // Also what the catalog has no more.
+                Some(Class::Destructive) | None => self.destructive,
+            };
+            Duration::from_hours(24 * u64::from(days))
+        })
+    }
 }
 
 fn years<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<u16, D::Error> {
@@ -527,7 +540,7 @@ fn defaults() -> Value {
         "requester": null,
         "audit": { "key": null, "origin": null, "checkpoint_every": "1m", "vault": null,
             "retention_days": { "safe": 365, "guarded": 2557, "destructive": 2557 },
-            "state_table": null, "bucket": null, "table_retention_days": 90 },
+            "state_table": null, "bucket": null },
         "aws": {
             "endpoint_url": null,
             "service_models": [],

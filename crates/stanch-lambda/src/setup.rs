@@ -87,8 +87,30 @@ pub enum Enters {
 
 fn resolved(world: &World, configured: &Configured) -> Result<Resolved, Failure> {
     let overrides = overrides(&world.environment)?;
-    stanch_config::resolve(configured.file.clone(), overrides)
-        .map_err(|error| Failure::configuration(chain(&error)))
+    let mut resolved = stanch_config::resolve(configured.file.clone(), overrides)
+        .map_err(|error| Failure::configuration(chain(&error)))?;
+    let name = "AUDIT_LOG_RETENTION_DAYS";
+    if let Some(days) = Variables(&world.environment).parsed(name, "a number of days")? {
+        keep(&mut resolved, days);
+    }
+    Ok(resolved)
+}
+
+/// The stack says how long those classes are kept of which nothing else does.
+fn keep(resolved: &mut Resolved, days: u16) {
+    let kept = &mut resolved.config.audit.retention_days;
+    for (class, kept) in [
+        ("safe", &mut kept.safe),
+        ("guarded", &mut kept.guarded),
+        ("destructive", &mut kept.destructive),
+    ] {
+        let origin = resolved
+            .origins
+            .get(&format!("audit.retention_days.{class}"));
+        if matches!(origin, Some((_, Origin::Default))) {
+            *kept = days;
+        }
+    }
 }
 
 fn rules(resolved: &Resolved, configured: &Configured, feeds: &Fetched) -> Result<Rules, Failure> {
@@ -227,7 +249,8 @@ impl Setup {
                 })?
             }
         };
-        let mut store = world.reach.store(variables, Arc::clone(&own))?;
+        let retention = config.audit.retention_days.of(Arc::clone(&catalog));
+        let mut store = world.reach.store(variables, Arc::clone(&own), retention)?;
         if enters == Enters::Members {
             let text = secret(&*own, variables.text("VAULT_SECRET")?, 16).await?;
             let vault = Vault::new(&Sha256::digest(text.reveal())).ok_or_else(|| {
@@ -399,5 +422,33 @@ impl Sessions for NoSessions {
 
     fn role_arn(&self, _: &stanch_types::Scope) -> String {
         String::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use stanch_config::Text;
+
+    use super::*;
+
+    #[test]
+    fn the_stack_says_how_long_classes_are_kept_that_the_file_does_not_name() {
+        let file = Text {
+            path: "stanch.toml".into(),
+            toml: "audit.retention_days.guarded = 365".to_owned(),
+        };
+        let mut resolved = stanch_config::resolve(Some(file), Vec::new()).unwrap();
+        keep(&mut resolved, 90);
+        let days = resolved.config.audit.retention_days;
+        let retention = days.of(Arc::new(Catalog::embedded()));
+        for (remediation, days) in [
+            ("SqsEncryptQueue", 90),
+            ("S3BlockPublicAccess", 365),
+            ("S3LockObjects", 90),
+            ("NobodyKnows", 90),
+        ] {
+            let kept = retention.of(remediation);
+            assert_eq!(kept, Duration::from_hours(24 * days), "{remediation}");
+        }
     }
 }

@@ -5,12 +5,11 @@ use std::{
     io::{self, Write as _},
     path::{Path, PathBuf},
     sync::{Arc, OnceLock},
-    time::Duration,
 };
 
 use stanch_aws::{Client, Environment, MemberSessions, SessionsSetup, Setup, SystemRandom};
 use stanch_catalog::Catalog;
-use stanch_ledger::{Directives, DynamoLedger, Ledger, dynamo::Tables};
+use stanch_ledger::{Directives, DynamoLedger, Ledger, Retention, Tables};
 use stanch_models::Models;
 use stanch_types::{Api, Clock, Region, Sessions, chain};
 
@@ -88,7 +87,12 @@ pub trait Reach: Send + Sync {
     ///
     /// # Errors
     /// A variable is missing.
-    fn store(&self, variables: Variables<'_>, own: Arc<dyn Api>) -> Result<Store, Failure>;
+    fn store(
+        &self,
+        variables: Variables<'_>,
+        own: Arc<dyn Api>,
+        retention: Retention,
+    ) -> Result<Store, Failure>;
 
     /// What the requests of the current invocation say about their trace.
     fn trace(&self, header: Option<&str>);
@@ -202,13 +206,17 @@ impl Reach for Aws {
         Ok(Arc::new(MemberSessions::new(self.client()?.clone(), setup)))
     }
 
-    fn store(&self, variables: Variables<'_>, own: Arc<dyn Api>) -> Result<Store, Failure> {
-        let days = variables.parsed::<u64>("AUDIT_LOG_RETENTION_DAYS", "a number of days")?;
+    fn store(
+        &self,
+        variables: Variables<'_>,
+        own: Arc<dyn Api>,
+        retention: Retention,
+    ) -> Result<Store, Failure> {
         let tables = Tables {
             audit: variables.text("DYNAMODB_TABLE")?.to_owned(),
             state: variables.text("STATE_TABLE")?.to_owned(),
             bucket: variables.optional("LEDGER_BUCKET").map(str::to_owned),
-            retention: Duration::from_secs(days.unwrap_or(90) * 86_400),
+            retention,
         };
         let ledger = Arc::new(DynamoLedger::new(own, tables));
         Ok(Store {

@@ -181,7 +181,7 @@ impl LedgerError {
                 "name tables that were just made; a restore that was broken off goes on with the same copy",
             ),
             Self::TooOld(_) => Some(
-                "let `audit.table_retention_days` and the stack's `AuditLogRetentionDays` be more, or say `--accept-loss`: the next sweep removes the contents of what is older",
+                "let `audit.retention_days` and the stack's `AuditLogRetentionDays` be more, or say `--accept-loss`: the next sweep removes the contents of what is older",
             ),
             Self::NoRow(_) => Some("export the ledger again with this version, or take a backup"),
             Self::BadCursor(_) => Some("start again without a cursor"),

@@ -38,7 +38,7 @@ mod witness;
 pub use approval::{Approval, enough, same_person};
 pub use chain::{Break, Entry};
 pub use directive::{Directive, Directives, Given, Orders, Reach, Standing};
-pub use dynamo::{DynamoLedger, Tables};
+pub use dynamo::{DynamoLedger, Retention, Tables};
 pub use error::{LedgerError, StoreFault};
 pub use event::{
     ApprovalRequest, Change, Consent, Cutover, Decided, Difference, Event, Means, Need, Origin,

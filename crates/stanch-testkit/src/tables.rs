@@ -1,9 +1,7 @@
 //! The ledger's tables as the administrator stack has them.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
-use stanch_ledger::Tables;
+use stanch_ledger::{Retention, Tables};
 use stanch_types::{Api, Call, CallError};
 
 /// Makes new tables under names that begin with `prefix`, as `administrator-stack.yaml` has them, and
@@ -13,7 +11,7 @@ pub async fn create_tables(api: &dyn Api, prefix: &str) -> Result<Tables, CallEr
         audit: format!("{prefix}AuditLog"),
         state: format!("{prefix}State"),
         bucket: Some(format!("{}-ledger", prefix.to_ascii_lowercase())),
-        retention: Duration::from_hours(24 * 90),
+        retention: Retention::days(90),
     };
     let index = |attribute: &str| {
         json!({

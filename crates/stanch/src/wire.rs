@@ -24,7 +24,7 @@ use stanch_guard::{Guard, Rules};
 use stanch_hub::{Hub, Links, ModelSecrets, Notifier, Ports, Settings};
 use stanch_ledger::{
     BucketShelf, Checkpoint, Directives, DynamoLedger, KeyFile, KmsSigner, Ledger, RemediationId,
-    SealedLedger, Signer, SqliteLedger, Store, Vault, VerifierKey, Witness,
+    Retention, SealedLedger, Signer, SqliteLedger, Store, Vault, VerifierKey, Witness,
 };
 use stanch_models::{Models, Service};
 use stanch_notify::{LogFolder, Patience, Sender};
@@ -266,16 +266,25 @@ impl Wire {
 
     /// The ledger, if it is in tables.
     pub fn tables(&self) -> Result<Option<DynamoLedger>, Failure> {
-        let Some(tables) = self.resolved.config.tables() else {
+        let config = &self.resolved.config;
+        if config.audit_table().is_none() {
             return Ok(None);
-        };
+        }
+        let tables = config.tables(self.retention()?);
         let api = Arc::new(self.client(self.region(None)?)?);
-        Ok(Some(DynamoLedger::new(api, tables)))
+        Ok(tables.map(|tables| DynamoLedger::new(api, tables)))
+    }
+
+    /// How long the contents of events are kept, by class of remediation.
+    pub fn retention(&self) -> Result<Retention, Failure> {
+        let days = self.resolved.config.audit.retention_days;
+        Ok(days.of(self.unproved_catalog()?))
     }
 
     /// The ledger as one of the administrator regions has it.
     pub fn ledger_in(&self, region: Region) -> Result<Arc<dyn Store>, Failure> {
-        let tables = self.resolved.config.tables().ok_or_else(|| {
+        let tables = self.resolved.config.tables(self.retention()?);
+        let tables = tables.ok_or_else(|| {
             Failure::usage("the ledger is in no tables that could have replicas")
                 .hint("set `ledger = \"dynamodb:SecurityRemediationAuditLog\"`")
         })?;

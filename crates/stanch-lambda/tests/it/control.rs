@@ -12,6 +12,7 @@ use stanch_aws::{Environment, SessionsSetup};
 use stanch_lambda::{
     Failure, Function, Invocation, Print, Reach, Remediation, Store, Variables, World,
 };
+use stanch_ledger::Retention;
 use stanch_models::Models;
 use stanch_runbook::Functions;
 use stanch_testkit::{
@@ -49,7 +50,7 @@ impl Reach for Own {
         Err(Failure::configuration("it has no members"))
     }
 
-    fn store(&self, _: Variables<'_>, _: Arc<dyn Api>) -> Result<Store, Failure> {
+    fn store(&self, _: Variables<'_>, _: Arc<dyn Api>, _: Retention) -> Result<Store, Failure> {
         Err(Failure::configuration("it has no ledger"))
     }
 

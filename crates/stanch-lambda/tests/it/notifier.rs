@@ -11,6 +11,7 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 use stanch_aws::{Environment, SessionsSetup, SystemClock};
 use stanch_lambda::{Failure, Function as _, Invocation, Notifier, Reach, Store, Variables, World};
+use stanch_ledger::Retention;
 use stanch_models::Models;
 use stanch_types::{Api, Call, CallError, Clock as _, Region, Reply, Sessions};
 
@@ -60,7 +61,7 @@ impl Reach for Here {
         Err(Failure::new("Test", "no members"))
     }
 
-    fn store(&self, _: Variables<'_>, _: Arc<dyn Api>) -> Result<Store, Failure> {
+    fn store(&self, _: Variables<'_>, _: Arc<dyn Api>, _: Retention) -> Result<Store, Failure> {
         Err(Failure::new("Test", "no store"))
     }
 

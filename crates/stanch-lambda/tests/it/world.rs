@@ -11,7 +11,9 @@ use stanch_aws::{Environment, SessionsSetup};
 use stanch_lambda::{
     Failure, Function, Handler, Invocation, Print, Reach, Store, Variables, World as Surroundings,
 };
-use stanch_ledger::{Directives, DynamoLedger, Ledger, MemoryLedger, RemediationId, State, Tables};
+use stanch_ledger::{
+    Directives, DynamoLedger, Ledger, MemoryLedger, RemediationId, Retention, State, Tables,
+};
 use stanch_models::Models;
 use stanch_testkit::{FakeApi, FakeAws, FakeClock, Misconfiguration, Tap};
 use stanch_types::{AccountId, Api, Call, Clock, Region, Sessions};
@@ -85,7 +87,7 @@ impl Reach for FakeReach {
         Ok(Arc::new(self.tap.clone()))
     }
 
-    fn store(&self, _: Variables<'_>, _: Arc<dyn Api>) -> Result<Store, Failure> {
+    fn store(&self, _: Variables<'_>, _: Arc<dyn Api>, _: Retention) -> Result<Store, Failure> {
         Ok(self.store.clone())
     }
 
@@ -216,7 +218,7 @@ impl World {
                 audit: "SecurityRemediationAuditLog".to_owned(),
                 state: "SecurityRemediationState".to_owned(),
                 bucket: None,
-                retention: Duration::from_hours(90 * 24),
+                retention: Retention::days(90),
             };
             let own = Arc::clone(&self.own) as Arc<dyn Api>;
             let ledger = Arc::new(DynamoLedger::new(own, tables));

@@ -30,6 +30,8 @@ pub(super) struct Chain {
     pub(super) id: RemediationId,
     /// When it was admitted.
     pub(super) at: Timestamp,
+    /// Until when it is kept, as its items say; `None` before there is one.
+    pub(super) until: Option<Timestamp>,
     /// Their leaves are not known here: each is 0.
     pub(super) headers: Vec<Header>,
     /// As JSON; `None` once the contents have expired.
@@ -46,6 +48,8 @@ pub(super) struct Chain {
 #[derive(Debug, Clone)]
 pub(super) struct End {
     pub(super) at: Timestamp,
+    /// As [`Chain`] has it.
+    pub(super) until: Option<Timestamp>,
     pub(super) state: State,
     pub(super) events: u64,
     pub(super) hash: Digest,
@@ -78,18 +82,30 @@ pub(super) fn seconds(at: Timestamp) -> i64 {
 }
 
 impl Tables {
-    /// Until when something may be added to what was admitted at this time.
-    pub(super) fn end(&self, admitted: Timestamp) -> Timestamp {
-        admitted
-            .checked_add(self.retention)
-            .unwrap_or(Timestamp::MAX)
+    /// Until when what is admitted at this time is kept.
+    pub(super) fn kept(&self, remediation: &str, admitted: Timestamp) -> Timestamp {
+        let kept = self.retention.of(remediation);
+        admitted.checked_add(kept).unwrap_or(Timestamp::MAX)
     }
 
-    /// When the items of what was admitted at this time are removed, if they are written at that one.
-    pub(super) fn removal(&self, admitted: Timestamp, written: Timestamp) -> Timestamp {
-        let end = self.end(admitted).max(written);
-        end.checked_add(REMOVAL).unwrap_or(end)
+    /// Until when something may be added to a chain. Its first item decides: the class of a remediation may
+    /// become another, and the table removes what was stored by then all the same.
+    pub(super) fn until(&self, end: &End) -> Timestamp {
+        let kept = || self.kept(&end.state.received.remediation, end.at);
+        end.until.unwrap_or_else(kept)
     }
+}
+
+/// When an item of what is kept until then is removed, if it is written at that time.
+pub(super) fn removal(until: Timestamp, written: Timestamp) -> Timestamp {
+    let end = until.max(written);
+    end.checked_add(REMOVAL).unwrap_or(end)
+}
+
+/// Until when a remediation is kept that has this item.
+fn kept_until(row: &Item) -> Option<Timestamp> {
+    let removed = Timestamp::from_second(row.number("ExpiresAt")?).ok()?;
+    removed.checked_sub(REMOVAL).ok()
 }
 
 impl Chain {
@@ -241,6 +257,7 @@ impl Chain {
         let first = first.and_then(|(header, text)| Some((*header, text.clone()?)));
         Ok(End {
             at: self.at,
+            until: self.until,
             state,
             events: self.len(),
             hash: last.hash,
@@ -273,6 +290,7 @@ impl DynamoLedger {
         let mut chain = Chain {
             id,
             at: Timestamp::UNIX_EPOCH,
+            until: rows.first().and_then(kept_until),
             headers: Vec::new(),
             texts: Vec::new(),
             kept: 0,
@@ -431,6 +449,7 @@ impl DynamoLedger {
         Ok(Some(Chain {
             id,
             at,
+            until: None,
             headers: vec![header],
             texts: vec![Some(text)],
             kept: 0,
@@ -491,7 +510,7 @@ impl DynamoLedger {
             Some(left) => Some(left),
             None => comes_to_rest.then_some(&updated),
         };
-        let gone = self.store.tables.removal(end.at, last.at);
+        let gone = removal(self.store.tables.until(end), last.at);
         let Some(item) = self.row_of(end.at, &new, shown, left, gone).await? else {
             return Ok(Put::Done);
         };

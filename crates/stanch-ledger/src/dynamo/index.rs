@@ -181,6 +181,7 @@ impl DynamoLedger {
         Ok(Chain {
             id,
             at,
+            until: None,
             headers: vec![header],
             texts: vec![Some(text)],
             kept: 0,

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::{
     DynamoLedger,
-    chain::seconds,
+    chain::{removal, seconds},
     item::{Item, n, s, ss},
     store::{Put, Returns, mark, values},
 };
@@ -20,6 +20,15 @@ pub(super) const LETTER: &str = "letter";
 
 /// A lock that nobody wants is removed after this.
 pub(super) const FORGOTTEN: Duration = Duration::from_hours(24 * 7);
+
+/// The longest that anything is kept.
+const LONGEST: Duration = Duration::from_hours(24 * 2_557);
+
+/// When a lock is removed under which something was left open: it may be there as long as anything is.
+pub(super) fn left_open(now: Timestamp) -> i64 {
+    let until = now.saturating_add(LONGEST).unwrap_or(now);
+    seconds(removal(until, now))
+}
 
 /// A lock stays when it is given back: its tokens go on. It says when that was, and which remediations
 /// were worked on under it and have not ended (`Open`), so that nobody else has to be looked at.
@@ -64,7 +73,7 @@ impl DynamoLedger {
             (":one", n(1)),
             (":work", ss([&work_name])),
             // Whoever dies with it leaves something open.
-            (":gone", n(seconds(self.store.tables.removal(now, now)))),
+            (":gone", n(left_open(now))),
         ]);
         // Where the item was removed, tokens begin with the time: beyond all that were given out.
         let expression = "SET #Owner = :owner, #Mark = :mark, #Until = :until, #ExpiresAt = :gone, \

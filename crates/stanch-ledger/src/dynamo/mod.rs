@@ -18,6 +18,7 @@ mod tree;
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
+    fmt,
     ops::Range,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -58,8 +59,38 @@ const AT_ONCE: usize = 16;
 /// told, need not open it again.
 const SETTLES: Duration = Duration::from_mins(15);
 
+/// How long events are kept from admission on, by the catalog's name of their remediation.
+#[derive(Clone)]
+pub struct Retention(Arc<dyn Fn(&str) -> Duration + Send + Sync>);
+
+impl Retention {
+    /// As `kept` says of each remediation.
+    #[must_use]
+    pub fn by(kept: impl Fn(&str) -> Duration + Send + Sync + 'static) -> Self {
+        Self(Arc::new(kept))
+    }
+
+    /// All of them for so many days.
+    #[must_use]
+    pub fn days(days: u16) -> Self {
+        Self::by(move |_| Duration::from_hours(24 * u64::from(days)))
+    }
+
+    /// How long what is known of this remediation is kept.
+    #[must_use]
+    pub fn of(&self, remediation: &str) -> Duration {
+        (self.0)(remediation)
+    }
+}
+
+impl fmt::Debug for Retention {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Retention")
+    }
+}
+
 /// Where the ledger is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Tables {
     /// The audit table: `RemediationId` and `Timestamp`.
     pub audit: String,
@@ -67,8 +98,8 @@ pub struct Tables {
     pub state: String,
     /// The bucket for contents that an item cannot hold.
     pub bucket: Option<String>,
-    /// For how long events are kept, from admission on.
-    pub retention: Duration,
+    /// How long events are kept. What was once stored of a remediation says until when all of it is.
+    pub retention: Retention,
 }
 
 /// Keeps everything in two tables, which any number of processes may use at once.
@@ -78,8 +109,8 @@ pub struct DynamoLedger {
     passes: Passes,
 }
 
-impl std::fmt::Debug for DynamoLedger {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for DynamoLedger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("DynamoLedger")
             .field(&self.store.tables)
             .finish()
@@ -176,7 +207,8 @@ impl DynamoLedger {
             });
         };
         // What is about to be removed with its time is not added to.
-        if !forget && at >= self.store.tables.end(end.at) {
+        let until = self.store.tables.until(&end);
+        if !forget && at >= until {
             return Err(LedgerError::Expired(id));
         }
         self.reopen(id, &end, at).await?;
@@ -192,6 +224,7 @@ impl DynamoLedger {
             Put::Done => {
                 let end = End {
                     at: end.at,
+                    until: Some(until),
                     state,
                     events: head.events,
                     hash: head.hash,

@@ -15,11 +15,11 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::{
-    AT_ONCE, DynamoLedger, SETTLES,
-    chain::{MOST_EVENTS, New, rests, seconds},
+    AT_ONCE, DynamoLedger, SETTLES, Tables,
+    chain::{MOST_EVENTS, New, removal, rests, seconds},
     index::{DAY, day, finding_item, row_item},
     item::{Item, b, n, s, ss},
-    lock::{FORGOTTEN, LETTER, lock_key},
+    lock::{FORGOTTEN, LETTER, left_open, lock_key},
     store::Put,
     tree::{Mark, PASS, SEQUENCED, Stretch, pass_item},
 };
@@ -93,7 +93,7 @@ struct Survey {
     /// In the order of the tree.
     headers: Vec<Header>,
     admitted: HashMap<RemediationId, Timestamp>,
-    /// When the oldest was admitted whose contents are still there.
+    /// When the oldest was admitted whose contents are still there, and would not be kept.
     oldest: Option<Timestamp>,
     root: Digest,
     head: Head,
@@ -191,15 +191,15 @@ fn blocks(chunk: Chunk) -> Result<Vec<Block>, LedgerError> {
 }
 
 impl Survey {
-    /// Reads all of a copy; what it says of itself has to be true.
-    async fn of(copy: Copy<'_>) -> Result<Self, LedgerError> {
+    /// Reads all of a copy, which `tables` are to have; what it says of itself has to be true.
+    async fn of(copy: Copy<'_>, tables: &Tables, now: Timestamp) -> Result<Self, LedgerError> {
         let (mut reader, head, size, root) = Reader::open(copy).await?;
         let mut headers = Vec::new();
         let mut admitted = HashMap::new();
         let mut oldest: Option<Timestamp> = None;
         while let Some(blocks) = reader.next().await? {
             for Block { new, row } in blocks {
-                let Some(first) = new.first().map(|new| new.header) else {
+                let Some((first, text)) = new.first().map(|new| (new.header, &new.text)) else {
                     continue;
                 };
                 if new.len() as u64 > MOST_EVENTS {
@@ -209,7 +209,9 @@ impl Survey {
                     return Err(LedgerError::NoRow(first.id));
                 }
                 admitted.insert(first.id, first.at);
-                if row.is_none() {
+                let remediation = text.as_deref().and_then(remediation_of);
+                let remediation = remediation.filter(|_| row.is_none());
+                if remediation.is_some_and(|name| now >= tables.kept(&name, first.at)) {
                     oldest = Some(oldest.map_or(first.at, |oldest| oldest.min(first.at)));
                 }
                 headers.extend(new.iter().map(|new| new.header));
@@ -275,9 +277,8 @@ impl DynamoLedger {
         now: Timestamp,
         accept_loss: bool,
     ) -> Result<Restored, LedgerError> {
-        let survey = Survey::of(copy).await?;
-        let oldest = survey.oldest.filter(|_| !accept_loss);
-        if let Some(oldest) = oldest.filter(|at| now >= self.store.tables.end(*at)) {
+        let survey = Survey::of(copy, &self.store.tables, now).await?;
+        if let Some(oldest) = survey.oldest.filter(|_| !accept_loss) {
             let age = now.duration_since(oldest).unsigned_abs();
             let days = age.as_secs() / 86_400 + 1;
             return Err(LedgerError::TooOld(days));
@@ -317,7 +318,7 @@ impl DynamoLedger {
         for checkpoint in &ours {
             self.keep(checkpoint).await?;
         }
-        let locks = unsettled.locks(&self.store.tables, now);
+        let locks = unsettled.locks(now);
         let last: Vec<Item> = locks.chain(unsettled.open.iter().cloned()).collect();
         futures_util::stream::iter(last.iter().map(|item| self.store.put(state, item)))
             .buffer_unordered(AT_ONCE)
@@ -403,7 +404,14 @@ impl DynamoLedger {
         let (id, at, events) = (first.id, first.at, last.seq + 1);
         let leaves = stretches(&new);
         let last_text = new.last().and_then(|new| new.text.clone());
-        let gone = self.store.tables.removal(at, now);
+        let remediation = match &row {
+            Some(row) => Some(row.remediation_action.clone()),
+            None => new
+                .first()
+                .and_then(|new| remediation_of(new.text.as_deref()?)),
+        };
+        let kept = self.store.tables.kept(&remediation.unwrap_or_default(), at);
+        let gone = removal(kept, now);
         let mut state: Option<State> = None;
         for portion in portions(new) {
             let before = state.as_ref().map(|state| state.status);
@@ -522,9 +530,9 @@ impl Unsettled {
     }
 
     /// Locks that nobody holds, so that the budget of attempts and whoever comes next know who was there.
-    fn locks(&self, tables: &super::Tables, now: Timestamp) -> impl Iterator<Item = Item> {
+    fn locks(&self, now: Timestamp) -> impl Iterator<Item = Item> {
         let forgotten = now.checked_add(FORGOTTEN).unwrap_or(now);
-        let kept = tables.removal(now, now);
+        let kept = left_open(now);
         self.resources.iter().map(move |(resource, (freed, open))| {
             let lock = lock_key(resource)
                 .with("Until", n(0))
@@ -532,9 +540,7 @@ impl Unsettled {
             match open.is_empty() {
                 true => lock.with("ExpiresAt", n(seconds(forgotten))),
                 // There is no empty set.
-                false => lock
-                    .with("ExpiresAt", n(seconds(kept)))
-                    .with("Open", ss(open)),
+                false => lock.with("ExpiresAt", n(kept)).with("Open", ss(open)),
             }
         })
     }
@@ -542,6 +548,15 @@ impl Unsettled {
 
 fn not_empty(table: &str) -> LedgerError {
     LedgerError::NotEmpty(table.to_owned())
+}
+
+/// What was to be done about a finding, by the event that took it in.
+fn remediation_of(text: &str) -> Option<String> {
+    let event: Event = serde_json::from_str(text).ok()?;
+    match event {
+        Event::Received(received) => Some(received.remediation.clone()),
+        _ => None,
+    }
 }
 
 /// The state after the next event, which has to be what its hash says.

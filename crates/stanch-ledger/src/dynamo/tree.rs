@@ -10,6 +10,7 @@ use std::{
     collections::{BTreeMap, HashMap, HashSet},
     ops::Range,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use futures_util::{StreamExt as _, TryStreamExt as _};
@@ -19,7 +20,7 @@ use serde_json::json;
 
 use super::{
     AT_ONCE, DynamoLedger, SETTLES, Swept,
-    chain::{Chain, open_key, seconds},
+    chain::{Chain, open_key, removal, seconds},
     index::{DAY, Open, day, day_key, finding_item, parse_time_key, row_item},
     item::{Item, b, n, s},
     store::{Ask, Put, Returns, compress, decompress, is_damage, values},
@@ -50,6 +51,12 @@ const REMEMBERED: usize = 32_768;
 
 /// Remediations in a slice.
 const SLICE: usize = 256;
+
+/// The shortest that anything is kept.
+const SHORTEST: Duration = Duration::from_hours(24 * 90);
+
+/// What is due and cannot expire yet is looked at again after so long.
+const AGAIN: Duration = Duration::from_hours(1);
 
 /// Leaves that got their places at once.
 #[derive(Debug)]
@@ -519,7 +526,8 @@ impl DynamoLedger {
         ]);
         if let Some(chain) = chain {
             if let (0, Some(Event::Received(received))) = (seq, first(&chain)) {
-                let end = self.store.tables.removal(at, at);
+                let kept = || self.store.tables.kept(&received.remediation, at);
+                let end = removal(chain.until.unwrap_or_else(kept), at);
                 let item =
                     finding_item(&received.finding_id, id, at).with("ExpiresAt", n(seconds(end)));
                 self.store.put(&self.store.tables.state, &item).await?;
@@ -837,7 +845,7 @@ impl DynamoLedger {
     }
 
     /// What has to be done now and then: events get their places in the tree, what is settled is
-    /// closed, and what is older than the retention expires. Ten thousand remediations an hour are
+    /// closed, and what was kept long enough expires. Ten thousand remediations an hour are
     /// little for one sweep every five minutes. What was changed is told, and holds up nothing else.
     ///
     /// # Errors
@@ -897,17 +905,21 @@ impl DynamoLedger {
         Ok(closed == Put::Done)
     }
 
-    /// Says of all that are older than the retention that they have expired; the table removes their
-    /// items some days later.
+    /// Says of all that were kept long enough that they have expired; the table removes their items some
+    /// days later. A day is looked at when it is old enough for any to be due, and then when the next is.
     async fn retire(&self, now: Timestamp, broken: &mut Vec<Break>) -> Result<(), LedgerError> {
-        let Ok(old) = now.checked_sub(self.store.tables.retention) else {
+        let Ok(old) = now.checked_sub(SHORTEST) else {
             return Ok(());
         };
+        let again = now.checked_add(AGAIN).unwrap_or(now);
         for item in self.store.under(DAY, "0", &day(old)).await? {
             let Some(name) = item.text("Item").map(str::to_owned) else {
                 continue;
             };
-            if item.text("Retired").is_some() || name == day(old) {
+            let waits = item
+                .number("Due")
+                .is_some_and(|due: i64| due > seconds(now));
+            if waits || item.text("Retired").is_some() || name == day(old) {
                 continue;
             }
             let ask = Ask {
@@ -918,44 +930,56 @@ impl DynamoLedger {
                 forward: true,
                 limit: None,
             };
-            let mut all = true;
+            let mut next: Option<Timestamp> = None;
             for row in self.store.all(&ask).await? {
                 let Some((_, id)) = parse_time_key(&row).filter(|_| row.text("Last").is_none())
                 else {
                     continue;
                 };
-                let retired = match self.chain(id).await {
-                    Ok(chain) if chain.left.is_some() => Ok(true),
-                    Ok(chain) => self.retire_one(&chain, now).await,
+                let due = match self.chain(id).await {
+                    Ok(chain) if chain.left.is_some() => Ok(None),
+                    Ok(chain) => self.retire_one(&chain, now, again).await,
                     // The table has removed it.
-                    Err(LedgerError::NotFound(_) | LedgerError::Expired(_)) => Ok(true),
+                    Err(LedgerError::NotFound(_) | LedgerError::Expired(_)) => Ok(None),
                     Err(error) => Err(error),
                 };
-                match retired {
-                    Ok(retired) => all &= retired,
+                let due = match due {
                     Err(LedgerError::Broken(one)) => {
-                        all = false;
                         broken.push(one);
+                        Some(again)
                     }
-                    Err(error) => return Err(error),
-                }
+                    due => due?,
+                };
+                next = next.into_iter().chain(due).min();
             }
-            if all {
-                let item = Item::key(DAY, &name).with("Retired", s(now.to_string()));
-                self.store.put(&self.store.tables.state, &item).await?;
-            }
+            let item = Item::key(DAY, &name);
+            let item = match next {
+                Some(due) => item.with("Due", n(seconds(due))),
+                None => item.with("Retired", s(now.to_string())),
+            };
+            self.store.put(&self.store.tables.state, &item).await?;
         }
         Ok(())
     }
 
-    async fn retire_one(&self, chain: &Chain, now: Timestamp) -> Result<bool, LedgerError> {
-        let days = self.store.tables.retention.as_secs() / 86_400;
+    /// Lets one expire if it is due; when it has to be looked at again, unless that is done.
+    async fn retire_one(
+        &self,
+        chain: &Chain,
+        now: Timestamp,
+        again: Timestamp,
+    ) -> Result<Option<Timestamp>, LedgerError> {
         let end = chain.end().map_err(|error| chain.unsound(error))?;
+        let until = self.store.tables.until(&end);
+        if now < until {
+            return Ok(Some(until));
+        }
+        let days = until.duration_since(chain.at).as_hours() / 24;
         let event = Event::expired(chain.id, &end.state, "retention", &format!("{days} days"));
         match self.store(chain.id, end, &[event], now, true).await {
-            Ok(_) => Ok(true),
+            Ok(_) => Ok(None),
             // It has not ended; or somebody has done it.
-            Err(LedgerError::Illegal { .. } | LedgerError::Conflict { .. }) => Ok(false),
+            Err(LedgerError::Illegal { .. } | LedgerError::Conflict { .. }) => Ok(Some(again)),
             Err(error) => Err(error),
         }
     }

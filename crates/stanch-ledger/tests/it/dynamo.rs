@@ -15,7 +15,7 @@ use ring::signature::{Ed25519KeyPair, KeyPair as _};
 use serde_json::{Value, json};
 use stanch_ledger::{
     Admission, BucketShelf, DynamoLedger, Event, KmsSigner, Ledger, LedgerError, Left, Lock, Query,
-    Received, RemediationId, Signer, Status, Store, StoreFault, Trust, Witness,
+    Received, RemediationId, Retention, Signer, Status, Store, StoreFault, Trust, Witness,
     dynamo::stream,
     export,
     testing::{
@@ -32,7 +32,7 @@ pub fn names() -> stanch_ledger::Tables {
         audit: "Audit".to_owned(),
         state: "State".to_owned(),
         bucket: Some("bucket".to_owned()),
-        retention: Duration::from_hours(24 * 90),
+        retention: Retention::days(90),
     }
 }
 
@@ -709,6 +709,58 @@ async fn what_is_too_old_leaves_its_hashes() {
     let all = ledger.query(&Query::all()).await.unwrap().records;
     assert_eq!(all.len(), 2);
     assert!(all[1].expired && all[1].resource_id.is_empty());
+}
+
+/// What is written of a remediation is kept as long as its kind was then, and a sweep does not read
+/// again what is not due.
+#[tokio::test(flavor = "multi_thread")]
+async fn each_kind_is_kept_for_its_own_time() {
+    let tables = Tables::new();
+    let keeping = |guarded: u64| {
+        let days = move |kind: &str| if kind == "Guarded" { guarded } else { 90 };
+        let names = stanch_ledger::Tables {
+            retention: Retention::by(move |kind| Duration::from_hours(24 * days(kind))),
+            ..names()
+        };
+        DynamoLedger::new(Arc::clone(&tables) as _, names)
+    };
+    let ledger = keeping(365);
+    let ids = [1, 2].map(|n| key(n).remediation_id());
+    let guarded = Received {
+        remediation: "Guarded".to_owned(),
+        ..Received::clone(&received(2))
+    };
+    ledger.admit(key(1), received(1), NOON).await.unwrap();
+    ledger.admit(key(2), guarded.into(), NOON).await.unwrap();
+    for id in ids {
+        ledger.append(id, 1, success(), NOON).await.unwrap();
+    }
+    let day = 24 * 3_600_000;
+    let expired = async |ledger: &DynamoLedger, days: u64| {
+        ledger.sweep(noon_and(days * day)).await.unwrap();
+        let of = async |id| ledger.record(id).await.unwrap().expired;
+        [of(ids[0]).await, of(ids[1]).await]
+    };
+    assert_eq!(expired(&ledger, 89).await, [false, false]);
+    assert_eq!(expired(&ledger, 92).await, [true, false]);
+    ledger.sweep(noon_and(93 * day)).await.unwrap();
+    tables.calls();
+    ledger.sweep(noon_and(94 * day)).await.unwrap();
+    let calls = tables.calls();
+    assert!(calls.iter().all(|call| call.params["TableName"] != "Audit"));
+    // The table removes what says so, whatever is configured since.
+    let longer = keeping(2_557);
+    assert_eq!(expired(&longer, 364).await, [true, false]);
+    assert_eq!(expired(&longer, 366).await, [true, true]);
+    longer.sweep(noon_and(367 * day)).await.unwrap();
+    tables.tamper("Audit", |item| {
+        let ends: i64 = item["ExpiresAt"]["N"].as_str().unwrap().parse().unwrap();
+        (ends > noon_and(380 * day).as_second()).then(|| item.clone())
+    });
+    let report = verify_ledger(Arc::new(longer), None, None, None).await;
+    let report = report.unwrap();
+    assert!(report.holds(), "{:?}", report.faults);
+    assert_eq!((report.events, report.expired), (18, 16));
 }
 
 #[tokio::test(flavor = "multi_thread")]

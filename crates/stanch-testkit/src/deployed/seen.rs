@@ -5,7 +5,8 @@ use std::{collections::BTreeMap, time::Duration};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 use stanch_ledger::{
-    Consent, DynamoLedger, Event, Ledger as _, Query, Record, RemediationId, Scope, Tables,
+    Consent, DynamoLedger, Event, Ledger as _, Query, Record, RemediationId, Retention, Scope,
+    Tables,
 };
 
 use super::{
@@ -184,7 +185,7 @@ impl Deployed {
             audit: AUDIT_TABLE.to_owned(),
             state: STATE_TABLE.to_owned(),
             bucket: None,
-            retention: Duration::from_hours(24 * 90),
+            retention: Retention::days(90),
         };
         DynamoLedger::new(self.administrator.api(), tables)
     }

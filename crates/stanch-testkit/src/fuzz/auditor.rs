@@ -5,14 +5,13 @@ use std::{
     error::Error,
     io::{self, BufRead},
     sync::{Arc, Mutex, OnceLock, PoisonError},
-    time::Duration,
 };
 
 use async_trait::async_trait;
 use serde_json::json;
 use stanch_ledger::{
     Checkpoint, DynamoLedger, Entry, Event, Format, IdempotencyKey, KeyFile, Ledger as _,
-    MemoryLedger, Orders, Query, Received, RemediationId, Selection, Shelf, Signer as _,
+    MemoryLedger, Orders, Query, Received, RemediationId, Retention, Selection, Shelf, Signer as _,
     Store as _, Tables, Trust, VerifierKey, Witness, dynamo, export, export_selection,
     prove_consistency, prove_inclusion, verify_export, verify_proof,
 };
@@ -209,7 +208,7 @@ fn restore(input: &[u8], key: &VerifierKey) -> Result<Arc<FakeApi>, String> {
         audit: "audit".to_owned(),
         state: "state".to_owned(),
         bucket: None,
-        retention: Duration::from_hours(365 * 24),
+        retention: Retention::days(365),
     };
     let ledger = DynamoLedger::new(api.clone(), tables);
     let open = || -> io::Result<Box<dyn BufRead>> { Ok(Box::new(io::Cursor::new(input.to_vec()))) };

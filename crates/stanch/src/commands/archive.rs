@@ -6,7 +6,6 @@ use std::{
     io::{self, BufRead, BufReader, BufWriter, Read as _, Write},
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
 };
 
 use jiff::Timestamp;
@@ -353,23 +352,6 @@ pub async fn restore_tables(
 /// What a file of SQLite begins with (<https://www.sqlite.org/fileformat.html>).
 const SQLITE: &[u8; 16] = b"SQLite format 3\0";
 
-/// The years that contents are kept, by class of remediation.
-fn kept_for(wire: &Wire) -> Result<impl Fn(&str) -> Duration, Failure> {
-    let days = wire.resolved.config.audit.retention_days;
-    let catalog = wire.unproved_catalog()?;
-    Ok(move |remediation: &str| {
-        use stanch_catalog::Class::{Destructive, Guarded, Safe};
-        let class = catalog.get(remediation).map(|one| one.safety.class);
-        let days = match class {
-            Some(Safe) => days.safe,
-            Some(Guarded) => days.guarded,
-            // Also what the catalog has no more.
-            Some(Destructive) | None => days.destructive,
-        };
-        Duration::from_secs(u64::from(days) * 86_400)
-    })
-}
-
 /// Removes the contents of what is older than its class is kept, or only names it; gives back how many
 /// remediations.
 pub async fn expire_old(wire: &Wire, dry_run: bool) -> Result<Vec<RemediationId>, Failure> {
@@ -378,14 +360,14 @@ pub async fn expire_old(wire: &Wire, dry_run: bool) -> Result<Vec<RemediationId>
         false => wire.ledger()?,
     };
     let now = wire.clock.now();
-    let kept_for = kept_for(wire)?;
+    let retention = wire.retention()?;
     let mut query = Query::all().limit(Query::MAX_LIMIT);
     query.order = Order::Oldest;
     let mut expired = Vec::new();
     loop {
         let page = ledger.query(&query).await?;
         for record in &page.records {
-            let kept = kept_for(&record.remediation_action);
+            let kept = retention.of(&record.remediation_action);
             let due = now
                 .checked_sub(kept)
                 .is_ok_and(|cutoff: Timestamp| record.updated_at < cutoff);
