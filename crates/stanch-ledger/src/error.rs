@@ -38,6 +38,9 @@ pub enum LedgerError {
     /// Its contents have expired; its hashes are still there.
     #[error("the events of remediation `{0}` have expired")]
     Expired(RemediationId),
+    /// Its contents have expired after the checkpoint that is exported.
+    #[error("remediation `{0}` expired while the ledger was read")]
+    Overtaken(RemediationId),
     /// The remediation has no such event.
     #[error("remediation `{id}` has no event {seq}")]
     NoEvent {
@@ -169,6 +172,9 @@ impl LedgerError {
     pub const fn hint(&self) -> Option<&'static str> {
         match self {
             Self::NotFound(_) => Some("`stanch ledger list` shows what there is"),
+            Self::Overtaken(_) => Some(
+                "export again, once a checkpoint covers that: `stanch ledger checkpoint` signs one",
+            ),
             Self::Broken(_)
             | Self::Tree(_)
             | Self::BadCheckpoint(_)

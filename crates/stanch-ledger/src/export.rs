@@ -5,7 +5,9 @@ use std::io::Write;
 use base64::{Engine as _, prelude::BASE64_STANDARD as BASE64};
 use serde_json::json;
 
-use crate::{Checkpoint, Digest, LedgerError, Record, Selection, Signer, Store, merkle};
+use crate::{
+    Checkpoint, Digest, Ledger, LedgerError, Record, Selection, Signer, Store, Told, merkle,
+};
 
 /// The most checkpoints in an export: the last, and others at even distances before it.
 const CHECKPOINTS: usize = 256;
@@ -57,13 +59,35 @@ pub(crate) fn parse_row(line: &str) -> Option<Record> {
     (row.expired && row_line(&row).is_ok_and(|again| again == line)).then_some(row)
 }
 
+/// Refuses what cannot be shown any more as it was with `size` events: its contents have expired since, and
+/// the event that says so is behind them.
+pub(crate) async fn as_it_was(
+    ledger: &dyn Ledger,
+    told: &[Told],
+    size: u64,
+) -> Result<(), LedgerError> {
+    for told in told.iter().filter(|told| told.is_overtaken()) {
+        let id = told.record.remediation_id;
+        if told.is_ahead
+            || ledger
+                .leaf(id, told.events)
+                .await
+                .is_ok_and(|leaf| leaf >= size)
+        {
+            return Err(LedgerError::Overtaken(id));
+        }
+    }
+    Ok(())
+}
+
 /// Writes every event as a line of JSON ([`crate::Entry`]; `event` is `null` once it has expired), by
 /// remediation in the order of admission, after the checkpoints, the last of which is signed for it, and
 /// the orders. Before the events of a remediation that has expired stands what is left of its row.
 /// Returns how many events.
 ///
 /// # Errors
-/// The ledger cannot be read, the checkpoint not be made, or `to` not be written.
+/// The ledger cannot be read, the checkpoint not be made, or `to` not be written;
+/// [`LedgerError::Overtaken`].
 pub async fn export(
     ledger: &dyn Store,
     signer: &dyn Signer,
@@ -87,6 +111,7 @@ pub async fn export(
     let (mut after, mut events) = (0, 0);
     loop {
         let slice = ledger.slice(after, last.size).await?;
+        as_it_was(ledger, &slice.told, last.size).await?;
         for told in &slice.told {
             if told.record.expired {
                 writeln!(to, "{}", row_line(&told.record)?).map_err(LedgerError::write)?;

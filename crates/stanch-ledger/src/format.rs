@@ -10,7 +10,7 @@ use stanch_types::AccountId;
 use crate::{
     Ledger, LedgerError, Record, Status, Told,
     chain::Header,
-    export::{checkpoint_line, selected},
+    export::{as_it_was, checkpoint_line, selected},
     parquet::{Column, Parquet},
     proof::prove_selection,
 };
@@ -126,7 +126,7 @@ fn row(record: &Record, header: &Header, event: Option<&str>) -> [Cell; 18] {
 /// show that nothing was left out: for that, all is exported. Where there is no checkpoint, nothing is proved.
 ///
 /// # Errors
-/// The ledger cannot be read, or `to` not be written.
+/// The ledger cannot be read, or `to` not be written; [`LedgerError::Overtaken`].
 pub async fn export_selection(
     ledger: &dyn Ledger,
     selection: &Selection,
@@ -147,10 +147,14 @@ pub async fn export_selection(
     }
     let (mut after, mut count, mut leaves) = (0, 0, Vec::new());
     loop {
-        let slice = ledger.slice(after, size).await?;
+        let mut slice = ledger.slice(after, size).await?;
         // What has no event yet, or only its row, is no remediation.
-        let is_meant = |told: &&Told| told.events > 0 && selection.holds(&told.record);
-        for told in slice.told.iter().filter(is_meant) {
+        let is_meant = |told: &Told| told.events > 0 && selection.holds(&told.record);
+        slice.told.retain(is_meant);
+        if signed.is_some() {
+            as_it_was(ledger, &slice.told, size).await?;
+        }
+        for told in &slice.told {
             writer.write(told, to).map_err(LedgerError::write)?;
             count += 1;
             if signed.is_some() {

@@ -353,6 +353,11 @@ impl Told {
         &self.lines
     }
 
+    /// Its contents are gone, and the event that says why is not among the lines: it came later.
+    pub(crate) const fn is_overtaken(&self) -> bool {
+        self.record.expired && !self.is_broken && self.events < self.record.events
+    }
+
     /// The numbers of these events among all of the ledger.
     pub(crate) fn leaves(&self) -> impl Iterator<Item = u64> {
         let text = std::str::from_utf8(&self.lines).unwrap_or_default();

@@ -19,11 +19,11 @@ use stanch_types::{Call, CallErrorKind};
 
 use crate::{
     Admission, Checkpoint, Cursor, Decided, Digest, Directive, Entry, Event, ExecutionStatus,
-    Given, IdempotencyKey, KeyFile, Lease, Ledger, LedgerError, Left, Letter, Lock, Order, Orders,
-    Phase, Planned, Proved, Query, Reach, Received, Record, RemediationId, Route, Signer as _,
-    Started, State, Status, StepFinished, StepOutcome, StepStarted, Store, Trust, UndoPlanned,
-    Verdict, Verified, export, merkle, prove_consistency, prove_inclusion, verify_export,
-    verify_ledger, verify_proof,
+    Format, Given, IdempotencyKey, KeyFile, Lease, Ledger, LedgerError, Left, Letter, Lock, Order,
+    Orders, Phase, Planned, Proved, Query, Reach, Received, Record, RemediationId, Route,
+    Selection, Signer as _, Started, State, Status, StepFinished, StepOutcome, StepStarted, Store,
+    Trust, UndoPlanned, Verdict, Verified, export, export_selection, merkle, prove_consistency,
+    prove_inclusion, verify_export, verify_ledger, verify_proof,
 };
 
 /// A moment to count from.
@@ -977,8 +977,16 @@ async fn lets_contents_expire(ledger: Arc<dyn Store>) {
         ledger.record(kept).await.unwrap().requester,
         received(1).requester
     );
+    // As the last checkpoint has it, it is no longer there.
+    let part = async || {
+        let (all, format) = (Selection::default(), Format::JsonLines);
+        export_selection(&*ledger, &all, format, &mut Vec::new()).await
+    };
+    let error = part().await.unwrap_err();
+    assert!(matches!(error, LedgerError::Overtaken(id) if id == gone));
     let mut text = Vec::new();
     export(&*ledger, &signer, &mut text).await.unwrap();
+    assert_eq!(part().await.unwrap(), 3);
     let text = String::from_utf8(text).unwrap();
     assert_eq!(text.matches("\"event\":null").count(), 13);
     assert!(!text.contains("bucket-0") && text.contains("bucket-1"));

@@ -24,7 +24,7 @@ use crate::{
     RemediationId, Slice, State, Store, VerifierKey, Witness,
     canonical::Canonical,
     chain::Header,
-    export::{CHECKPOINT, ORDER, ROW, checkpoint_line, parse_proof, parse_row},
+    export::{CHECKPOINT, ORDER, ROW, as_it_was, checkpoint_line, parse_proof, parse_row},
     merkle::{Roots, TILE_WIDTH, leaf_hash, root, root_by_parts},
     witness::named,
 };
@@ -35,9 +35,10 @@ const LISTED: usize = 1_000;
 /// What is read at once of an export, give or take the end of a remediation.
 const CHUNK: usize = 1 << 20;
 
-/// What begins an export of some remediations.
 /// How an event names its remediation.
 const OWNER: &str = r#","id":"00000000-0000-0000-0000-000000000000""#;
+
+/// What begins an export of some remediations.
 const SELECTION: &[u8] = br#"{"selection":"#;
 
 /// What came of checking a ledger.
@@ -514,7 +515,9 @@ pub(crate) struct Chunk {
     pub(crate) line: Option<u64>,
     /// The rows of the remediations. Those of an export are among its lines.
     pub(crate) rows: HashMap<RemediationId, Record>,
-    /// Those whose chain is known not to hold.
+    /// Of the ledger that is checked; events behind came meanwhile.
+    size: Option<u64>,
+    /// Those whose chain is known not to hold, or not to be told to its end.
     broken: HashSet<RemediationId>,
     /// What is wrong, beside what the lines say.
     faults: Vec<Fault>,
@@ -668,17 +671,28 @@ pub async fn verify_ledger(
     checked.unwrap_or_else(|error| Err(LedgerError::encode(error)))
 }
 
-/// The remediations behind row `after`, with those of their events that are among the first `size`.
+/// The remediations behind row `after`, with those of their events that are among the first `size`. Where
+/// one has expired since, later events are there as well.
 async fn next(
     ledger: &dyn Store,
     after: u64,
     size: u64,
 ) -> Result<Option<(u64, Chunk)>, LedgerError> {
-    let slice = ledger.slice(after, size).await?;
+    let mut seen = size;
+    let mut slice = ledger.slice(after, seen).await?;
+    // Another one may expire meanwhile.
+    for _ in 0..3 {
+        if as_it_was(ledger, &slice.told, seen).await.is_ok() {
+            break;
+        }
+        let head = ledger.head().await?;
+        seen = seen.max(head.size).max(head.events);
+        slice = ledger.slice(after, seen).await?;
+    }
     let Some(row) = slice.next else {
         return Ok(None);
     };
-    let mut ahead = Vec::new();
+    let (mut ahead, mut unknown) = (Vec::new(), Vec::new());
     for told in &slice.told {
         let id = told.record.remediation_id;
         if told.events >= told.record.events {
@@ -687,11 +701,15 @@ async fn next(
         // Its row tells of more. That is true if that came meanwhile, which the next look will see.
         let came = told.is_ahead || {
             let next = ledger.leaf(id, told.events).await;
-            next.is_ok_and(|leaf| leaf >= size)
+            next.is_ok_and(|leaf| leaf >= seen)
         };
         ahead.extend(came.then_some(id));
+        // Its chain ends with why the contents are gone: whoever may only read gives that no place.
+        unknown.extend((told.is_ahead && told.is_overtaken()).then_some(id));
     }
     let mut chunk = Chunk::of(slice);
+    chunk.size = Some(size);
+    chunk.broken.extend(unknown);
     for id in ahead {
         chunk.rows.remove(&id);
     }
@@ -963,6 +981,7 @@ fn part(chunk: Chunk, canonical: &mut Canonical) -> Part {
         text,
         line: first,
         mut rows,
+        size,
         broken,
         faults,
     } = chunk;
@@ -997,7 +1016,7 @@ fn part(chunk: Chunk, canonical: &mut Canonical) -> Part {
             .first()
             .is_some_and(|first| first.header.id != header.id)
         {
-            part.block(&block, &mut rows, &broken, canonical);
+            part.block(&block, &mut rows, size, &broken, canonical);
             block.clear();
         }
         block.push(Line {
@@ -1007,7 +1026,7 @@ fn part(chunk: Chunk, canonical: &mut Canonical) -> Part {
         });
     }
     if !block.is_empty() {
-        part.block(&block, &mut rows, &broken, canonical);
+        part.block(&block, &mut rows, size, &broken, canonical);
     }
     part.report.faults.extend(announced.map(|(_, fault)| fault));
     // A row of an export that nothing follows on was announced in vain.
@@ -1047,14 +1066,17 @@ impl Part {
         &mut self,
         lines: &[Line<'_>],
         rows: &mut HashMap<RemediationId, Record>,
+        size: Option<u64>,
         broken: &HashSet<RemediationId>,
         canonical: &mut Canonical,
     ) {
         let Some(first) = lines.first() else { return };
         let id = first.header.id;
-        self.report.remediations += 1;
-        self.report.events += lines.len() as u64;
-        self.report.expired += lines.iter().filter(|line| line.event.is_none()).count() as u64;
+        let was_there = |line: &&Line<'_>| size.is_none_or(|size| line.header.leaf < size);
+        let known: Vec<&Line<'_>> = lines.iter().filter(was_there).collect();
+        self.report.remediations += u64::from(!known.is_empty());
+        self.report.events += known.len() as u64;
+        self.report.expired += known.iter().filter(|line| line.event.is_none()).count() as u64;
         let found = self.report.faults.len();
 
         let mut highest = first.header.seq;
@@ -1063,14 +1085,14 @@ impl Part {
                 self.report.faults.push(line.fault(Problem::Moved));
             }
             highest = highest.max(line.header.seq);
-            self.leaves.push(Leaf {
-                number: line.header.leaf,
-                hash: leaf_hash(&line.header.link()),
-                id,
-                seq: line.header.seq,
-                line: line.line,
-            });
         }
+        self.leaves.extend(known.into_iter().map(|line| Leaf {
+            number: line.header.leaf,
+            hash: leaf_hash(&line.header.link()),
+            id,
+            seq: line.header.seq,
+            line: line.line,
+        }));
         let mut ordered: Vec<&Line<'_>> = lines.iter().collect();
         ordered.sort_by_key(|line| line.header.seq);
 
@@ -1478,5 +1500,42 @@ fn compare(tile: u64, leaves: &[Leaf], against: &Against<'_>, faults: &mut Vec<F
         if let Some((name, ..)) = other {
             faults.push(leaf.fault(Problem::Replaced(name)));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        Ledger as _, MemoryLedger,
+        testing::{NOON, key, noon_and, received, success},
+    };
+
+    /// What expires between two slices is told with the event that says so.
+    #[tokio::test]
+    async fn an_expiry_meanwhile_is_no_fault() {
+        let ledger = MemoryLedger::new();
+        for n in 0..300 {
+            let id = key(n).remediation_id();
+            ledger.admit(key(n), received(n), NOON).await.unwrap();
+            ledger.append(id, 1, success(), NOON).await.unwrap();
+        }
+        let size = ledger.head().await.unwrap().size;
+        let (row, first) = next(&ledger, 0, size).await.unwrap().unwrap();
+        let expired = ledger.expire(key(280).remediation_id(), "alice", "asked for", noon_and(1));
+        expired.await.unwrap();
+        // It is not among them, either.
+        ledger.admit(key(300), received(300), NOON).await.unwrap();
+        let (_, second) = next(&ledger, row, size).await.unwrap().unwrap();
+        let (mut events, mut leaves, mut expired) = (0, 0, 0);
+        for chunk in [first, second] {
+            let part = part(chunk, &mut Canonical::default());
+            let faults = &part.report.faults;
+            assert!(faults.is_empty(), "{faults:?}");
+            events += part.report.events;
+            expired += part.report.expired;
+            leaves += part.leaves.len() as u64;
+        }
+        assert_eq!((events, leaves, expired), (size, size, 8));
     }
 }
