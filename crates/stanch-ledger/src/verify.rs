@@ -1073,10 +1073,11 @@ impl Part {
         let Some(first) = lines.first() else { return };
         let id = first.header.id;
         let was_there = |line: &&Line<'_>| size.is_none_or(|size| line.header.leaf < size);
-        let known: Vec<&Line<'_>> = lines.iter().filter(was_there).collect();
-        self.report.remediations += u64::from(!known.is_empty());
-        self.report.events += known.len() as u64;
-        self.report.expired += known.iter().filter(|line| line.event.is_none()).count() as u64;
+        let known = || lines.iter().filter(was_there);
+        let count = known().count() as u64;
+        self.report.remediations += u64::from(count > 0);
+        self.report.events += count;
+        self.report.expired += known().filter(|line| line.event.is_none()).count() as u64;
         let found = self.report.faults.len();
 
         let mut highest = first.header.seq;
@@ -1086,7 +1087,7 @@ impl Part {
             }
             highest = highest.max(line.header.seq);
         }
-        self.leaves.extend(known.into_iter().map(|line| Leaf {
+        self.leaves.extend(known().map(|line| Leaf {
             number: line.header.leaf,
             hash: leaf_hash(&line.header.link()),
             id,

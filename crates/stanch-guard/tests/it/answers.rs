@@ -253,6 +253,23 @@ fn a_guard_tells_what_it_is_made_of() {
     assert_eq!((guard.counts(), guard.weighs_impact()), (true, true));
 }
 
+#[test]
+fn policies_go_by_tags_of_accounts_if_they_ask_for_them() {
+    for (condition, expected) in [
+        ("resource.account.hasTag(\"stage\")", true),
+        ("resource.account.getTag(\"stage\") == \"prod\"", true),
+        ("resource.hasTag(\"stage\")", false),
+        ("resource.getTag(\"stage\") == \"prod\"", false),
+        // What cannot be read may.
+        ("resource.", true),
+    ] {
+        let given = rules(&format!(
+            "permit (principal, action, resource) when {{ {condition} }};"
+        ));
+        assert_eq!(given.go_by_account_tags(), expected, "{condition}");
+    }
+}
+
 /// Also of what was approved, and of what is exempt.
 #[test]
 fn a_known_indicator_is_urgent_in_every_answer() {

@@ -147,6 +147,9 @@ fn a_decision_says_until_when_and_why() {
             &[before, std::slice::from_ref(&deferred)].concat(),
         );
         assert_eq!((state.deferred_until, state.error), (Some(until), None));
+        // Its time comes, and it is planned anew.
+        let again = [before, &[deferred.clone(), planned(false)]].concat();
+        reaches(Status::Planned, &again);
         let state = reaches(
             Status::Refused,
             &[before, &[decided(Verdict::Refuse)]].concat(),
