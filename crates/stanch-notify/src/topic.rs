@@ -60,6 +60,17 @@ impl Topic {
         self
     }
 
+    /// Whether SNS says that nobody has confirmed a subscription: it takes what is published all the same
+    /// (<https://docs.aws.amazon.com/sns/latest/api/API_GetTopicAttributes.html>). Who may publish only is not
+    /// told, and believes it.
+    async fn is_deserted(&self) -> bool {
+        let params = json!({"TopicArn": self.arn});
+        let call = Call::new("sns", "GetTopicAttributes", params);
+        let confirmed = "/Attributes/SubscriptionsConfirmed";
+        let reply = self.api.call(&call).await;
+        reply.is_ok_and(|reply| reply.output.pointer(confirmed) == Some(&json!("0")))
+    }
+
     /// The request that publishes a message.
     ///
     /// # Errors
@@ -195,6 +206,9 @@ impl Notifier for Topic {
             channel: self.name.clone(),
             reason,
         };
+        if message.approval.is_some() && self.is_deserted().await {
+            return Err(not_told("nobody has confirmed a subscription".to_owned()));
+        }
         let call = self.publish(message);
         let call = call.map_err(|error| not_told(error.to_string()))?;
         let published = self.api.call(&call).await;

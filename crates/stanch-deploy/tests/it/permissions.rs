@@ -243,6 +243,7 @@ fn the_administrators_roles_may_do_what_they_do_and_no_more() {
             ("dynamodb:DeleteItem", &state, true),
             ("dynamodb:DeleteTable", &state, false),
             ("sns:Publish", &topic, true),
+            ("sns:GetTopicAttributes", &topic, true),
             ("sns:SetTopicAttributes", &topic, false),
             ("sqs:ReceiveMessage", &queue, true),
             ("sqs:PurgeQueue", &queue, false),

@@ -6,6 +6,7 @@ use serde_json::json;
 use stanch_hub::{Message, Notifier as _};
 use stanch_ledger::{Ledger, MemoryLedger, testing};
 use stanch_notify::{LogBucket, LogFolder, Topic};
+use stanch_types::{Call, CallError, CallErrorKind};
 
 use crate::world::{Scripted, asking, fixed, record};
 
@@ -42,6 +43,42 @@ async fn a_topic_gets_the_message_and_what_to_filter_by() {
     assert_eq!(call.params["MessageAttributes"].get("severity"), None);
     let subject = call.params["Subject"].as_str().unwrap();
     assert!(subject.len() <= 100 && subject.chars().all(|c| c.is_ascii_graphic() || c == ' '));
+}
+
+fn operations(aws: &Scripted) -> Vec<String> {
+    let calls = aws.calls().into_iter();
+    calls.map(|call| call.operation).collect()
+}
+
+/// Only where SNS says that nobody listens.
+#[tokio::test]
+async fn an_approval_is_not_asked_of_nobody() {
+    let subscribed = |count: &str| Ok(json!({"Attributes": {"SubscriptionsConfirmed": count}}));
+    let denied = {
+        let call = Call::new("sns", "GetTopicAttributes", json!({}));
+        CallError::new(CallErrorKind::Denied, &call, "not authorized")
+    };
+    let aws = Scripted::new(vec![subscribed("0")]);
+    let topic = Topic::new(aws.clone(), TOPIC);
+    let asked = topic
+        .tell(&asking(), &record("AwaitingApproval"), &[])
+        .await;
+    assert_eq!(
+        asked.unwrap_err().reason,
+        "nobody has confirmed a subscription"
+    );
+    topic.tell(&fixed(), &record("Success"), &[]).await.unwrap();
+    assert_eq!(operations(&aws), ["GetTopicAttributes", "Publish"]);
+
+    for reply in [subscribed("1"), Ok(json!({})), Err(denied)] {
+        let aws = Scripted::new(vec![reply]);
+        let topic = Topic::new(aws.clone(), TOPIC);
+        let asked = topic
+            .tell(&asking(), &record("AwaitingApproval"), &[])
+            .await;
+        asked.unwrap();
+        assert_eq!(operations(&aws), ["GetTopicAttributes", "Publish"]);
+    }
 }
 
 #[test]
