@@ -67,14 +67,8 @@ pub(crate) async fn as_it_was(
     size: u64,
 ) -> Result<(), LedgerError> {
     for told in told.iter().filter(|told| told.is_overtaken()) {
-        let id = told.record.remediation_id;
-        if told.is_ahead
-            || ledger
-                .leaf(id, told.events)
-                .await
-                .is_ok_and(|leaf| leaf >= size)
-        {
-            return Err(LedgerError::Overtaken(id));
+        if told.goes_on_behind(ledger, size).await {
+            return Err(LedgerError::Overtaken(told.record.remediation_id));
         }
     }
     Ok(())

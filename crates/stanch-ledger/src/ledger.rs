@@ -358,6 +358,14 @@ impl Told {
         self.record.expired && !self.is_broken && self.events < self.record.events
     }
 
+    /// Its next event is not among the first `size` of the ledger.
+    pub(crate) async fn goes_on_behind(&self, ledger: &dyn Ledger, size: u64) -> bool {
+        self.is_ahead || {
+            let next = ledger.leaf(self.record.remediation_id, self.events).await;
+            next.is_ok_and(|leaf| leaf >= size)
+        }
+    }
+
     /// The numbers of these events among all of the ledger.
     pub(crate) fn leaves(&self) -> impl Iterator<Item = u64> {
         let text = std::str::from_utf8(&self.lines).unwrap_or_default();

@@ -699,10 +699,7 @@ async fn next(
             continue;
         }
         // Its row tells of more. That is true if that came meanwhile, which the next look will see.
-        let came = told.is_ahead || {
-            let next = ledger.leaf(id, told.events).await;
-            next.is_ok_and(|leaf| leaf >= seen)
-        };
+        let came = told.goes_on_behind(ledger, seen).await;
         ahead.extend(came.then_some(id));
         // Its chain ends with why the contents are gone: whoever may only read gives that no place.
         unknown.extend((told.is_ahead && told.is_overtaken()).then_some(id));

@@ -19,6 +19,7 @@ use tokio::sync::Semaphore;
 
 use crate::{
     ledgers::Dying,
+    stop::others_change,
     world::{World, account, region},
 };
 
@@ -122,6 +123,29 @@ impl Member {
     async fn end(&self) -> Value {
         let id = self.executions().pop().unwrap();
         self.automation.ended(&id).await
+    }
+
+    /// The same of one that was cancelled.
+    async fn cancelled(&self) -> Value {
+        let ended = self.end().await;
+        assert_eq!(ended["detail"]["Status"], "Cancelled", "{ended}");
+        ended
+    }
+
+    /// Holds a request of the next execution until the gate opens.
+    fn hold(&self, aim: Aim) -> Arc<Gate> {
+        let gate = Gate::closed();
+        let held = Fault::HoldRequest(Arc::clone(&gate));
+        self.inside.inject(aim, held);
+        gate
+    }
+
+    /// The hub itself has carried out what was left.
+    async fn is_fixed_natively(&self, id: RemediationId) {
+        let state = self.state(id).await;
+        assert_eq!(state.status, Status::Success, "{:?}", state.error);
+        assert_eq!(state.run.unwrap().started.executor, "native");
+        assert!(self.blocked().await);
     }
 
     /// The end of a step of the last execution, as EventBridge tells it:
@@ -518,9 +542,7 @@ async fn killed_at_any_write_one_execution_is_started_and_its_end_recorded() {
 #[tokio::test(start_paused = true)]
 async fn an_execution_that_is_stuck_is_cancelled_after_its_time() {
     let member = Member::new().await;
-    let gate = Gate::closed();
-    let held = Fault::HoldRequest(Arc::clone(&gate));
-    member.inside.inject(Aim::at_write(), held);
+    let gate = member.hold(Aim::at_write());
     let (id, _) = member.begin(&member.world.hub()).await;
     gate.reached().await;
     later(&member, 30);
@@ -528,8 +550,7 @@ async fn an_execution_that_is_stuck_is_cancelled_after_its_time() {
     assert_eq!(member.state(id).await.status, Status::Running);
     later(&member, 31);
     member.sweep().await;
-    let ended = member.end().await;
-    assert_eq!(ended["detail"]["Status"], "Cancelled", "{ended}");
+    member.cancelled().await;
     later(&member, 1);
     member.sweep().await;
     let state = member.state(id).await;
@@ -562,34 +583,26 @@ async fn while_changes_are_paused_nothing_is_started_and_what_runs_is_cancelled(
     assert_eq!(state.status, Status::Paused);
     assert!(member.executions().is_empty());
     hub.resume(Reach::All, "alice", "over").await.unwrap();
-    let gate = Gate::closed();
-    let held = Fault::HoldRequest(Arc::clone(&gate));
-    member.inside.inject(Aim::at_write(), held);
+    let gate = member.hold(Aim::at_write());
     member.sweep().await;
     gate.reached().await;
     hub.pause(Reach::All, "alice", "again").await.unwrap();
     later(&member, 2);
     member.sweep().await;
-    let ended = member.end().await;
-    assert_eq!(ended["detail"]["Status"], "Cancelled", "{ended}");
+    let ended = member.cancelled().await;
     member.tell(&hub, &ended).await;
     assert_eq!(member.state(id).await.status, Status::Paused);
     hub.resume(Reach::All, "alice", "over").await.unwrap();
     member.inside.clear_faults();
     member.sweep().await;
-    let state = member.state(id).await;
-    assert_eq!(state.status, Status::Success, "{:?}", state.error);
-    assert_eq!(state.run.unwrap().started.executor, "native");
-    assert!(member.blocked().await);
+    member.is_fixed_natively(id).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_switch_is_read_at_the_end_of_each_step() {
     let member = Member::new().await;
     let hub = member.world.hub();
-    let gate = Gate::closed();
-    let held = Fault::HoldRequest(Arc::clone(&gate));
-    member.inside.inject(Aim::at_write().after(1), held);
+    let gate = member.hold(Aim::at_write().after(1));
     let finding = member.world.in_two_steps("logs");
     let (id, _) = member.begin_with(&hub, &finding).await;
     gate.reached().await;
@@ -603,8 +616,7 @@ async fn the_switch_is_read_at_the_end_of_each_step() {
     hub.pause(here(), "alice", "an outage").await.unwrap();
     assert_eq!(member.tell(&hub, &member.step_end()).await, [id]);
     assert!(member.world.tap.opened().len() > sessions);
-    let ended = member.end().await;
-    assert_eq!(ended["detail"]["Status"], "Cancelled", "{ended}");
+    let ended = member.cancelled().await;
     member.tell(&hub, &ended).await;
     assert_eq!(member.state(id).await.status, Status::Paused);
     assert!(member.blocked().await, "the first step was carried out");
@@ -633,18 +645,14 @@ async fn a_sweep_does_not_wait_to_cancel_what_is_paused() {
     let (id, _) = member.begin(&hub).await;
     hub.pause(Reach::All, "alice", "an outage").await.unwrap();
     member.sweep().await;
-    let ended = member.end().await;
-    assert_eq!(ended["detail"]["Status"], "Cancelled", "{ended}");
+    let ended = member.cancelled().await;
     member.tell(&hub, &ended).await;
     assert_eq!(member.state(id).await.status, Status::Paused);
     drop(turn);
     // It had sent nothing, and has not failed.
     hub.resume(Reach::All, "alice", "over").await.unwrap();
     member.sweep().await;
-    let state = member.state(id).await;
-    assert_eq!(state.status, Status::Success, "{:?}", state.error);
-    assert_eq!(state.run.unwrap().started.executor, "native");
-    assert!(member.blocked().await);
+    member.is_fixed_natively(id).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -658,9 +666,7 @@ async fn what_was_paused_before_it_sent_anything_does_not_go_over_others_changes
     let ended = member.end().await;
     member.tell(&hub, &ended).await;
     drop(turn);
-    let half = json!({"BlockPublicAcls": true, "IgnorePublicAcls": false, "BlockPublicPolicy": false, "RestrictPublicBuckets": false});
-    let put = json!({"Bucket": "logs", "PublicAccessBlockConfiguration": half});
-    member.world.admin("s3", "PutPublicAccessBlock", put).await;
+    others_change(&member.world).await;
     hub.resume(Reach::All, "alice", "over").await.unwrap();
     member.sweep().await;
     let state = member.state(id).await;
@@ -674,22 +680,16 @@ async fn what_was_paused_before_it_sent_anything_does_not_go_over_others_changes
 async fn a_pause_that_is_over_when_the_end_is_told_has_failed_nothing() {
     let member = Member::new().await;
     let hub = member.world.hub();
-    let gate = Gate::closed();
-    let held = Fault::HoldRequest(Arc::clone(&gate));
-    member.inside.inject(Aim::at_write(), held);
+    let gate = member.hold(Aim::at_write());
     let (id, _) = member.begin(&hub).await;
     gate.reached().await;
     hub.pause(Reach::All, "alice", "an outage").await.unwrap();
     member.tell(&hub, &member.step_end()).await;
-    let ended = member.end().await;
-    assert_eq!(ended["detail"]["Status"], "Cancelled", "{ended}");
+    let ended = member.cancelled().await;
     hub.resume(Reach::All, "alice", "over").await.unwrap();
     member.inside.clear_faults();
     member.tell(&hub, &ended).await;
-    let state = member.state(id).await;
-    assert_eq!(state.status, Status::Success, "{:?}", state.error);
-    assert_eq!(state.run.unwrap().started.executor, "native");
-    assert!(member.blocked().await);
+    member.is_fixed_natively(id).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -699,9 +699,7 @@ async fn a_pause_cancels_a_rollback_too() {
     let (id, _) = member.begin(&hub).await;
     let ended = member.end().await;
     member.tell(&hub, &ended).await;
-    let gate = Gate::closed();
-    let held = Fault::HoldRequest(Arc::clone(&gate));
-    member.inside.inject(Aim::at_write(), held);
+    let gate = member.hold(Aim::at_write());
     hub.rollback(id, "alice", false, false).await.unwrap();
     gate.reached().await;
     hub.pause(Reach::All, "alice", "an outage").await.unwrap();
@@ -711,8 +709,7 @@ async fn a_pause_cancels_a_rollback_too() {
         Status::Undoing,
         "it does not stand still yet"
     );
-    let ended = member.end().await;
-    assert_eq!(ended["detail"]["Status"], "Cancelled", "{ended}");
+    let ended = member.cancelled().await;
     member.tell(&hub, &ended).await;
     assert_eq!(member.state(id).await.status, Status::Paused);
     hub.resume(Reach::All, "alice", "over").await.unwrap();
@@ -792,9 +789,7 @@ async fn the_most_particular_setting_says_what_carries_out() {
 #[tokio::test(start_paused = true)]
 async fn the_next_change_of_a_resource_waits_for_the_execution() {
     let member = Member::new().await;
-    let gate = Gate::closed();
-    let held = Fault::HoldRequest(Arc::clone(&gate));
-    member.inside.inject(Aim::at_write(), held);
+    let gate = member.hold(Aim::at_write());
     let hub = member.world.hub();
     let (first, _) = member.begin(&hub).await;
     let mut again = member.world.finding("logs");

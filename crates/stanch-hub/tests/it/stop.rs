@@ -270,7 +270,7 @@ async fn a_hub_whose_lease_the_clock_has_ended_sends_nothing() {
 }
 
 /// A public access block that somebody else puts.
-async fn others_change(world: &World) -> Value {
+pub async fn others_change(world: &World) -> Value {
     let theirs = json!({"BlockPublicAcls": true, "IgnorePublicAcls": false, "BlockPublicPolicy": false, "RestrictPublicBuckets": false});
     let put = json!({"Bucket": "logs", "PublicAccessBlockConfiguration": theirs});
     world.admin("s3", "PutPublicAccessBlock", put).await;

@@ -13,7 +13,7 @@ use stanch_types::CallErrorKind;
 
 use crate::{
     ledgers::Dying,
-    stop::{pause_after_the_first_write, resume_all},
+    stop::{others_change, pause_after_the_first_write, resume_all},
     world::{World, account},
 };
 
@@ -292,6 +292,14 @@ async fn what_the_ledger_was_made_to_say_is_not_put_back() {
     assert_eq!(world.tap.writes().len(), 1, "the fix, and nothing since");
 }
 
+/// A bucket that was fixed.
+async fn fixed() -> (World, RemediationId) {
+    let world = World::new();
+    world.bucket("logs").await;
+    let (id, _) = world.fix("logs").await;
+    (world, id)
+}
+
 /// A hub that changes something only in the two hours from two o'clock on.
 fn in_the_window(world: &World) -> Arc<Hub> {
     let file = |path: &str, text: &str| File {
@@ -341,9 +349,7 @@ async fn when_it_opens(world: &World, id: RemediationId) -> State {
 
 #[tokio::test(start_paused = true)]
 async fn an_undo_waits_for_its_window() {
-    let world = World::new();
-    world.bucket("logs").await;
-    let (id, _) = world.fix("logs").await;
+    let (world, id) = fixed().await;
     put_off(&world, id, false).await;
     let state = when_it_opens(&world, id).await;
     assert_eq!(state.status, Status::Undone, "{:?}", state.error);
@@ -358,9 +364,7 @@ async fn an_undo_waits_for_its_window() {
 /// Others may change the resource, and rules become unreadable, while it waits.
 #[tokio::test(start_paused = true)]
 async fn an_undo_that_was_put_off_is_decided_anew() {
-    let world = World::new();
-    world.bucket("logs").await;
-    let (id, _) = world.fix("logs").await;
+    let (world, id) = fixed().await;
     put_off(&world, id, false).await;
     tokio::time::advance(std::time::Duration::from_hours(2)).await;
     let hub = in_the_window(&world);
@@ -368,9 +372,7 @@ async fn an_undo_that_was_put_off_is_decided_anew() {
     let state = hub.handle(id).await.unwrap();
     assert_eq!(state.status, Status::Deferred);
     hub.decide_by(Guard::built_in(&world.automatic));
-    let theirs =
-        json!({"Bucket": "logs", "PublicAccessBlockConfiguration": {"BlockPublicAcls": true}});
-    world.admin("s3", "PutPublicAccessBlock", theirs).await;
+    others_change(&world).await;
     let state = hub.handle(id).await.unwrap();
     assert_eq!(state.status, Status::Success, "it stays what it was");
     assert!(world.story(id).await.ends_with("undo-planned undo-voided"));
@@ -379,9 +381,7 @@ async fn an_undo_that_was_put_off_is_decided_anew() {
 
 #[tokio::test(start_paused = true)]
 async fn an_undo_that_waits_for_its_window_can_be_called_off() {
-    let world = World::new();
-    world.bucket("logs").await;
-    let (id, _) = world.fix("logs").await;
+    let (world, id) = fixed().await;
     put_off(&world, id, false).await;
     let hub = in_the_window(&world);
     let state = hub.reject(id, "bob", "leave it").await.unwrap();
@@ -399,12 +399,8 @@ async fn an_undo_that_waits_for_its_window_can_be_called_off() {
 /// Waiting makes nobody else's change one's own.
 #[tokio::test(start_paused = true)]
 async fn an_undo_by_force_waits_for_its_window_and_then_for_an_approval() {
-    let world = World::new();
-    world.bucket("logs").await;
-    let (id, _) = world.fix("logs").await;
-    let theirs =
-        json!({"Bucket": "logs", "PublicAccessBlockConfiguration": {"BlockPublicAcls": true}});
-    world.admin("s3", "PutPublicAccessBlock", theirs).await;
+    let (world, id) = fixed().await;
+    others_change(&world).await;
     put_off(&world, id, true).await;
     let state = when_it_opens(&world, id).await;
     assert_eq!(state.status, Status::AwaitingApproval);
@@ -429,9 +425,7 @@ async fn a_way_back_from_half_way_waits_for_its_window() {
             assert_eq!(world.block("logs").await, None);
             continue;
         }
-        let theirs =
-            json!({"Bucket": "logs", "PublicAccessBlockConfiguration": {"BlockPublicAcls": true}});
-        world.admin("s3", "PutPublicAccessBlock", theirs).await;
+        others_change(&world).await;
         let state = when_it_opens(&world, id).await;
         assert_eq!(state.status, Status::UndoFailed);
         assert_eq!(
