@@ -18,7 +18,7 @@ use crate::{
     calendar::{self, Calendar},
     exemption::{Cover, Exemptions},
     facts::{Facts, Principal},
-    history::{By, History, Keys, outcome},
+    history::{By, History, Keys},
     policies::{File, Policies, Ruling, Run, Speaks, schema},
     problem::{Problem, Problems},
     threat::Feed,
@@ -422,7 +422,7 @@ impl Guard {
     pub fn ended(&self, id: RemediationId, state: &State, at: Timestamp) {
         if self.counts
             && state.run.is_some()
-            && let Some(ok) = outcome(state.status, state.error.is_some())
+            && let Some(ok) = state.status.worked(state.error.is_some())
         {
             let remediation = &state.received.remediation;
             self.history().ended(id, remediation, ok, at);

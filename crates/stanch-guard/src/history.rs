@@ -7,7 +7,7 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 
 use jiff::{SignedDuration, Timestamp};
-use stanch_ledger::{Received, Record, RemediationId, Status};
+use stanch_ledger::{Received, Record, RemediationId};
 
 /// A minute, counted from 1970.
 type Minute = i64;
@@ -175,7 +175,7 @@ impl History {
     pub(crate) fn seed(&mut self, record: &Record) {
         if let Some(at) = record.started_at {
             self.changed(record.remediation_id, &Keys::of_record(record), at);
-            if let Some(ok) = outcome(record.status, record.error_message.is_some()) {
+            if let Some(ok) = record.status.worked(record.error_message.is_some()) {
                 let remediation = &record.remediation_action;
                 self.ended(record.remediation_id, remediation, ok, record.updated_at);
             }
@@ -266,16 +266,5 @@ impl History {
         last.fold((0, 0), |(failed, all), (_, _, ok)| {
             (failed + usize::from(!ok), all + 1)
         })
-    }
-}
-
-/// Whether a change did what it should; `None` while it is under way.
-pub(crate) const fn outcome(status: Status, failed: bool) -> Option<bool> {
-    match status {
-        Status::Success => Some(true),
-        Status::Failed | Status::UndoFailed => Some(false),
-        // Taken back by itself; one that a person took back had worked.
-        Status::Undone => Some(!failed),
-        _ => None,
     }
 }

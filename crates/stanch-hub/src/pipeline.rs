@@ -597,7 +597,8 @@ impl<'h> Work<'h> {
             ) {
                 let (state, _) = self.hub.ports.ledger.state(record.remediation_id).await?;
                 are_halfway |= match state.status {
-                    Status::AwaitingApproval => state.undo.is_none(),
+                    // What follows in a run is asked for, and neither its undo nor to make it once more.
+                    Status::AwaitingApproval => state.run.is_some() && state.undo.is_none(),
                     _ => automation::is_under_way(&state),
                 };
             }

@@ -287,7 +287,7 @@ impl Hub {
     pub(crate) async fn fall_back(&self, state: &State) -> Result<Option<String>, LedgerError> {
         let rollout = &self.settings.rollout;
         if rollout.rings.is_empty()
-            || !has_failed(state.status, state.error.is_some())
+            || state.status.worked(state.error.is_some()) != Some(false)
             || state.run.is_none()
         {
             return Ok(None);
@@ -336,9 +336,10 @@ impl Hub {
                 && moved.is_none_or(|moved| record.started_at.is_some_and(|at| at >= moved))
         };
         let (mut ended, mut failed) = (0, 0);
-        for record in begun.iter().filter(counts) {
+        let counted = begun.iter().filter(counts);
+        for worked in counted.filter_map(|one| one.status.worked(one.error_message.is_some())) {
             ended += 1;
-            failed += u32::from(has_failed(record.status, record.error_message.is_some()));
+            failed += u32::from(!worked);
         }
         Ok((ended, failed))
     }
@@ -354,14 +355,5 @@ fn ended_at(record: &Record) -> Option<Timestamp> {
         Status::Undone if !failed => record.started_at,
         status if status.is_final() => Some(record.updated_at),
         _ => None,
-    }
-}
-
-/// Undone with an error means: because it had failed; without, because someone asked.
-const fn has_failed(status: Status, error: bool) -> bool {
-    match status {
-        Status::Failed | Status::UndoFailed => true,
-        Status::Undone => error,
-        _ => false,
     }
 }

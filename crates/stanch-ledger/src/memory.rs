@@ -274,13 +274,12 @@ impl Ledger for MemoryLedger {
     ) -> Result<Attempts, LedgerError> {
         let mut attempts = Attempts::default();
         for (_, Chain { state, .. }) in self.inner().matching(&Query::resource(resource_id)) {
-            let started = state.run.as_ref().map(|run| run.at);
             if state.received.account == *account
                 && state.received.remediation == remediation
-                && started.is_some_and(|at| at >= since)
+                && state.begun.is_some_and(|at| at >= since)
             {
                 attempts.count += 1;
-                attempts.last = attempts.last.max(started);
+                attempts.last = attempts.last.max(state.begun);
             }
         }
         Ok(attempts)
@@ -294,10 +293,10 @@ impl Ledger for MemoryLedger {
     ) -> Result<Vec<Record>, LedgerError> {
         let since = a_day_before(since);
         let inner = self.inner();
-        let begun = inner.chains.iter().filter(|chain| {
-            let started = chain.state.run.as_ref().map(|run| run.at);
-            started.is_some_and(|at| at >= since)
-        });
+        let begun = inner
+            .chains
+            .iter()
+            .filter(|chain| chain.state.begun.is_some_and(|at| at >= since));
         Ok(begun.map(Chain::record).collect())
     }
 

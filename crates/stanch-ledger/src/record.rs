@@ -58,7 +58,7 @@ pub struct Record {
     /// The contents of its events were removed, and with them what this row said of them.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub expired: bool,
-    /// When an executor first took it up.
+    /// When an executor first took it up; of one that was taken back and made once more, the second time.
     #[serde(
         default,
         skip_serializing_if = "Option::is_none",
@@ -87,7 +87,12 @@ impl Record {
     /// The row of a remediation with `events` events, the last of them at `updated_at`.
     #[must_use]
     pub fn project(id: RemediationId, state: &State, events: u64, updated_at: Timestamp) -> Self {
-        let State { received, run, .. } = state;
+        let State {
+            received,
+            run,
+            begun,
+            ..
+        } = state;
         Self {
             remediation_id: id,
             timestamp: state.at,
@@ -113,7 +118,7 @@ impl Record {
             requester: received.requester.clone(),
             undone: state.status == Status::Undone,
             expired: state.expired,
-            started_at: run.as_ref().map(|run| run.at),
+            started_at: *begun,
             updated_at,
             events,
         }

@@ -91,6 +91,18 @@ impl Status {
         matches!(self, Self::AwaitingApproval | Self::Deferred)
     }
 
+    /// Whether a change that stands so did what it should; `None` while that is open. `failed`: there is an error.
+    #[must_use]
+    pub const fn worked(self, failed: bool) -> Option<bool> {
+        match self {
+            Self::Success => Some(true),
+            Self::Failed | Self::UndoFailed => Some(false),
+            // Taken back by itself; one that a person took back had worked.
+            Self::Undone => Some(!failed),
+            _ => None,
+        }
+    }
+
     /// The name as it is written everywhere.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -240,6 +252,8 @@ pub struct State {
     pub paused: Option<(Status, String)>,
     /// The change.
     pub run: Option<Run>,
+    /// When a change was begun, last; a plan to make it once more, after it was taken back, does not undo that.
+    pub begun: Option<Timestamp>,
     /// The last reading of the check after the change.
     pub verified: Option<Verified>,
     /// The way back.
@@ -270,6 +284,7 @@ impl State {
             deferred_until: None,
             paused: None,
             run: None,
+            begun: None,
             verified: None,
             undo: None,
             error: None,
@@ -468,7 +483,10 @@ impl State {
                     return illegal("its approval has expired");
                 }
                 match (status, self.run.as_mut()) {
-                    (Ready, None) => self.run = Some(Run::new(started, at)),
+                    (Ready, None) => {
+                        self.run = Some(Run::new(started, at));
+                        self.begun = Some(at);
+                    }
                     (Running | Verifying, Some(run)) if run.refused.is_some() => {
                         return illegal("people have said no");
                     }

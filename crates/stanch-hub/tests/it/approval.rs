@@ -5,17 +5,16 @@ use std::{sync::Arc, time::Duration};
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 use stanch_catalog::{Catalog, Class, Plan};
-use stanch_guard::{File, Guard, Rules, Source as Rulebook};
 use stanch_hub::{
     ApprovalRule, Approvals, Approver, Audience, Hub, Links, Notifier, RequestError, Source,
 };
 use stanch_ledger::{Event, Ledger, Means, MemoryLedger, RemediationId, State, Status};
 use stanch_testkit::Listener;
-use stanch_types::{Clock as _, Secret};
+use stanch_types::Secret;
 
 use crate::{
     ledgers::Dying,
-    world::{World, account},
+    world::{World, account, rules},
 };
 
 /// What needs an approval before it begins.
@@ -555,32 +554,11 @@ async fn a_run_waits_and_goes_on_with_what_it_knows() {
     );
 }
 
-/// A guard of these policies, with a calendar `window` that opens for an hour in an hour.
-fn ruled(world: &World, policy: &str) -> Guard {
-    let file = |path: &str, text: String| File {
-        path: path.to_owned(),
-        text,
-    };
-    let now = world.clock.now();
-    let hour = |hours: i64| (now + SignedDuration::from_hours(hours)).strftime("%Y%m%dT%H%M%SZ");
-    let window = format!(
-        "BEGIN:VCALENDAR\nVERSION:2.0\nX-CALENDAR-TYPE:DEFAULT_CLOSED\nBEGIN:VEVENT\nUID:1\nSUMMARY:e\nDTSTART:{}\nDTEND:{}\nEND:VEVENT\nEND:VCALENDAR\n",
-        hour(1),
-        hour(2)
-    );
-    let rules = Rules {
-        policies: Rulebook::Files(vec![file("p.cedar", policy.to_owned())]),
-        calendars: vec![file("window.ics", window)],
-        ..Rules::default()
-    };
-    Guard::load(rules, &world.catalog, now).unwrap()
-}
-
 /// Between an approval and the cut-over that it is for, hours may pass.
 #[tokio::test(start_paused = true)]
 async fn a_cut_over_that_the_rules_no_longer_allow_is_taken_back() {
-    let (world, hub, id) = waiting().await;
-    hub.decide_by(ruled(&world, "forbid (principal, action, resource);"));
+    let (world, _, id) = waiting().await;
+    let hub = world.ruled(rules("forbid (principal, action, resource);", &(1..2)));
     let state = hub.approve(id, "bob").await.unwrap();
     assert_eq!(state.status, Status::Undone, "{:?}", state.error);
     assert!(!policy(&world).await);
@@ -593,9 +571,9 @@ async fn a_cut_over_that_the_rules_no_longer_allow_is_taken_back() {
 
 #[tokio::test(start_paused = true)]
 async fn a_cut_over_waits_for_its_window() {
-    let (world, hub, id) = waiting().await;
+    let (world, _, id) = waiting().await;
     let windows = "permit (principal, action, resource) when { context.calendars.window };";
-    hub.decide_by(ruled(&world, windows));
+    let hub = world.ruled(rules(windows, &(1..2)));
     let state = hub.approve(id, "bob").await.unwrap();
     assert_eq!(state.status, Status::Running);
     assert_eq!(writes(&world).len(), 2, "nothing was sent in the freeze");

@@ -4,11 +4,10 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use serde_json::json;
-use stanch_guard::{Automatic, File, Guard, Rules, Source};
+use stanch_guard::{Automatic, File, Rules, Source};
 use stanch_hub::{Audience, History, Message, NotTold, Notifier};
 use stanch_ledger::{Event, Record, Status};
 use stanch_testkit::Listener;
-use stanch_types::Clock as _;
 
 use crate::world::World;
 
@@ -117,7 +116,6 @@ async fn a_known_threat_is_urgent_until_it_is_fixed() {
         let listener = Arc::new(Listener::default());
         world.notifiers = vec![listener.clone()];
         world.bucket("logs").await;
-        let hub = world.hub();
         let feed = File {
             path: "drop.txt".to_owned(),
             text: "203.0.113.9\n".to_owned(),
@@ -127,7 +125,7 @@ async fn a_known_threat_is_urgent_until_it_is_fixed() {
             feeds: vec![feed],
             ..Rules::default()
         };
-        hub.decide_by(Guard::load(rules, &world.catalog, world.clock.now()).unwrap());
+        let hub = world.ruled(rules);
         let mut finding = world.finding("logs");
         finding.details = json!({"SeenFrom": address});
         let (id, state) = world.deliver(&hub, &finding).await.remove(0);

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use serde_json::{Value, json};
 use stanch_catalog::Catalog;
-use stanch_guard::{File, Guard, Rules, Source as Rulebook};
+use stanch_guard::Guard;
 use stanch_hub::{History, Hub, Message, NotTold, Notifier, RequestError, Selection};
 use stanch_ledger::{Event, Record, RemediationId, State, Status, Verdict};
 use stanch_testkit::{Aim, Fault};
@@ -14,7 +14,7 @@ use stanch_types::CallErrorKind;
 use crate::{
     ledgers::Dying,
     stop::{others_change, pause_after_the_first_write, resume_all},
-    world::{World, account},
+    world::{World, account, rules},
 };
 
 /// field-notes: "Undo restored a stale snapshot over newer changes."
@@ -292,6 +292,48 @@ async fn what_the_ledger_was_made_to_say_is_not_put_back() {
     assert_eq!(world.tap.writes().len(), 1, "the fix, and nothing since");
 }
 
+/// A guard after a restart knows of a change what the ledger tells: also of one that is to be made once more.
+#[tokio::test(start_paused = true)]
+async fn what_waits_to_be_made_once_more_counts_as_begun() {
+    let (world, id) = fixed().await;
+    let undone = world.hub().rollback(id, "alice", false, false).await;
+    assert_eq!(undone.unwrap().status, Some(Status::Undone));
+    let hub = in_the_window(&world);
+    let again = hub.rollback(id, "bob", false, false).await.unwrap();
+    assert_eq!(again.status, Some(Status::Deferred));
+    let listed = world.hub().undoable(&Selection::default()).await.unwrap();
+    assert_eq!(listed, [], "nothing is there to be taken back");
+
+    world.bucket("other").await;
+    for (limit, status) in [(1, Status::Deferred), (2, Status::Success)] {
+        let mut rules = rules("permit (principal, action, resource);", &(2..4));
+        rules.limits.per_account = Some(limit);
+        let hub = world.ruled(rules);
+        let mut finding = world.finding("other");
+        finding.at += std::time::Duration::from_secs(limit.into());
+        let (_, state) = world.deliver(&hub, &finding).await.remove(0);
+        assert_eq!(state.status, status, "{limit}");
+    }
+}
+
+/// It has changed nothing as it stands: others need not wait for what becomes of it.
+#[tokio::test(start_paused = true)]
+async fn nobody_waits_for_a_change_that_is_asked_for_once_more() {
+    let (world, id) = fixed().await;
+    let undone = world.hub().rollback(id, "alice", false, false).await;
+    assert_eq!(undone.unwrap().status, Some(Status::Undone));
+    let asks =
+        "permit (principal, action, resource) when { context.run == Run::\"afterApproval\" };";
+    let hub = world.ruled(rules(asks, &(2..4)));
+    let again = hub.rollback(id, "bob", false, false).await.unwrap();
+    assert_eq!(again.status, Some(Status::AwaitingApproval));
+    let (_, other) = world
+        .deliver(&world.hub(), &world.in_two_steps("logs"))
+        .await
+        .remove(0);
+    assert_eq!(other.status, Status::Success, "{:?}", other.error);
+}
+
 /// A bucket that was fixed.
 async fn fixed() -> (World, RemediationId) {
     let world = World::new();
@@ -302,21 +344,8 @@ async fn fixed() -> (World, RemediationId) {
 
 /// A hub that changes something only in the two hours from two o'clock on.
 fn in_the_window(world: &World) -> Arc<Hub> {
-    let file = |path: &str, text: &str| File {
-        path: path.to_owned(),
-        text: text.to_owned(),
-    };
-    let window = "BEGIN:VCALENDAR\nVERSION:2.0\nX-CALENDAR-TYPE:DEFAULT_CLOSED\nBEGIN:VEVENT\nUID:1\nSUMMARY:e\nDTSTART:20260101T020000Z\nDTEND:20260101T040000Z\nEND:VEVENT\nEND:VCALENDAR\n";
     let policy = "permit (principal, action, resource) when { context.calendars.window };";
-    let rules = Rules {
-        policies: Rulebook::Files(vec![file("p.cedar", policy)]),
-        calendars: vec![file("window.ics", window)],
-        ..Rules::default()
-    };
-    let now = stanch_types::Clock::now(&*world.clock);
-    let hub = world.hub();
-    hub.decide_by(Guard::load(rules, &world.catalog, now).unwrap());
-    hub
+    world.ruled(rules(policy, &(2..4)))
 }
 
 /// Asks for an undo before its window.

@@ -1,13 +1,16 @@
 //! A hub, its ledger and its accounts, in memory.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    ops::Range,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use serde_json::{Value, json};
 use stanch_catalog::Catalog;
-use stanch_guard::{Automatic, Guard};
+use stanch_guard::{Automatic, File, Guard, Rules, Source as Rulebook};
 use stanch_hub::{Account, Approvals, Hub, Notifier, Ports, Settings, Source};
 use stanch_ledger::{Directives, Ledger, MemoryLedger, RemediationId, State};
 use stanch_models::Models;
@@ -44,6 +47,23 @@ pub fn account() -> AccountId {
 
 pub fn region() -> Region {
     "eu-central-1".parse().unwrap()
+}
+
+/// A policy, with a calendar `window` that is open in these hours of the clock's first day.
+pub fn rules(policy: &str, open: &Range<u8>) -> Rules {
+    let file = |path: &str, text: String| File {
+        path: path.to_owned(),
+        text,
+    };
+    let window = format!(
+        "BEGIN:VCALENDAR\nVERSION:2.0\nX-CALENDAR-TYPE:DEFAULT_CLOSED\nBEGIN:VEVENT\nUID:1\nSUMMARY:e\nDTSTART:20260101T{:02}0000Z\nDTEND:20260101T{:02}0000Z\nEND:VEVENT\nEND:VCALENDAR\n",
+        open.start, open.end
+    );
+    Rules {
+        policies: Rulebook::Files(vec![file("p.cedar", policy.to_owned())]),
+        calendars: vec![file("window.ics", window)],
+        ..Rules::default()
+    }
 }
 
 impl World {
@@ -88,6 +108,13 @@ impl World {
         };
         let (catalog, models) = (Arc::clone(&self.catalog), Arc::clone(&self.models));
         Arc::new(Hub::new(ports, self.settings.clone(), catalog, models))
+    }
+
+    /// A hub that decides by these rules.
+    pub fn ruled(&self, rules: Rules) -> Arc<Hub> {
+        let hub = self.hub();
+        hub.decide_by(Guard::load(rules, &self.catalog, self.clock.now()).unwrap());
+        hub
     }
 
     /// As the account's administrator.
