@@ -143,12 +143,14 @@ impl Hub {
         Ok(decided(&guard, answer))
     }
 
-    /// What the guard says about taking a change back, or making it again.
+    /// What the guard says about taking a change back, or making it again; `approved`: people have said yes
+    /// to that.
     pub(crate) async fn taken_back(
         &self,
         received: &Received,
         remediation: &Remediation,
         plan: &mut Plan,
+        approved: bool,
     ) -> Result<Decided, LedgerError> {
         if let Some(answer) = self.not_now() {
             return Ok(answer);
@@ -158,7 +160,11 @@ impl Hub {
             // What was taken back and is done again is a change like any other.
             plan.impact = self.impact(remediation, received, plan).await;
         }
-        let answer = guard.judge(&self.case(None, received, remediation, plan));
+        let case = self.case(None, received, remediation, plan);
+        let mut answer = guard.judge(&case);
+        if approved && answer.verdict != Verdict::Run {
+            answer = guard.confirm(&case);
+        }
         Ok(decided(&guard, answer))
     }
 

@@ -10,10 +10,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use stanch_catalog::{Catalog, Plan, PlanError, Remediation};
 use stanch_ledger::{
-    Decided, Event, LedgerError, Phase, Query, Received, Record, RemediationId, Route, Run, State,
-    Status, Undo, UndoPlanned, Verdict, Verified,
+    Decided, Event, LedgerError, Phase, Query, Received, Record, RemediationId, Route, Run,
+    Started, State, Status, Undo, UndoPlanned, Verdict, Verified,
 };
 use stanch_types::{AccountId, Api, chain};
+use tracing::Instrument as _;
 
 use crate::{
     Hub,
@@ -23,6 +24,7 @@ use crate::{
     requests::RequestError,
     secrets::mask_plan,
     tell::History,
+    trace::stage,
 };
 
 /// The three states of a resource that somebody else has changed, or may have; with secrets masked.
@@ -89,6 +91,8 @@ enum Halt {
     Paused(String),
     /// What it was planned from is no more.
     Stale(String),
+    /// The guard has decided anew: how it goes on is in the ledger.
+    Decided,
     /// It failed; and what was seen of the resource last.
     Failed(String, Value),
 }
@@ -204,6 +208,7 @@ impl Work<'_> {
             Ok(observed) => self.write([Event::Undone { observed }]).await,
             Err(Halt::Later) => Ok(Turn::Later),
             Err(Halt::Paused(reason)) => self.write([Event::Paused { reason }]).await,
+            Err(Halt::Decided) => Ok(Turn::Again),
             Err(Halt::Failed(error, observed)) => {
                 self.write([Event::UndoFailed { error, observed }]).await
             }
@@ -249,6 +254,40 @@ impl Work<'_> {
         Ok(Turn::Again)
     }
 
+    /// Asks the guard once more about an undo that does not follow at once on what it said: windows close and
+    /// rules change while it waits for people, or stands still, or nobody is there to make it. The hub's own
+    /// is not asked about.
+    async fn confirm_undo(
+        &self,
+        state: &State,
+        undo: &Undo,
+        remediation: &Remediation,
+        plan: &mut Plan,
+    ) -> Result<Result<Option<Box<Decided>>, Halt>, LedgerError> {
+        if undo.planned.decision.is_none() {
+            return Ok(Ok(None));
+        }
+        let by = &undo.planned.requester;
+        let received = asked_by(&state.received, by);
+        let approved = state.approval.is_some();
+        let asked = self
+            .hub
+            .taken_back(&received, remediation, plan, approved)
+            .instrument(stage("decide"));
+        let answer = asked.await?;
+        Ok(match answer.verdict {
+            Verdict::Run => Ok(Some(Box::new(answer))),
+            Verdict::Defer { .. } if approved => Err(Halt::Later),
+            _ if approved => Err(Halt::Stale(answer.reasons.join("; "))),
+            _ => {
+                self.hub
+                    .record_undo(self, remediation, plan, answer, by)
+                    .await?;
+                Err(Halt::Decided)
+            }
+        })
+    }
+
     /// Does not make the undo: what it was planned from is no more.
     async fn drop_undo(&self, state: &State, reason: String) -> Result<Turn, LedgerError> {
         let dropped = match half_way(state) {
@@ -281,7 +320,7 @@ impl Work<'_> {
     }
 
     async fn try_undo(&mut self, state: &State) -> Result<Result<Value, Halt>, LedgerError> {
-        let (Some(undo), Some((remediation, before, plan))) = (&state.undo, self.parts(state))
+        let (Some(undo), Some((remediation, before, mut plan))) = (&state.undo, self.parts(state))
         else {
             return Ok(Err(Halt::failed(GONE.to_owned())));
         };
@@ -301,6 +340,7 @@ impl Work<'_> {
             }
         }
         let mut attempt = 1;
+        let mut confirmed = None;
         let mut skip = Vec::new();
         let mut outputs = Map::new();
         if let Some(run) = &undo.run {
@@ -348,13 +388,21 @@ impl Work<'_> {
                     Ok(_) => return Ok(Err(Halt::Stale(CHANGED.to_owned()))),
                     Err(error) => return Ok(Err(PlanFailure::from(error).into())),
                 }
+                let asked = self.confirm_undo(state, undo, &remediation, &mut plan);
+                match Box::pin(asked).await? {
+                    Ok(answer) => confirmed = answer,
+                    Err(halt) => return Ok(Err(halt)),
+                }
             }
         }
         let executor = match attempt {
             1 => executor,
             _ => Executor::Native,
         };
-        let started = self.started(state, attempt, executor);
+        let started = Started {
+            confirmed,
+            ..self.started(state, attempt, executor)
+        };
         self.write([Event::UndoStarted(started)]).await?;
         let ran = self
             .run(state, &plan, &skip, outputs, Phase::Undo, &api)
@@ -574,7 +622,7 @@ impl Hub {
         drifted: bool,
     ) -> Result<Decided, LedgerError> {
         let received = asked_by(received, by);
-        let mut answer = self.taken_back(&received, remediation, plan).await?;
+        let mut answer = self.taken_back(&received, remediation, plan, false).await?;
         if drifted && answer.verdict == Verdict::Run {
             answer.verdict = Verdict::NeedsApproval;
             let reason =

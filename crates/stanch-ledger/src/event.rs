@@ -432,7 +432,8 @@ pub struct Started {
     pub session: String,
     /// 1 for the first; each resumption after a crash counts one more.
     pub attempt: u32,
-    /// What the guard said right before, of a plan that people had approved.
+    /// What the guard said right before, of a plan that people had approved, and of an undo that had stood
+    /// still or waited.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confirmed: Option<Box<Decided>>,
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use stanch_catalog::Catalog;
 use stanch_guard::Guard;
 use stanch_hub::{History, Hub, Message, NotTold, Notifier, RequestError, Selection};
-use stanch_ledger::{Event, Record, RemediationId, State, Status, Verdict};
+use stanch_ledger::{Event, Reach, Record, RemediationId, State, Status, Verdict};
 use stanch_testkit::{Aim, Fault};
 use stanch_types::CallErrorKind;
 
@@ -332,6 +332,66 @@ async fn nobody_waits_for_a_change_that_is_asked_for_once_more() {
         .await
         .remove(0);
     assert_eq!(other.status, Status::Success, "{:?}", other.error);
+}
+
+/// Changes are paused in the window, and go on after it.
+#[tokio::test(start_paused = true)]
+async fn an_undo_that_stood_still_does_not_begin_when_its_window_has_closed() {
+    let (world, id) = fixed().await;
+    tokio::time::advance(std::time::Duration::from_hours(2)).await;
+    let hub = in_the_window(&world);
+    hub.pause(Reach::All, "operator", "stop").await.unwrap();
+    let paused = hub.rollback(id, "alice", false, false).await.unwrap();
+    assert_eq!(paused.status, Some(Status::Paused));
+    for (minutes, status) in [(60, Status::Paused), (61, Status::Success)] {
+        tokio::time::advance(std::time::Duration::from_mins(minutes)).await;
+        if status == Status::Success {
+            hub.resume(Reach::All, "operator", "over").await.unwrap();
+        }
+        let state = in_the_window(&world).handle(id).await.unwrap();
+        assert_eq!(state.status, status, "{minutes}");
+    }
+    let story = world.story(id).await;
+    let end = "undo-planned paused resumed undo-planned undo-voided";
+    assert!(story.ends_with(end), "{story}");
+    assert_eq!(world.tap.writes().len(), 1, "the fix, and nothing since");
+}
+
+/// Within its window it goes on, by what the guard says then.
+#[tokio::test(start_paused = true)]
+async fn an_undo_that_stood_still_begins_by_what_the_guard_says_then() {
+    let (world, id) = fixed().await;
+    tokio::time::advance(std::time::Duration::from_hours(2)).await;
+    let hub = in_the_window(&world);
+    hub.pause(Reach::All, "operator", "stop").await.unwrap();
+    hub.rollback(id, "alice", false, false).await.unwrap();
+    hub.resume(Reach::All, "operator", "over").await.unwrap();
+    let state = in_the_window(&world).handle(id).await.unwrap();
+    assert_eq!(state.status, Status::Undone, "{:?}", state.error);
+    let confirmed = state.undo.unwrap().run.unwrap().started.confirmed;
+    assert_eq!(confirmed.unwrap().verdict, Verdict::Run);
+}
+
+/// What was approved in a window is not made after it, as with a change.
+#[tokio::test(start_paused = true)]
+async fn an_undo_that_is_approved_too_late_for_its_window_is_not_made() {
+    let asks = "permit (principal, action, resource) when { context.run == Run::\"afterApproval\" && context.calendars.window };";
+    for (minutes, status) in [(60, Status::Undone), (120, Status::Success)] {
+        let (world, id) = fixed().await;
+        tokio::time::advance(std::time::Duration::from_hours(2)).await;
+        let hub = world.ruled(rules(asks, &(2..4)));
+        let asked = hub.rollback(id, "alice", false, false).await.unwrap();
+        assert_eq!(asked.status, Some(Status::AwaitingApproval));
+        tokio::time::advance(std::time::Duration::from_mins(minutes)).await;
+        let state = world
+            .ruled(rules(asks, &(2..4)))
+            .approve(id, "bob")
+            .await
+            .unwrap();
+        assert_eq!(state.status, status, "{:?}", state.error);
+        let writes = 1 + usize::from(status == Status::Undone);
+        assert_eq!(world.tap.writes().len(), writes);
+    }
 }
 
 /// A bucket that was fixed.

@@ -86,6 +86,7 @@ impl History {
         }
         self.nothing_while_paused(&sent, &page.records)?;
         self.nothing_too_fast(&lives)?;
+        self.in_the_windows(&lives)?;
         self.nothing_unread().await?;
         self.left_as_recorded(&page.records).await
     }
@@ -350,6 +351,40 @@ impl History {
             )),
             None => Ok(()),
         }
+    }
+
+    /// Where there is a calendar, what the guard decided on is begun while it is open, if the clock does not
+    /// jump in between. What is taken back because it has failed does not wait.
+    fn in_the_windows(&self, lives: &[Life<'_>]) -> Result<(), String> {
+        if !self.windows || self.has_jumped_at_all {
+            return Ok(());
+        }
+        let is_open = |at: Timestamp| {
+            let window = at.as_second().rem_euclid(3_600) / super::WINDOW;
+            window % 2 == 0 && window < 2 * super::WINDOWS
+        };
+        for life in lives {
+            let mut is_decided = false;
+            for (entry, _) in &life.entries {
+                let begins = match &entry.event {
+                    Event::UndoPlanned(planned) => {
+                        is_decided = planned.decision.is_some();
+                        false
+                    }
+                    Event::Started(started) => started.attempt == 1,
+                    Event::UndoStarted(started) => is_decided && started.attempt == 1,
+                    _ => false,
+                };
+                // What was decided on in a window is on its way to the ledger for a moment.
+                if begins && !is_open(entry.at) && !is_open(entry.at - UNDER_WAY) {
+                    return Err(format!(
+                        "{} was begun at {}, and the calendar is closed",
+                        life.record.remediation_id, entry.at
+                    ));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// What was acknowledged and cannot be read is kept as a dead letter.

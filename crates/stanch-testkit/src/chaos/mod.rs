@@ -22,7 +22,7 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use stanch_catalog::Catalog;
-use stanch_guard::{Automatic, Guard, Limits, Rules, Source as Rulebook};
+use stanch_guard::{Automatic, File, Guard, Limits, Rules, Source as Rulebook};
 use stanch_hub::{Account, Approvals, Hub, Ports, Settings, Source};
 use stanch_ledger::{
     Directives, KeyFile, Ledger, MemoryLedger, Query, Reach, RemediationId, Standing, Status,
@@ -258,6 +258,40 @@ pub(crate) fn region() -> Region {
     "eu-central-1".parse().unwrap()
 }
 
+/// In each hour, changes are begun from its beginning on for so many seconds, and not for as many after that,
+/// and so on for [`WINDOWS`] times.
+const WINDOW: i64 = 9;
+
+const WINDOWS: i64 = 4;
+
+/// The windows of an hour, every hour.
+fn calendar() -> String {
+    let mut text = String::from("BEGIN:VCALENDAR\nVERSION:2.0\nX-CALENDAR-TYPE:DEFAULT_CLOSED\n");
+    for number in 0..WINDOWS {
+        let begin = number * 2 * WINDOW;
+        let at = |seconds: i64| format!("20260101T00{:02}{:02}Z", seconds / 60, seconds % 60);
+        text += &format!(
+            "BEGIN:VEVENT\nUID:{number}\nSUMMARY:changes\nDTSTART:{}\nDTEND:{}\nRRULE:FREQ=HOURLY\nEND:VEVENT\n",
+            at(begin),
+            at(begin + WINDOW)
+        );
+    }
+    text + "END:VCALENDAR\n"
+}
+
+/// The policies of a calendar: what runs by itself otherwise does so in a window, and what is asked for is
+/// asked for then.
+fn window_policies(asks: bool) -> String {
+    let opens = "context.calendars.window";
+    match asks {
+        false => format!("permit (principal, action, resource) when {{ {opens} }};"),
+        true => format!(
+            "permit (principal, action, resource) when {{ {opens} && context.run == Run::\"afterApproval\" }};\n\
+             permit (principal, action == Action::\"TestTwoSteps\", resource) when {{ {opens} }};"
+        ),
+    }
+}
+
 /// An event that somebody wants delivered.
 #[derive(Clone)]
 struct Delivery {
@@ -278,6 +312,8 @@ struct History {
     asks: bool,
     /// So many changes may be begun within an hour, by a guard that each process has for itself.
     limit: Option<u32>,
+    /// Changes are begun in windows of a calendar alone.
+    windows: bool,
     chaos: Chaos,
     slots: Vec<Slot>,
     /// How many processes were started.
@@ -455,6 +491,7 @@ impl History {
             .collect();
         let quarrel = chance.permille(200);
         let limit = chance.permille(150).then_some(3);
+        let windows = chance.permille(100);
         let mut history = Self {
             chance,
             shared,
@@ -462,6 +499,7 @@ impl History {
             guard,
             asks: is_asked,
             limit,
+            windows,
             chaos,
             slots,
             processes: 0,
@@ -530,7 +568,7 @@ impl History {
 
     /// Starts a process where none lives.
     fn start(&mut self, slot: usize) {
-        let guard = self.limited().unwrap_or_else(|| Arc::clone(&self.guard));
+        let guard = self.ruled().unwrap_or_else(|| Arc::clone(&self.guard));
         let Some(place) = self.slots.get_mut(slot) else {
             return;
         };
@@ -771,19 +809,39 @@ impl History {
         }
     }
 
-    /// A guard with a memory of its own, where there is a limit.
-    fn limited(&self) -> Option<Arc<Guard>> {
-        let mut automatic = Automatic::default();
-        if !self.asks {
-            automatic.guarded.insert(BLOCKS.to_owned());
+    /// A guard with a memory of its own, where there is a limit or a calendar.
+    fn ruled(&self) -> Option<Arc<Guard>> {
+        if self.limit.is_none() && !self.windows {
+            return None;
         }
-        let rules = Rules {
-            policies: Rulebook::BuiltIn(automatic),
-            limits: Limits {
-                per_account: Some(self.limit?),
-                ..Limits::default()
+        let limits = Limits {
+            per_account: self.limit,
+            ..Limits::default()
+        };
+        let rules = match self.windows {
+            true => Rules {
+                policies: Rulebook::Files(vec![File {
+                    path: "chaos.cedar".to_owned(),
+                    text: window_policies(self.asks),
+                }]),
+                calendars: vec![File {
+                    path: "window.ics".to_owned(),
+                    text: calendar(),
+                }],
+                limits,
+                ..Rules::default()
             },
-            ..Rules::default()
+            false => {
+                let mut automatic = Automatic::default();
+                if !self.asks {
+                    automatic.guarded.insert(BLOCKS.to_owned());
+                }
+                Rules {
+                    policies: Rulebook::BuiltIn(automatic),
+                    limits,
+                    ..Rules::default()
+                }
+            }
         };
         let now = self.shared.clock.now();
         let guard = Guard::load(rules, &self.chaos.catalog, now).ok()?;
@@ -970,6 +1028,14 @@ impl History {
             self.pass(Duration::from_mins(3)).await;
             self.recover();
             self.pass(Duration::from_mins(3)).await;
+            if self.windows {
+                // The next hour, and with it a window, begins.
+                let past = self.shared.clock.now().as_second().rem_euclid(3_600);
+                let left = u64::try_from(3_600 - past).unwrap_or_default();
+                self.pass(Duration::from_secs(left)).await;
+                self.recover();
+                self.pass(Duration::from_mins(3)).await;
+            }
             if self.is_over().await {
                 break;
             }
