@@ -7,7 +7,7 @@ use serde_json::Value;
 use stanch_catalog::Plan;
 use stanch_ledger::{
     Entry, Event, Given, Ledger, Order, Phase, Planned, Query, Reach, Record, State, Status,
-    StepOutcome, Trust, verify_export,
+    StepOutcome, Trust, Verdict, verify_export,
 };
 use stanch_types::Call;
 
@@ -71,6 +71,7 @@ impl History {
             let mut figures = hold(&self.shared.figures);
             figures.remediations += 1;
             figures.events += life.entries.len() as u64;
+            figures.put_off += life.undos_put_off();
             figures.fixed += u64::from(life.record.status == Status::Success);
             figures.undone += u64::from(life.record.status == Status::Undone);
         }
@@ -500,6 +501,18 @@ struct Life<'h> {
 }
 
 impl Life<'_> {
+    /// How many of its undos waited for a window.
+    fn undos_put_off(&self) -> u64 {
+        let put_off = self.entries.iter().filter(|(entry, _)| match &entry.event {
+            Event::UndoPlanned(planned) => {
+                let decision = planned.decision.as_ref();
+                decision.is_some_and(|decided| matches!(decided.verdict, Verdict::Defer { .. }))
+            }
+            _ => false,
+        });
+        put_off.count() as u64
+    }
+
     /// The finding: its id, and when it was made.
     fn work(&self) -> Option<(String, String, Timestamp)> {
         match &self.entries.first()?.0.event {

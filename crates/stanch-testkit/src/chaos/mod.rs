@@ -99,6 +99,8 @@ pub struct Figures {
     pub answers_cut_short: u64,
     /// Rollbacks that were made or refused.
     pub rollbacks: u64,
+    /// Undos that waited for a window.
+    pub put_off: u64,
     /// Changes by others.
     pub others: u64,
     /// Remediations that ended fixed.
@@ -133,6 +135,7 @@ impl Figures {
         self.answers += other.answers;
         self.answers_cut_short += other.answers_cut_short;
         self.rollbacks += other.rollbacks;
+        self.put_off += other.put_off;
         self.others += other.others;
         self.fixed += other.fixed;
         self.undone += other.undone;
@@ -140,7 +143,7 @@ impl Figures {
 
     /// Name and value of each.
     #[must_use]
-    pub const fn rows(&self) -> [(&'static str, u64); 21] {
+    pub const fn rows(&self) -> [(&'static str, u64); 22] {
         [
             ("histories", self.histories),
             ("remediations", self.remediations),
@@ -172,6 +175,7 @@ impl Figures {
                 self.answers_cut_short,
             ),
             ("rollbacks asked for", self.rollbacks),
+            ("undos that waited for a window", self.put_off),
             ("changes by others", self.others),
             ("remediations that ended fixed", self.fixed),
             ("remediations that ended undone", self.undone),
@@ -264,14 +268,17 @@ const WINDOW: i64 = 9;
 
 const WINDOWS: i64 = 4;
 
-/// The windows of an hour, every hour.
+/// So many hours have windows: more than most histories last.
+const HOURS: i64 = 240;
+
+/// The windows of an hour, hour by hour.
 fn calendar() -> String {
     let mut text = String::from("BEGIN:VCALENDAR\nVERSION:2.0\nX-CALENDAR-TYPE:DEFAULT_CLOSED\n");
     for number in 0..WINDOWS {
         let begin = number * 2 * WINDOW;
         let at = |seconds: i64| format!("20260101T00{:02}{:02}Z", seconds / 60, seconds % 60);
         text += &format!(
-            "BEGIN:VEVENT\nUID:{number}\nSUMMARY:changes\nDTSTART:{}\nDTEND:{}\nRRULE:FREQ=HOURLY\nEND:VEVENT\n",
+            "BEGIN:VEVENT\nUID:{number}\nSUMMARY:changes\nDTSTART:{}\nDTEND:{}\nRRULE:FREQ=HOURLY;COUNT={HOURS}\nEND:VEVENT\n",
             at(begin),
             at(begin + WINDOW)
         );
