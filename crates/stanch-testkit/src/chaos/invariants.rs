@@ -262,7 +262,8 @@ impl History {
         }
     }
 
-    /// The clock went forward a moment ago, which ends leases.
+    /// The clock jumped a moment ago. Forward, it ends leases; and what was asked for by the time from before a
+    /// jump back finds one over that was given after it.
     fn has_jumped(&self, at: Duration, moment: Duration) -> bool {
         let mut jumps = self.jumps.iter();
         jumps.any(|jump| (*jump..*jump + moment).contains(&at))
@@ -323,7 +324,7 @@ impl History {
         let Some(limit) = self.limit else {
             return Ok(());
         };
-        if self.slots.len() > 1 || self.has_jumped_at_all {
+        if self.slots.len() > 1 || !self.jumps.is_empty() {
             return Ok(());
         }
         let begun = lives.iter().flat_map(|life| {
@@ -357,7 +358,7 @@ impl History {
     /// Where there is a calendar, what the guard decided on is begun while it is open, if the clock does not
     /// jump in between. What is taken back because it has failed does not wait.
     fn in_the_windows(&self, lives: &[Life<'_>]) -> Result<(), String> {
-        if !self.windows || self.has_jumped_at_all {
+        if !self.windows || !self.jumps.is_empty() {
             return Ok(());
         }
         let is_open = |at: Timestamp| {
@@ -534,21 +535,15 @@ impl Life<'_> {
         })
     }
 
-    /// When it had been begun, as its ledger said before `until`: what is planned once more starts anew.
+    /// When it had been begun last, as its ledger said before `until`.
     fn begun(&self, until: Duration) -> Option<Timestamp> {
-        let mut begun = None;
-        for (entry, _) in self
-            .entries
-            .iter()
-            .take_while(|(_, moment)| moment.at < until)
-        {
-            match &entry.event {
-                Event::Planned(_) => begun = None,
-                Event::Started(started) if started.attempt == 1 => begun = Some(entry.at),
-                _ => {}
-            }
-        }
-        begun
+        let before = self.entries.iter();
+        let before = before.take_while(|(_, moment)| moment.at < until);
+        let begun = before.filter_map(|(entry, _)| match &entry.event {
+            Event::Started(started) if started.attempt == 1 => Some(entry.at),
+            _ => None,
+        });
+        begun.last()
     }
 
     /// When a process has read the resource last in this session, before the request number `before`.

@@ -90,8 +90,8 @@ pub(super) struct Shared {
     pub order: AtomicU64,
     /// When each event of each remediation was stored, in their order.
     pub stored: Mutex<HashMap<RemediationId, Vec<Moment>>>,
-    /// Which process was given each lock last, until it gave it back or lost it.
-    pub locks: Mutex<HashMap<String, u64>>,
+    /// Which process was given each lock last, and with which token, until it gave it back or lost it.
+    pub locks: Mutex<HashMap<String, (u64, u64)>>,
     pub figures: Mutex<super::Figures>,
 }
 
@@ -189,14 +189,17 @@ impl Process {
     /// No other process was given the lock of the bucket since.
     fn holds(&self, bucket: &str) -> bool {
         let locks = hold(&self.shared.locks);
-        let mut own = locks.iter().filter(|(_, holder)| **holder == self.number);
+        let mut own = locks
+            .iter()
+            .filter(|(_, (holder, _))| *holder == self.number);
         own.any(|(key, _)| key.ends_with(&format!(":::{bucket}")))
     }
 
-    fn lets_go(&self, key: &str) {
+    /// The lock that was given with this lease is over; one that the same process was given since is not.
+    fn lets_go(&self, lease: &Lease) {
         let mut locks = hold(&self.shared.locks);
-        if locks.get(key) == Some(&self.number) {
-            locks.remove(key);
+        if locks.get(&lease.key) == Some(&(self.number, lease.token)) {
+            locks.remove(&lease.key);
         }
     }
 
@@ -377,7 +380,8 @@ impl Ledger for Process {
         let lock = self.shared.ledger.lock(key, owner, work, ttl, now);
         let lock = self.writing(|| "lock".to_owned(), lock).await?;
         if let Lock::Taken(lease) = &lock {
-            hold(&self.shared.locks).insert(lease.key.clone(), self.number);
+            let holder = (self.number, lease.token);
+            hold(&self.shared.locks).insert(lease.key.clone(), holder);
         }
         Ok(lock)
     }
@@ -390,12 +394,12 @@ impl Ledger for Process {
         let renew = self.shared.ledger.renew(lease, ttl, now);
         let renewed = self.writing(|| "renew".to_owned(), renew).await;
         if renewed.is_err() {
-            self.lets_go(&lease.key);
+            self.lets_go(lease);
         }
         renewed
     }
     async fn unlock(&self, lease: &Lease, left: Left, now: Timestamp) -> Result<(), LedgerError> {
-        self.lets_go(&lease.key);
+        self.lets_go(lease);
         let unlock = self.shared.ledger.unlock(lease, left, now);
         self.writing(|| "unlock".to_owned(), unlock).await
     }
