@@ -130,6 +130,20 @@ fn a_status_is_written_as_it_is_named() {
 }
 
 #[test]
+fn a_status_tells_whether_a_change_worked() {
+    for status in Status::ALL {
+        let told = match status {
+            Status::Success => [Some(true); 2],
+            Status::Failed | Status::UndoFailed => [Some(false); 2],
+            // By a person, or because it had failed.
+            Status::Undone => [Some(true), Some(false)],
+            _ => [None; 2],
+        };
+        assert_eq!([false, true].map(|failed| status.worked(failed)), told);
+    }
+}
+
+#[test]
 fn a_finding_is_fixed_and_put_back() {
     reaches(Status::Success, &success());
     let state = reaches(Status::Undone, &[success(), rollback()].concat());
