@@ -394,6 +394,34 @@ async fn an_undo_that_is_approved_too_late_for_its_window_is_not_made() {
     }
 }
 
+/// … and what was approved before it waits for it.
+#[tokio::test(start_paused = true)]
+async fn an_undo_that_is_approved_before_its_window_waits_for_it() {
+    let asks = |when: &str| {
+        let when = format!("context.run == Run::\"afterApproval\"{when}");
+        rules(
+            &format!("permit (principal, action, resource) when {{ {when} }};"),
+            &(2..4),
+        )
+    };
+    let (world, id) = fixed().await;
+    let hub = world.ruled(asks(""));
+    let asked = hub.rollback(id, "alice", false, false).await.unwrap();
+    assert_eq!(asked.status, Some(Status::AwaitingApproval));
+    // People change the rules before anybody answers.
+    let in_time = || world.ruled(asks(" && context.calendars.window"));
+    let state = in_time().approve(id, "bob").await.unwrap();
+    assert_eq!(state.status, Status::Undoing);
+    assert_eq!(world.tap.writes().len(), 1, "the fix, and nothing since");
+    tokio::time::advance(std::time::Duration::from_hours(2)).await;
+    let state = in_time().handle(id).await.unwrap();
+    assert_eq!(state.status, Status::Undone, "{:?}", state.error);
+    let approved: Vec<String> = (state.approved.iter())
+        .flat_map(|approval| approval.given.iter().map(|(yes, _)| yes.by.clone()))
+        .collect();
+    assert_eq!(approved, ["bob"]);
+}
+
 /// A bucket that was fixed.
 async fn fixed() -> (World, RemediationId) {
     let world = World::new();
