@@ -278,8 +278,8 @@ impl Work<'_> {
         Ok(match answer.verdict {
             Verdict::Run => Ok(Some(Box::new(answer))),
             Verdict::Defer { .. } if approved => Err(Halt::Later),
-            _ if approved => Err(Halt::Stale(answer.reasons.join("; "))),
-            _ => {
+            Verdict::Refuse => Err(Halt::Stale(answer.reasons.join("; "))),
+            Verdict::Defer { .. } | Verdict::NeedsApproval => {
                 self.hub
                     .record_undo(self, remediation, plan, answer, by)
                     .await?;

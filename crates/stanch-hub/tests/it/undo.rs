@@ -352,7 +352,7 @@ async fn an_undo_that_stood_still_does_not_begin_when_its_window_has_closed() {
         assert_eq!(state.status, status, "{minutes}");
     }
     let story = world.story(id).await;
-    let end = "undo-planned paused resumed undo-planned undo-voided";
+    let end = "undo-planned paused resumed undo-voided";
     assert!(story.ends_with(end), "{story}");
     assert_eq!(world.tap.writes().len(), 1, "the fix, and nothing since");
 }
@@ -420,6 +420,20 @@ async fn an_undo_that_is_approved_before_its_window_waits_for_it() {
         .flat_map(|approval| approval.given.iter().map(|(yes, _)| yes.by.clone()))
         .collect();
     assert_eq!(approved, ["bob"]);
+}
+
+/// What a person may do without an approval they may do with one, too.
+#[tokio::test(start_paused = true)]
+async fn an_undo_over_others_changes_is_made_where_policies_know_of_no_approvals() {
+    let (world, id) = fixed().await;
+    others_change(&world).await;
+    let on_request =
+        "permit (principal, action, resource) when { context.run == Run::\"onRequest\" };";
+    let hub = world.ruled(rules(on_request, &(2..4)));
+    let asked = hub.rollback(id, "alice", false, true).await.unwrap();
+    assert_eq!(asked.status, Some(Status::AwaitingApproval));
+    let state = hub.approve(id, "bob").await.unwrap();
+    assert_eq!(state.status, Status::Undone, "{:?}", state.error);
 }
 
 /// A bucket that was fixed.
