@@ -422,6 +422,23 @@ async fn an_undo_that_is_approved_before_its_window_waits_for_it() {
     assert_eq!(approved, ["bob"]);
 }
 
+/// What stands half-way is left and told of where its undo is no more allowed: people wanted no change.
+#[tokio::test(start_paused = true)]
+async fn a_half_way_change_does_not_go_on_where_its_undo_may_not() {
+    let world = World::new();
+    world.bucket("logs").await;
+    tokio::time::advance(std::time::Duration::from_hours(2)).await;
+    let id = pause_after_the_first_write(&world, &world.in_two_steps("logs")).await;
+    let hub = in_the_window(&world);
+    let paused = hub.rollback(id, "alice", false, false).await.unwrap();
+    assert_eq!(paused.status, Some(Status::Paused));
+    tokio::time::advance(std::time::Duration::from_hours(3)).await;
+    hub.resume(Reach::All, "alice", "over").await.unwrap();
+    let state = in_the_window(&world).handle(id).await.unwrap();
+    assert_eq!(state.status, Status::UndoFailed);
+    assert_eq!(world.tap.writes().len(), 1, "the first, and nothing since");
+}
+
 /// What a person may do without an approval they may do with one, too.
 #[tokio::test(start_paused = true)]
 async fn an_undo_over_others_changes_is_made_where_policies_know_of_no_approvals() {
