@@ -17,6 +17,7 @@ use crate::{
     observe::probe,
     pipeline::HUB,
     rollout::{Ceiling, Mode},
+    undo::asked_by,
 };
 
 /// The guard that decides.
@@ -143,15 +144,17 @@ impl Hub {
         Ok(decided(&guard, answer))
     }
 
-    /// What the guard says about taking a change back, or making it again; `approved`: people have said yes
-    /// to that.
+    /// What the guard says when a person asks to take a change back, or to make it again; `approved`: people
+    /// have said yes to that.
     pub(crate) async fn taken_back(
         &self,
         received: &Received,
+        by: &str,
         remediation: &Remediation,
         plan: &mut Plan,
         approved: bool,
     ) -> Result<Decided, LedgerError> {
+        let received = &asked_by(received, by);
         if let Some(answer) = self.not_now() {
             return Ok(answer);
         }

@@ -268,11 +268,10 @@ impl Work<'_> {
             return Ok(Ok(None));
         }
         let by = &undo.planned.requester;
-        let received = asked_by(&state.received, by);
         let approved = state.approval.is_some();
         let asked = self
             .hub
-            .taken_back(&received, remediation, plan, approved)
+            .taken_back(&state.received, by, remediation, plan, approved)
             .instrument(stage("decide"));
         let answer = asked.await?;
         Ok(match answer.verdict {
@@ -621,8 +620,9 @@ impl Hub {
         plan: &mut Plan,
         drifted: bool,
     ) -> Result<Decided, LedgerError> {
-        let received = asked_by(received, by);
-        let mut answer = self.taken_back(&received, remediation, plan, false).await?;
+        let mut answer = self
+            .taken_back(received, by, remediation, plan, false)
+            .await?;
         if drifted && answer.verdict == Verdict::Run {
             answer.verdict = Verdict::NeedsApproval;
             let reason =

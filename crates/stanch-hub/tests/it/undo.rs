@@ -295,9 +295,7 @@ async fn what_the_ledger_was_made_to_say_is_not_put_back() {
 /// A guard after a restart knows of a change what the ledger tells: also of one that is to be made once more.
 #[tokio::test(start_paused = true)]
 async fn what_waits_to_be_made_once_more_counts_as_begun() {
-    let (world, id) = fixed().await;
-    let undone = world.hub().rollback(id, "alice", false, false).await;
-    assert_eq!(undone.unwrap().status, Some(Status::Undone));
+    let (world, id) = undone().await;
     let hub = in_the_window(&world);
     let again = hub.rollback(id, "bob", false, false).await.unwrap();
     assert_eq!(again.status, Some(Status::Deferred));
@@ -319,9 +317,7 @@ async fn what_waits_to_be_made_once_more_counts_as_begun() {
 /// It has changed nothing as it stands: others need not wait for what becomes of it.
 #[tokio::test(start_paused = true)]
 async fn nobody_waits_for_a_change_that_is_asked_for_once_more() {
-    let (world, id) = fixed().await;
-    let undone = world.hub().rollback(id, "alice", false, false).await;
-    assert_eq!(undone.unwrap().status, Some(Status::Undone));
+    let (world, id) = undone().await;
     let asks =
         "permit (principal, action, resource) when { context.run == Run::\"afterApproval\" };";
     let hub = world.ruled(rules(asks, &(2..4)));
@@ -337,20 +333,14 @@ async fn nobody_waits_for_a_change_that_is_asked_for_once_more() {
 /// Changes are paused in the window, and go on after it.
 #[tokio::test(start_paused = true)]
 async fn an_undo_that_stood_still_does_not_begin_when_its_window_has_closed() {
-    let (world, id) = fixed().await;
-    tokio::time::advance(std::time::Duration::from_hours(2)).await;
-    let hub = in_the_window(&world);
-    hub.pause(Reach::All, "operator", "stop").await.unwrap();
-    let paused = hub.rollback(id, "alice", false, false).await.unwrap();
-    assert_eq!(paused.status, Some(Status::Paused));
-    for (minutes, status) in [(60, Status::Paused), (61, Status::Success)] {
-        tokio::time::advance(std::time::Duration::from_mins(minutes)).await;
-        if status == Status::Success {
-            hub.resume(Reach::All, "operator", "over").await.unwrap();
-        }
-        let state = in_the_window(&world).handle(id).await.unwrap();
-        assert_eq!(state.status, status, "{minutes}");
-    }
+    let (world, id, hub) = stands_still().await;
+    tokio::time::advance(std::time::Duration::from_hours(1)).await;
+    let state = in_the_window(&world).handle(id).await.unwrap();
+    assert_eq!(state.status, Status::Paused);
+    tokio::time::advance(std::time::Duration::from_mins(61)).await;
+    hub.resume(Reach::All, "operator", "over").await.unwrap();
+    let state = in_the_window(&world).handle(id).await.unwrap();
+    assert_eq!(state.status, Status::Success);
     let story = world.story(id).await;
     let end = "undo-planned paused resumed undo-voided";
     assert!(story.ends_with(end), "{story}");
@@ -360,11 +350,7 @@ async fn an_undo_that_stood_still_does_not_begin_when_its_window_has_closed() {
 /// Within its window it goes on, by what the guard says then.
 #[tokio::test(start_paused = true)]
 async fn an_undo_that_stood_still_begins_by_what_the_guard_says_then() {
-    let (world, id) = fixed().await;
-    tokio::time::advance(std::time::Duration::from_hours(2)).await;
-    let hub = in_the_window(&world);
-    hub.pause(Reach::All, "operator", "stop").await.unwrap();
-    hub.rollback(id, "alice", false, false).await.unwrap();
+    let (world, id, hub) = stands_still().await;
     hub.resume(Reach::All, "operator", "over").await.unwrap();
     let state = in_the_window(&world).handle(id).await.unwrap();
     assert_eq!(state.status, Status::Undone, "{:?}", state.error);
@@ -459,6 +445,25 @@ async fn fixed() -> (World, RemediationId) {
     world.bucket("logs").await;
     let (id, _) = world.fix("logs").await;
     (world, id)
+}
+
+/// The same, and taken back.
+async fn undone() -> (World, RemediationId) {
+    let (world, id) = fixed().await;
+    let undone = world.hub().rollback(id, "alice", false, false).await;
+    assert_eq!(undone.unwrap().status, Some(Status::Undone));
+    (world, id)
+}
+
+/// An undo that is asked for in its window while changes are paused; and the hub that was asked.
+async fn stands_still() -> (World, RemediationId, Arc<Hub>) {
+    let (world, id) = fixed().await;
+    tokio::time::advance(std::time::Duration::from_hours(2)).await;
+    let hub = in_the_window(&world);
+    hub.pause(Reach::All, "operator", "stop").await.unwrap();
+    let paused = hub.rollback(id, "alice", false, false).await.unwrap();
+    assert_eq!(paused.status, Some(Status::Paused));
+    (world, id, hub)
 }
 
 /// A hub that changes something only in the two hours from two o'clock on.

@@ -816,35 +816,28 @@ impl History {
         if self.limit.is_none() && !self.windows {
             return None;
         }
-        let limits = Limits {
-            per_account: self.limit,
-            ..Limits::default()
+        let file = |path: &str, text: String| File {
+            path: path.to_owned(),
+            text,
         };
-        let rules = match self.windows {
-            true => Rules {
-                policies: Rulebook::Files(vec![File {
-                    path: "chaos.cedar".to_owned(),
-                    text: window_policies(self.asks),
-                }]),
-                calendars: vec![File {
-                    path: "window.ics".to_owned(),
-                    text: calendar(),
-                }],
-                limits,
-                ..Rules::default()
+        let mut rules = Rules {
+            limits: Limits {
+                per_account: self.limit,
+                ..Limits::default()
             },
-            false => {
-                let mut automatic = Automatic::default();
-                if !self.asks {
-                    automatic.guarded.insert(BLOCKS.to_owned());
-                }
-                Rules {
-                    policies: Rulebook::BuiltIn(automatic),
-                    limits,
-                    ..Rules::default()
-                }
-            }
+            ..Rules::default()
         };
+        if self.windows {
+            let policies = file("chaos.cedar", window_policies(self.asks));
+            rules.policies = Rulebook::Files(vec![policies]);
+            rules.calendars = vec![file("window.ics", calendar())];
+        } else {
+            let mut automatic = Automatic::default();
+            if !self.asks {
+                automatic.guarded.insert(BLOCKS.to_owned());
+            }
+            rules.policies = Rulebook::BuiltIn(automatic);
+        }
         let now = self.shared.clock.now();
         let guard = Guard::load(rules, &self.chaos.catalog, now).ok()?;
         Some(Arc::new(guard))
