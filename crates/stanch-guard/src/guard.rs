@@ -421,8 +421,7 @@ impl Guard {
     /// Notes how a change ended, for the circuit breaker.
     pub fn ended(&self, id: RemediationId, state: &State, at: Timestamp) {
         if self.counts
-            && state.run.is_some()
-            && let Some(ok) = state.status.worked(state.error.is_some())
+            && let Some(ok) = state.worked()
         {
             let remediation = &state.received.remediation;
             self.history().ended(id, remediation, ok, at);

@@ -175,7 +175,7 @@ impl History {
     pub(crate) fn seed(&mut self, record: &Record) {
         if let Some(at) = record.started_at {
             self.changed(record.remediation_id, &Keys::of_record(record), at);
-            if let Some(ok) = record.status.worked(record.error_message.is_some()) {
+            if let Some(ok) = record.worked() {
                 let remediation = &record.remediation_action;
                 self.ended(record.remediation_id, remediation, ok, record.updated_at);
             }

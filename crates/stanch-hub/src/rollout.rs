@@ -286,10 +286,7 @@ impl Hub {
     /// does.
     pub(crate) async fn fall_back(&self, state: &State) -> Result<Option<String>, LedgerError> {
         let rollout = &self.settings.rollout;
-        if rollout.rings.is_empty()
-            || state.status.worked(state.error.is_some()) != Some(false)
-            || state.run.is_none()
-        {
+        if rollout.rings.is_empty() || state.worked() != Some(false) {
             return Ok(None);
         }
         let account = &state.received.account;
@@ -336,8 +333,7 @@ impl Hub {
                 && moved.is_none_or(|moved| record.started_at.is_some_and(|at| at >= moved))
         };
         let (mut ended, mut failed) = (0, 0);
-        let counted = begun.iter().filter(counts);
-        for worked in counted.filter_map(|one| one.status.worked(one.error_message.is_some())) {
+        for worked in begun.iter().filter(counts).filter_map(Record::worked) {
             ended += 1;
             failed += u32::from(!worked);
         }

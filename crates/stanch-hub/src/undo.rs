@@ -277,8 +277,7 @@ impl Work<'_> {
         Ok(match answer.verdict {
             Verdict::Run => Ok(Some(Box::new(answer))),
             Verdict::Defer { .. } if approved => Err(Halt::Later),
-            Verdict::Refuse => Err(Halt::Stale(answer.reasons.join("; "))),
-            Verdict::Defer { .. } | Verdict::NeedsApproval => {
+            Verdict::Defer { .. } | Verdict::NeedsApproval | Verdict::Refuse => {
                 self.hub
                     .record_undo(self, remediation, plan, answer, by)
                     .await?;
@@ -289,15 +288,7 @@ impl Work<'_> {
 
     /// Does not make the undo: what it was planned from is no more.
     async fn drop_undo(&self, state: &State, reason: String) -> Result<Turn, LedgerError> {
-        let dropped = match half_way(state) {
-            None => Event::UndoVoided { reason },
-            // Without the undo it would go on, over what somebody else has made of it.
-            Some(_) => Event::UndoFailed {
-                error: reason,
-                observed: Value::Null,
-            },
-        };
-        self.write([dropped]).await
+        self.write([dropped(state, reason)]).await
     }
 
     /// The hub planned this undo by itself, and nothing but a crash has come between.
@@ -603,9 +594,9 @@ impl Hub {
             Verdict::Run | Verdict::Defer { .. } => {}
             Verdict::NeedsApproval => events.push(
                 work.request(&state, by, remediation, plan)
-                    .unwrap_or_else(|reason| Event::UndoVoided { reason }),
+                    .unwrap_or_else(|reason| dropped(&state, reason)),
             ),
-            Verdict::Refuse => events.push(Event::UndoVoided { reason: refusal }),
+            Verdict::Refuse => events.push(dropped(&state, refusal)),
         }
         work.write(events).await.map(drop)
     }
@@ -693,7 +684,21 @@ pub(crate) fn was_read_last(history: &History) -> bool {
 
 /// The undo of a run that has not ended, and would go on without it.
 fn half_way(state: &State) -> Option<&Undo> {
-    state.undo.as_ref().filter(|undo| !undo.from.is_final())
+    let has_ended = |undo: &&Undo| undo.from.is_final() || state.status.is_final();
+    state.undo.as_ref().filter(|undo| !has_ended(undo))
+}
+
+/// The end of an undo that is not to be made.
+fn dropped(state: &State, reason: String) -> Event {
+    match half_way(state) {
+        None => Event::UndoVoided { reason },
+        // Somebody wanted it taken back, and others may have been at the resource since: without the undo it
+        // would go on.
+        Some(_) => Event::UndoFailed {
+            error: reason,
+            observed: Value::Null,
+        },
+    }
 }
 
 /// A request of its run may have changed something.

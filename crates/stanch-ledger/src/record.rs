@@ -126,6 +126,13 @@ impl Record {
 }
 
 impl Record {
+    /// Whether the change did what it should; `None` if none was begun, or that is open.
+    #[must_use]
+    pub fn worked(&self) -> Option<bool> {
+        self.started_at?;
+        self.status.worked(self.error_message.is_some())
+    }
+
     /// The hash of what the row says of the remediation, but for how many events it has, and when the last
     /// came. An `expired` event has it: the row is all that is left then of how it went.
     #[must_use]

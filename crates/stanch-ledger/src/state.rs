@@ -92,8 +92,7 @@ impl Status {
     }
 
     /// Whether a change that stands so did what it should; `None` while that is open. `failed`: there is an error.
-    #[must_use]
-    pub const fn worked(self, failed: bool) -> Option<bool> {
+    pub(crate) const fn worked(self, failed: bool) -> Option<bool> {
         match self {
             Self::Success => Some(true),
             Self::Failed | Self::UndoFailed => Some(false),
@@ -670,7 +669,7 @@ impl State {
                 // Of a change that was to be taken back, and not even a way back could be planned.
                 let was_due = matches!(status, Running | Verifying)
                     && self.run.as_ref().is_some_and(Run::may_have_changed);
-                if status != Undoing && !was_due && !self.is_put_off() {
+                if status != Undoing && !was_due && !self.has_undo_to_make() {
                     return illegal("no undo is planned");
                 }
                 if self.in_flight() {
@@ -710,16 +709,20 @@ impl State {
 
     /// Takes an undo of which nothing was sent out of consideration, if there is one.
     fn void_undo(&mut self) -> bool {
+        let is_to_make = self.has_undo_to_make();
+        let Some(undo) = self.undo.take_if(|_| is_to_make) else {
+            return false;
+        };
+        self.status = undo.from;
+        (self.approval, self.deferred_until) = (None, None);
+        true
+    }
+
+    /// An undo was asked for of which nothing was sent.
+    fn has_undo_to_make(&self) -> bool {
         use Status::{AwaitingApproval, Deferred, Undoing};
-        let pending = matches!(self.status, AwaitingApproval | Deferred | Undoing);
-        match &self.undo {
-            Some(undo) if pending && undo.run.is_none() => {
-                self.status = undo.from;
-                (self.undo, self.approval, self.deferred_until) = (None, None, None);
-                true
-            }
-            _ => false,
-        }
+        let is_pending = matches!(self.status, AwaitingApproval | Deferred | Undoing);
+        is_pending && self.undo.as_ref().is_some_and(|undo| undo.run.is_none())
     }
 
     /// The plan that is to be carried out next has this hash.
@@ -737,6 +740,13 @@ impl State {
             Some(undo) => &undo.planned.requester,
             None => again.unwrap_or(&self.received.requester),
         }
+    }
+
+    /// Whether the change did what it should; `None` if none was begun, or that is open.
+    #[must_use]
+    pub fn worked(&self) -> Option<bool> {
+        self.run.as_ref()?;
+        self.status.worked(self.error.is_some())
     }
 
     /// An undo waits for its time.

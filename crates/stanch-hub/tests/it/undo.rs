@@ -342,7 +342,7 @@ async fn an_undo_that_stood_still_does_not_begin_when_its_window_has_closed() {
     let state = in_the_window(&world).handle(id).await.unwrap();
     assert_eq!(state.status, Status::Success);
     let story = world.story(id).await;
-    let end = "undo-planned paused resumed undo-voided";
+    let end = "undo-planned paused resumed undo-planned undo-voided";
     assert!(story.ends_with(end), "{story}");
     assert_eq!(world.tap.writes().len(), 1, "the fix, and nothing since");
 }
@@ -587,6 +587,32 @@ async fn a_way_back_from_half_way_waits_for_its_window() {
             "half the fix, and nothing since"
         );
     }
+}
+
+/// The rules may have changed by then. What they say now, and that they were asked, is in the ledger.
+#[tokio::test(start_paused = true)]
+async fn a_half_way_change_is_left_where_its_undo_was_put_off_and_may_not_be_made() {
+    let world = World::new();
+    world.bucket("logs").await;
+    let id = pause_after_the_first_write(&world, &world.in_two_steps("logs")).await;
+    put_off(&world, id, false).await;
+    resume_all(&world).await;
+    tokio::time::advance(std::time::Duration::from_hours(2)).await;
+    let nothing = world.ruled(rules("", &(2..4)));
+    let state = nothing.handle(id).await.unwrap();
+    assert_eq!(state.status, Status::UndoFailed);
+    assert_eq!(
+        world.tap.writes().len(),
+        1,
+        "half the fix, and nothing since"
+    );
+    let decision = state.undo.unwrap().planned.decision.unwrap();
+    assert_eq!(decision.verdict, Verdict::Refuse);
+    assert_eq!(state.error.unwrap(), decision.reasons.join("; "));
+    let again = nothing.rollback(id, "alice", false, false).await.unwrap();
+    assert_eq!(again.verdict, Verdict::Refuse);
+    assert_eq!(again.status, Some(Status::UndoFailed), "as it was");
+    assert!(world.story(id).await.ends_with("undo-planned undo-voided"));
 }
 
 /// Hears what people are told.

@@ -131,6 +131,10 @@ fn a_status_is_written_as_it_is_named() {
 
 #[test]
 fn a_status_tells_whether_a_change_worked() {
+    let (none, begun) = (
+        reaches(Status::Planned, &success()[..1]),
+        reaches(Status::Running, &success()[..3]),
+    );
     for status in Status::ALL {
         let told = match status {
             Status::Success => [Some(true); 2],
@@ -139,7 +143,18 @@ fn a_status_tells_whether_a_change_worked() {
             Status::Undone => [Some(true), Some(false)],
             _ => [None; 2],
         };
-        assert_eq!([false, true].map(|failed| status.worked(failed)), told);
+        for (error, told) in [None, Some("no".to_owned())].into_iter().zip(told) {
+            for (state, told) in [(&begun, told), (&none, None)] {
+                let state = State {
+                    status,
+                    error: error.clone(),
+                    ..state.clone()
+                };
+                assert_eq!(state.worked(), told);
+                let row = Record::project(key(1).remediation_id(), &state, 3, NOON);
+                assert_eq!(row.worked(), told);
+            }
+        }
     }
 }
 
