@@ -21,6 +21,9 @@ pub struct ChaosOptions {
     /// How many histories
     #[arg(long)]
     histories: Option<u64>,
+    /// For how long at most
+    #[arg(long)]
+    seconds: Option<u64>,
 }
 
 /// How long.
@@ -59,7 +62,16 @@ const ROUND: u64 = 100_000;
 pub fn chaos(options: &ChaosOptions) -> Outcome {
     section("chaos");
     let mut chaos = program("chaos")?;
-    for (flag, number) in [("--seed", options.seed), ("--histories", options.histories)] {
+    let ChaosOptions {
+        seed,
+        histories,
+        seconds,
+    } = *options;
+    for (flag, number) in [
+        ("--seed", seed),
+        ("--histories", histories),
+        ("--seconds", seconds),
+    ] {
         if let Some(number) = number {
             chaos.args([flag, &number.to_string()]);
         }
@@ -77,7 +89,9 @@ pub fn chaos(options: &ChaosOptions) -> Outcome {
     let figures = text.lines().last().map(serde_json::from_str::<Value>);
     match figures {
         Some(Ok(figures))
-            if options.seed.is_none() && options.histories.is_none_or(|count| count >= ROUND) =>
+            if seed.is_none()
+                && seconds.is_none()
+                && histories.is_none_or(|count| count >= ROUND) =>
         {
             write(&figures)
         }
@@ -146,12 +160,14 @@ pub fn fuzz(options: &FuzzOptions) -> Outcome {
     })
 }
 
-/// Some thousand histories and some seconds of unexpected bytes for each target. They begin with the
-/// same ones each time: a change is judged by what it changed, not by its luck.
+/// A round of histories, or what of it a slow machine comes to in its time, and some seconds of unexpected
+/// bytes for each target. They begin with the same ones each time: a change is judged by what it changed, not
+/// by its luck.
 pub fn some() -> Outcome {
     chaos(&ChaosOptions {
         seed: None,
-        histories: Some(5_000),
+        histories: Some(ROUND),
+        seconds: Some(600),
     })?;
     fuzz(&FuzzOptions {
         seconds: 5 * targets()?.len() as u64,

@@ -19,7 +19,7 @@ use crate::{
     exemption::{Cover, Exemptions},
     facts::{Facts, Principal},
     history::{By, History, Keys},
-    policies::{File, Policies, Ruling, Run, Speaks, schema},
+    policies::{File, Policies, Ruling, Run, schema},
     problem::{Problem, Problems},
     threat::Feed,
 };
@@ -194,7 +194,6 @@ pub struct Guard {
     name: String,
     hash: String,
     counts: bool,
-    speaks: Speaks,
     /// Held from where what was counted decides until the decision is counted itself.
     turn: Arc<Mutex<()>>,
 }
@@ -307,8 +306,7 @@ impl Guard {
             }
         };
         let limits = rules.limits;
-        let speaks = policies.speak_of();
-        let counts = limits != Limits::default() || speaks.of("today");
+        let counts = limits != Limits::default() || policies.speaks.of("today");
         let short: String = hash.chars().take(12).collect();
         Ok(Self {
             policies,
@@ -322,7 +320,6 @@ impl Guard {
             name: format!("cedar {short}"),
             hash,
             counts,
-            speaks,
             turn: Arc::default(),
         })
     }
@@ -381,7 +378,7 @@ impl Guard {
     /// True if its policies go by what a change may touch, so that this has to be looked at first.
     #[must_use]
     pub fn weighs_impact(&self) -> bool {
-        self.speaks.of("impact")
+        self.policies.speaks.of("impact")
     }
 
     /// Until when it was told what the ledger says; `None` before the first time.
@@ -566,7 +563,7 @@ impl Guard {
         calendar::next(&self.calendars, facts.now, |at| {
             let then = facts.at(at, &self.calendars);
             // Where only calendars count, they need not be asked twice as they stand.
-            (tried.insert(then.open.clone()) || self.speaks.of_times()) && holds(&then)
+            (tried.insert(then.open.clone()) || self.policies.speaks.of_times()) && holds(&then)
         })
     }
 
@@ -658,7 +655,7 @@ impl Guard {
             account: received.account.to_string(),
             placement,
             control: received.control.clone(),
-            controls: match self.speaks.of("controls") {
+            controls: match self.policies.speaks.of("controls") {
                 true => case.remediation.names_of(&received.control),
                 false => BTreeSet::new(),
             },
@@ -730,13 +727,13 @@ impl Guard {
                 "it may be exempt, by tags or an organizational unit that are not known: {exemption}"
             )),
         }
-        if self.speaks.units && ou.is_none() {
+        if self.policies.speaks.units && ou.is_none() {
             caps.approval.push(format!(
                 "policies go by organizational units, and that of account {} is not known",
                 received.account
             ));
         }
-        if self.speaks.account_tags && facts.placement.tags.is_none() {
+        if self.policies.speaks.account_tags && facts.placement.tags.is_none() {
             caps.approval.push(format!(
                 "policies go by tags of accounts, and those of account {} are not known",
                 received.account
@@ -835,7 +832,7 @@ impl Rules {
     #[must_use]
     pub fn go_by_account_tags(&self) -> bool {
         let policies = Policies::load(&self.policies.files(), None);
-        policies.map_or(true, |policies| policies.speak_of().account_tags)
+        policies.map_or(true, |policies| policies.speaks.account_tags)
     }
 
     /// What policies may speak of under these rules, as a Cedar schema.

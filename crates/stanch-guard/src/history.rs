@@ -268,3 +268,140 @@ impl History {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEYS: Keys<'static> = Keys {
+        account: "222222222222",
+        control: "S3.8",
+        resource_type: "AwsS3Bucket",
+        remediation: "S3BlockPublicAccess",
+    };
+
+    fn id(number: u128) -> RemediationId {
+        uuid::Uuid::from_u128(number).into()
+    }
+
+    /// A moment by its minute and second.
+    fn at(minute: i64, second: i64) -> Timestamp {
+        Timestamp::from_second((1_000_000 + minute) * 60 + second).unwrap()
+    }
+
+    fn history(minutes: &[i64]) -> History {
+        let mut history = History::default();
+        for (number, minute) in (0..).zip(minutes) {
+            history.changed(id(number), &KEYS, at(*minute, 7));
+        }
+        history
+    }
+
+    fn counted(history: &History, now: Timestamp) -> (u32, u32) {
+        let counts = history.counts(None, &KEYS, now);
+        let told = By::ALL.map(|by| (counts.hour(by), counts.day(by)));
+        assert!(told.iter().all(|one| *one == told[0]), "{told:?}");
+        told[0]
+    }
+
+    #[test]
+    fn an_hour_and_a_day_are_as_long_as_they_are_called() {
+        let history = history(&[0]);
+        for (minute, told) in [
+            (-1, (0, 0)),
+            (0, (1, 1)),
+            (59, (1, 1)),
+            (60, (0, 1)),
+            (24 * 60 - 1, (0, 1)),
+            (24 * 60, (0, 0)),
+        ] {
+            assert_eq!(counted(&history, at(minute, 59)), told, "{minute}");
+        }
+    }
+
+    #[test]
+    fn what_is_older_than_a_day_is_forgotten() {
+        let mut history = history(&[0, 1]);
+        let minutes = |history: &History| -> Vec<i64> {
+            let minutes = history.minutes(None, By::All, &KEYS);
+            minutes.map(|(minute, _)| minute - 1_000_000).collect()
+        };
+        history.changed(id(2), &KEYS, at(24 * 60, 0));
+        assert_eq!(minutes(&history), [1, 24 * 60]);
+        for number in 3..4_095 {
+            history.changed(id(number), &KEYS, at(24 * 60, 0));
+        }
+        assert_eq!(history.ids.len(), 4_095);
+        history.changed(id(4_095), &KEYS, at(24 * 60, 0));
+        assert_eq!(history.ids.len(), 4_095, "the first is too old");
+        assert!(!history.ids.contains_key(&id(0)));
+        assert_eq!(counted(&history, at(24 * 60, 0)), (4_094, 4_095));
+    }
+
+    /// The ledger tells of them in any order.
+    #[test]
+    fn what_is_told_late_counts_in_its_own_minute() {
+        let history = history(&[10, 5, 5, 10, 7, 3]);
+        let minutes: Vec<_> = history.minutes(None, By::Control, &KEYS).collect();
+        let told = [(3, 1), (5, 2), (7, 1), (10, 2)].map(|(at, count)| (1_000_000 + at, count));
+        assert_eq!(minutes, told);
+        assert_eq!(counted(&history, at(6, 0)), (3, 3));
+    }
+
+    #[test]
+    fn each_change_counts_once_where_it_was_told_to_be_last() {
+        let mut history = history(&[5, 9, 9]);
+        let version = history.version;
+        history.changed(id(1), &KEYS, at(9, 30));
+        assert_eq!(history.version, version, "nothing is new");
+        history.changed(id(1), &KEYS, at(6, 0));
+        assert!(history.version > version);
+        let minutes: Vec<_> = history.minutes(None, By::Account, &KEYS).collect();
+        let told = [(5, 1), (6, 1), (9, 1)].map(|(at, count)| (1_000_000 + at, count));
+        assert_eq!(minutes, told);
+        let own: u32 = history
+            .minutes(Some(id(1)), By::Account, &KEYS)
+            .map(|(_, count)| count)
+            .sum();
+        assert_eq!(own, 2, "but for its own");
+    }
+
+    #[test]
+    fn a_limit_is_free_again_when_the_first_change_too_many_is_an_hour_old() {
+        let history = history(&[0, 10, 10, 20]);
+        let free = |own, limit, now| history.below(own, By::All, &KEYS, limit, now);
+        let now = at(30, 0);
+        assert_eq!(free(None, 1, now), at(80, 0));
+        assert_eq!(free(None, 2, now), at(70, 0));
+        assert_eq!(free(None, 3, now), at(70, 0));
+        assert_eq!(free(None, 4, now), at(60, 0));
+        assert_eq!(free(Some(id(3)), 1, now), at(70, 0));
+        // None are allowed at all, or there are not as many as that.
+        assert_eq!(free(None, 0, now), at(80, 0));
+        assert_eq!(free(None, 5, now), at(90, 0));
+        // Never at once, so that nobody asks again and again.
+        assert_eq!(free(None, 4, at(60, 30)), at(60, 31));
+        assert_eq!(free(None, 4, at(59, 59)), at(60, 0));
+    }
+
+    #[test]
+    fn the_last_hundred_ends_of_each_remediation_are_remembered() {
+        let mut history = History::default();
+        for number in 0_u32..101 {
+            let failed = number == 0 || number >= 95;
+            history.ended(id(number.into()), "one", !failed, at(number.into(), 0));
+        }
+        let version = history.version;
+        history.ended(id(100), "one", true, at(200, 0));
+        assert_eq!(history.version, version, "told twice");
+        assert_eq!(history.failures("one", at(0, 0), 200), (6, 100));
+        assert_eq!(history.failures("one", at(98, 0), 200), (3, 3));
+        assert_eq!(history.failures("one", at(0, 0), 10), (6, 10));
+        assert_eq!(history.failures("other", at(0, 0), 10), (0, 0));
+        // Known is what has begun and ended.
+        assert!(history.known().is_empty());
+        history.changed(id(50), &KEYS, at(50, 0));
+        history.changed(id(500), &KEYS, at(50, 0));
+        assert_eq!(history.known(), HashSet::from([id(50)]));
+    }
+}

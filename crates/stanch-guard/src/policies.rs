@@ -8,8 +8,8 @@ use std::{
 
 use cedar_policy::{
     ActionConstraint, Authorizer, Context, Decision, Effect, Entities, Entity, EntityId,
-    EntityTypeName, EntityUid, PolicyId, PolicySet, PolicySetError, Request, RestrictedExpression,
-    Schema, ValidationMode, Validator,
+    EntityTypeName, EntityUid, Policy, PolicyId, PolicySet, PolicySetError, Request,
+    RestrictedExpression, Schema, ValidationMode, Validator,
 };
 use miette::Diagnostic;
 use serde_json::Value;
@@ -210,6 +210,7 @@ pub(crate) struct Policies {
     /// The same, by what they are about.
     about: HashMap<About, PolicySet>,
     authorizer: Authorizer,
+    pub(crate) speaks: Speaks,
 }
 
 /// What a policy can only apply to, as far as that is to be seen at its beginning.
@@ -235,6 +236,11 @@ pub(crate) struct Speaks {
 }
 
 impl Speaks {
+    /// Nobody can tell of what.
+    const fn of_anything(&mut self) {
+        (self.any, self.units, self.account_tags) = (true, true, true);
+    }
+
     /// Whether they speak of a member of the context.
     pub(crate) fn of(&self, member: &str) -> bool {
         self.any || self.members.contains(member)
@@ -341,12 +347,13 @@ impl Policies {
                 }
             }
         }
+        let spelt = spelt(&set);
         if let Some((schema, catalog)) = against {
             problems.extend(validate(&set, schema, &origin));
-            problems.extend(misspelt(&set, catalog, &origin));
+            problems.extend(misspelt(&spelt, catalog, &origin));
         }
         if problems.is_empty() {
-            Self::of(set).map_err(|error| {
+            Self::of(set, &spelt).map_err(|error| {
                 Problems(vec![Problem::at(
                     "policies",
                     "",
@@ -359,15 +366,19 @@ impl Policies {
         }
     }
 
-    fn of(set: PolicySet) -> Result<Self, Box<PolicySetError>> {
+    fn of(set: PolicySet, spelt: &[Spelt]) -> Result<Self, Box<PolicySetError>> {
         let mut about: HashMap<About, PolicySet> = HashMap::new();
-        for policy in set.policies() {
+        let mut speaks = Speaks::default();
+        for (policy, json) in spelt {
             let actions: BTreeSet<Option<EntityUid>> = match policy.action_constraint() {
                 ActionConstraint::Any => [None].into(),
                 ActionConstraint::Eq(action) => [Some(action)].into(),
                 ActionConstraint::In(actions) => actions.into_iter().map(Some).collect(),
             };
-            let json = policy.to_json().ok();
+            match json {
+                Some(json) => speaks.hear(json),
+                None => speaks.of_anything(),
+            }
             let run = json.as_ref().and_then(first_question);
             let run = run.map(|name| uid(&Types::get().run, name));
             for action in actions {
@@ -380,22 +391,8 @@ impl Policies {
             set,
             about,
             authorizer: Authorizer::new(),
+            speaks,
         })
-    }
-
-    /// What the policies speak of.
-    pub(crate) fn speak_of(&self) -> Speaks {
-        let mut speaks = Speaks::default();
-        for policy in self.set.policies() {
-            match policy.to_json() {
-                Ok(policy) => speaks.hear(&policy),
-                Err(_) => {
-                    speaks.any = true;
-                    (speaks.units, speaks.account_tags) = (true, true);
-                }
-            }
-        }
-        speaks
     }
 
     /// What the policies say to a question, which the request has as `context.run`.
@@ -450,7 +447,8 @@ impl Policies {
     pub(crate) fn without(&self, name: &str) -> Option<Self> {
         let mut set = self.set.clone();
         set.remove_static(PolicyId::new(name)).ok()?;
-        Self::of(set).ok()
+        let spelt = spelt(&set);
+        Self::of(set, &spelt).ok()
     }
 
     pub(crate) fn is_forbid(&self, name: &str) -> bool {
@@ -461,6 +459,16 @@ impl Policies {
     pub(crate) fn len(&self) -> usize {
         self.set.num_of_policies()
     }
+}
+
+/// A policy, and the same as JSON where it can be written so.
+type Spelt = (Policy, Option<Value>);
+
+fn spelt(set: &PolicySet) -> Vec<Spelt> {
+    let policies = set.policies();
+    policies
+        .map(|policy| (policy.clone(), policy.to_json().ok()))
+        .collect()
 }
 
 /// The question that a policy as JSON (<https://docs.cedarpolicy.com/policies/json-format.html>) looks at
@@ -511,14 +519,14 @@ fn validate(set: &PolicySet, schema: &str, origin: &HashMap<PolicyId, &File>) ->
 
 /// Controls that policies compare with and that nobody calls so: such a policy never applies, and nobody
 /// would notice.
-fn misspelt(set: &PolicySet, catalog: &Catalog, origin: &HashMap<PolicyId, &File>) -> Vec<Problem> {
+fn misspelt(spelt: &[Spelt], catalog: &Catalog, origin: &HashMap<PolicyId, &File>) -> Vec<Problem> {
     let mut problems = Vec::new();
-    for policy in set.policies() {
-        let (Some(file), Ok(policy)) = (origin.get(policy.id()), policy.to_json()) else {
+    for (policy, json) in spelt {
+        let (Some(file), Some(json)) = (origin.get(policy.id()), json) else {
             continue;
         };
         let mut named = BTreeSet::new();
-        controls_in(&policy, &mut named);
+        controls_in(json, &mut named);
         for name in named.iter().filter(|name| catalog.spelt(name).is_none()) {
             let offset = file.text.find(&format!("{name:?}")).unwrap_or(0);
             let message = format!("nothing that can be fixed is called `{name}`");

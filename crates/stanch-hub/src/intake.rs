@@ -447,6 +447,7 @@ pub(crate) fn job(id: RemediationId, received: &Received) -> Job {
         id,
         account: received.account.clone(),
         resource: resource_key(received),
+        parked: 0,
     }
 }
 

@@ -68,6 +68,7 @@ use deadline::{Deadline, Tenure, Told, say};
 use decide::Deciding;
 use fresh::Fresh;
 use pipeline::Work;
+use schedule::BUSY;
 
 /// Everything that the hub reaches the outside through.
 #[derive(Clone)]
@@ -87,9 +88,6 @@ pub struct Ports {
     /// Who is told.
     pub notifiers: Vec<Arc<dyn Notifier>>,
 }
-
-/// How long a resource that somebody else holds is left alone.
-const BUSY: Duration = Duration::from_millis(500);
 
 /// Takes findings in and works on them. Share it in an `Arc`.
 pub struct Hub {
@@ -196,7 +194,7 @@ impl Hub {
                             Ok(None) => {
                                 let (parked, hub) = (turn.park(), Arc::clone(&hub));
                                 tokio::spawn(async move {
-                                    hub.ports.clock.sleep(BUSY).await;
+                                    hub.ports.clock.sleep(parked.pause()).await;
                                     drop(parked);
                                 });
                             }

@@ -4,11 +4,15 @@
 use std::{
     collections::{HashMap, HashSet, VecDeque},
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use stanch_ledger::RemediationId;
 use stanch_types::AccountId;
 use tokio::sync::Notify;
+
+/// How long a resource that somebody else holds is left alone at first.
+pub(crate) const BUSY: Duration = Duration::from_millis(500);
 
 /// How much may be under way and waiting.
 #[derive(Debug, Clone, Copy)]
@@ -37,6 +41,8 @@ pub struct Job {
     pub account: AccountId,
     /// The resource it changes, as a key that is the same for everyone who changes it.
     pub resource: String,
+    /// How often in a row somebody else had the resource.
+    pub(crate) parked: u32,
 }
 
 /// Hands out turns. Share it in an `Arc`.
@@ -82,8 +88,10 @@ impl Turn {
     pub fn park(mut self) -> Parked {
         self.parked = true;
         self.scheduler.state().parked += 1;
+        let mut job = self.job.clone();
+        job.parked += 1;
         Parked {
-            job: self.job.clone(),
+            job,
             scheduler: Arc::clone(&self.scheduler),
         }
     }
@@ -93,6 +101,15 @@ impl Turn {
 pub struct Parked {
     job: Job,
     scheduler: Arc<Scheduler>,
+}
+
+impl Parked {
+    /// How long the resource is left alone. Whoever has it is done with it in a moment; or has died, and
+    /// then it is held until the lease ends, while each look costs a reading of the ledger.
+    pub fn pause(&self) -> Duration {
+        const LONGEST: u32 = 16;
+        BUSY * 2_u32.saturating_pow(self.job.parked - 1).min(LONGEST)
+    }
 }
 
 impl Drop for Parked {
@@ -298,6 +315,7 @@ mod tests {
             id: uuid::Uuid::from_u128(NEXT.fetch_add(1, Ordering::Relaxed).into()).into(),
             account: format!("{account:012}").parse().unwrap(),
             resource: resource.to_owned(),
+            parked: 0,
         }
     }
 
@@ -345,7 +363,13 @@ mod tests {
             scheduler.next().now_or_never().is_none(),
             "one is still to come"
         );
+        assert_eq!(parked.pause(), BUSY);
         drop(parked);
+        // The longer that lasts, the more seldom it is looked at.
+        for pause in [1, 2, 4, 8, 8, 8] {
+            let parked = next(&scheduler).unwrap().park();
+            assert_eq!(parked.pause(), Duration::from_secs(pause));
+        }
         let again = next(&scheduler).unwrap();
         assert_eq!(again.job.resource, "locked");
 

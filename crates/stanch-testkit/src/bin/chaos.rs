@@ -1,13 +1,13 @@
 //! Lives through many histories of the hub in a bad world and prints the figures as JSON.
 //!
-//! `chaos [--seed N] [--histories N]`: from seed N on, so many of them, on all cores. What happened in a
-//! single one is printed.
+//! `chaos [--seed N] [--histories N] [--seconds N]`: from seed N on, so many of them, or as many as begin in
+//! that time, on all cores. What happened in a single one is printed.
 
 use std::{
     process::ExitCode,
     sync::{Mutex, PoisonError},
     thread,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use serde_json::{Map, Value, json};
@@ -24,6 +24,7 @@ fn main() -> ExitCode {
     };
     let seed = number("--seed");
     let histories = number("--histories").unwrap_or(if seed.is_some() { 1 } else { 100_000 });
+    let time = number("--seconds").map_or(Duration::MAX, Duration::from_secs);
     let first = seed.unwrap_or(0);
     let chaos = match Chaos::new() {
         Ok(chaos) => chaos,
@@ -51,6 +52,9 @@ fn main() -> ExitCode {
                 for seed in
                     (first + core..first + histories).step_by(usize::try_from(cores).unwrap_or(1))
                 {
+                    if begin.elapsed() >= time {
+                        break;
+                    }
                     match chaos.run(seed) {
                         Ok(one) => figures.add(&one),
                         Err(violation) => {

@@ -212,6 +212,8 @@ pub struct Chaos {
     /// One that lets the first of the two remediations run by itself, and one that does not. They
     /// remember nothing, so that all processes may share them.
     guards: [Arc<Guard>; 2],
+    /// The same in windows alone.
+    in_windows: [Arc<Guard>; 2],
     /// What signs checkpoints.
     key: Arc<KeyFile>,
 }
@@ -299,6 +301,33 @@ fn window_policies(asks: bool) -> String {
     }
 }
 
+/// What a guard decides by: `asks`: people have to approve the first of the two remediations.
+fn rules(windows: bool, asks: bool, limit: Option<u32>) -> Rules {
+    let file = |path: &str, text: String| File {
+        path: path.to_owned(),
+        text,
+    };
+    let mut rules = Rules {
+        limits: Limits {
+            per_account: limit,
+            ..Limits::default()
+        },
+        ..Rules::default()
+    };
+    if windows {
+        let policies = file("chaos.cedar", window_policies(asks));
+        rules.policies = Rulebook::Files(vec![policies]);
+        rules.calendars = vec![file("window.ics", calendar())];
+    } else {
+        let mut automatic = Automatic::default();
+        if !asks {
+            automatic.guarded.insert(BLOCKS.to_owned());
+        }
+        rules.policies = Rulebook::BuiltIn(automatic);
+    }
+    rules
+}
+
 /// An event that somebody wants delivered.
 #[derive(Clone)]
 struct Delivery {
@@ -371,18 +400,21 @@ impl Chaos {
             return Err(wrong.to_string());
         }
         let models = Models::embedded().map_err(|error| error.to_string())?;
-        let mut automatic = Automatic::default();
-        let asks = Guard::built_in(&automatic);
-        automatic.guarded.insert(BLOCKS.to_owned());
+        let guard = |windows, asks| {
+            let rules = rules(windows, asks, None);
+            let guard = Guard::load(rules, &catalog, FakeClock::default().now());
+            guard.map(Arc::new).map_err(|wrong| wrong.to_string())
+        };
         let pem = "-----BEGIN PRIVATE KEY-----\n\
             MC4CAQAwBQYDK2VwBCIEIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f\n\
             -----END PRIVATE KEY-----\n";
         let key =
             KeyFile::parse(pem, Some("example.com/chaos")).map_err(|error| error.to_string())?;
         Ok(Self {
+            guards: [guard(false, false)?, guard(false, true)?],
+            in_windows: [guard(true, false)?, guard(true, true)?],
             catalog: Arc::new(catalog),
             models: Arc::new(models),
-            guards: [Arc::new(Guard::built_in(&automatic)), Arc::new(asks)],
             key: Arc::new(key),
         })
     }
@@ -452,9 +484,7 @@ impl History {
         settings.accounts.insert(account(), Account::default());
         settings.approval = Approvals::by("security", &["boss"]);
         // In half of the histories one of the two remediations needs an approval.
-        let [runs, asks] = &chaos.guards;
         let is_asked = chance.permille(500);
-        let guard = Arc::clone(if is_asked { asks } else { runs });
         let some = |chance: &mut Chance, most: u64| match chance.below(3) {
             0 => 0,
             _ => chance.below(most),
@@ -498,6 +528,11 @@ impl History {
         let quarrel = chance.permille(200);
         let limit = chance.permille(150).then_some(3);
         let windows = chance.permille(100);
+        let [runs, asks] = match windows {
+            true => &chaos.in_windows,
+            false => &chaos.guards,
+        };
+        let guard = Arc::clone(if is_asked { asks } else { runs });
         let mut history = Self {
             chance,
             shared,
@@ -573,7 +608,7 @@ impl History {
 
     /// Starts a process where none lives.
     fn start(&mut self, slot: usize) {
-        let guard = self.ruled().unwrap_or_else(|| Arc::clone(&self.guard));
+        let guard = self.limited().unwrap_or_else(|| Arc::clone(&self.guard));
         let Some(place) = self.slots.get_mut(slot) else {
             return;
         };
@@ -811,33 +846,9 @@ impl History {
         }
     }
 
-    /// A guard with a memory of its own, where there is a limit or a calendar.
-    fn ruled(&self) -> Option<Arc<Guard>> {
-        if self.limit.is_none() && !self.windows {
-            return None;
-        }
-        let file = |path: &str, text: String| File {
-            path: path.to_owned(),
-            text,
-        };
-        let mut rules = Rules {
-            limits: Limits {
-                per_account: self.limit,
-                ..Limits::default()
-            },
-            ..Rules::default()
-        };
-        if self.windows {
-            let policies = file("chaos.cedar", window_policies(self.asks));
-            rules.policies = Rulebook::Files(vec![policies]);
-            rules.calendars = vec![file("window.ics", calendar())];
-        } else {
-            let mut automatic = Automatic::default();
-            if !self.asks {
-                automatic.guarded.insert(BLOCKS.to_owned());
-            }
-            rules.policies = Rulebook::BuiltIn(automatic);
-        }
+    /// A guard with a memory of its own, where there is a limit.
+    fn limited(&self) -> Option<Arc<Guard>> {
+        let rules = rules(self.windows, self.asks, Some(self.limit?));
         let now = self.shared.clock.now();
         let guard = Guard::load(rules, &self.chaos.catalog, now).ok()?;
         Some(Arc::new(guard))
