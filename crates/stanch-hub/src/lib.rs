@@ -194,7 +194,9 @@ impl Hub {
                             Ok(None) => {
                                 let (parked, hub) = (turn.park(), Arc::clone(&hub));
                                 tokio::spawn(async move {
-                                    hub.ports.clock.sleep(parked.pause()).await;
+                                    let clock = &*hub.ports.clock;
+                                    let pause = clock.sleep(parked.pause());
+                                    hub.deadline.race(clock, pause).await;
                                     drop(parked);
                                 });
                             }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use stanch_hub::{Source, Worked};
-use stanch_ledger::{RemediationId, Status};
+use stanch_ledger::{Lock, RemediationId, Status};
 use stanch_testkit::{Aim, Fault, Gate, Misconfiguration};
 use stanch_types::Clock as _;
 
@@ -119,4 +119,23 @@ async fn what_never_answers_is_let_go_of_and_the_resource_with_it() {
     // The lock is free at once: no lease has to run out.
     assert_eq!(go_on(&world, id).await, Status::Success);
     assert_eq!(world.tap.writes().len(), 1);
+}
+
+/// The longer somebody else has the resource, the longer are the pauses; but none lasts beyond the end.
+#[tokio::test(start_paused = true)]
+async fn a_resource_that_others_hold_is_waited_for_no_longer_than_there_is_time() {
+    let world = World::new();
+    world.bucket("logs").await;
+    let begin = world.clock.now();
+    let finding = world.finding("logs");
+    let key = format!("{}/{}", finding.account, finding.resource_id);
+    let ttl = Duration::from_hours(1);
+    let other = "00000000-0000-0000-0000-000000000000".parse().unwrap();
+    let lock = world.ledger.lock(&key, "another", other, ttl, begin);
+    assert!(matches!(lock.await.unwrap(), Lock::Taken(_)));
+    let (id, status) = work_for(&world, &finding, 100).await;
+    assert_eq!(status, None, "the time was over before it could begin");
+    let took = world.clock.now().duration_since(begin);
+    assert_eq!(took.as_secs(), 100);
+    assert_eq!(world.story(id).await, "received planned decided");
 }
