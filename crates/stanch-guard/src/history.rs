@@ -271,6 +271,8 @@ impl History {
 
 #[cfg(test)]
 mod tests {
+    use stanch_ledger::{Event, State, Status, testing};
+
     use super::*;
 
     const KEYS: Keys<'static> = Keys {
@@ -394,14 +396,45 @@ mod tests {
         let version = history.version;
         history.ended(id(100), "one", true, at(200, 0));
         assert_eq!(history.version, version, "told twice");
+        history.ended(id(100), "other", true, at(200, 0));
+        assert!(history.version > version);
         assert_eq!(history.failures("one", at(0, 0), 200), (6, 100));
         assert_eq!(history.failures("one", at(98, 0), 200), (3, 3));
         assert_eq!(history.failures("one", at(0, 0), 10), (6, 10));
-        assert_eq!(history.failures("other", at(0, 0), 10), (0, 0));
+        assert_eq!(history.failures("other", at(0, 0), 10), (0, 1));
+        assert_eq!(history.failures("none", at(0, 0), 10), (0, 0));
         // Known is what has begun and ended.
         assert!(history.known().is_empty());
         history.changed(id(50), &KEYS, at(50, 0));
         history.changed(id(500), &KEYS, at(50, 0));
         assert_eq!(history.known(), HashSet::from([id(50)]));
+    }
+    /// As after a start: what has begun counts, and what has ended says how.
+    #[test]
+    fn what_the_ledger_tells_counts_as_if_it_had_been_seen() {
+        let mut history = History::default();
+        let received = testing::received(1);
+        let failed = vec![testing::finished(Status::Failed)];
+        for (number, begun, then) in [
+            (0, 2, vec![]),
+            (1, 3, vec![]),
+            (2, 7, vec![]),
+            (3, 3, failed),
+        ] {
+            let first = Event::Received(Box::new(Received::clone(&received)));
+            let begun = testing::success().into_iter().take(begun);
+            let events: Vec<Event> = std::iter::once(first).chain(begun).chain(then).collect();
+            let state = State::fold(events.iter().map(|event| (event, testing::NOON)));
+            let state = state.unwrap().unwrap();
+            let record = Record::project(id(number), &state, 1, testing::NOON);
+            // It is told of what is open each time.
+            history.seed(&record);
+            history.seed(&record);
+        }
+        let counts = history.counts(None, &Keys::of(&received), testing::NOON);
+        assert_eq!(By::ALL.map(|by| counts.hour(by)), [3; 5]);
+        let failures = history.failures(&received.remediation, testing::NOON, 10);
+        assert_eq!(failures, (1, 2));
+        assert_eq!(history.known(), HashSet::from([id(2), id(3)]));
     }
 }
