@@ -3,7 +3,7 @@
 use std::{cell::Cell, fmt::Write as _};
 
 use jiff::SignedDuration;
-use stanch_guard::{Breaker, Limits, Rules};
+use stanch_guard::{Breaker, File, Limits, Rules};
 use stanch_ledger::{Event, Started, State, Status, testing};
 use stanch_testkit::assert_generated;
 
@@ -649,6 +649,23 @@ fn what_ran_meanwhile_counts() {
     let late = "waits until 2026-11-22T13:00:00Z".to_owned();
     assert_eq!(asked(&limited(), Some(2)), (late, 2));
     assert_eq!(asked(&limited(), None), ("runs".to_owned(), 1));
+}
+
+/// One that is over is told only where none may count.
+#[test]
+fn an_exemption_that_may_count_is_told_before_one_that_is_over() {
+    let may = exemption("2027-01-31", "tags = {stanch = \"off\"}").unwrap();
+    let over = exemption("2026-11-01", "controls = [\"S3.8\"]").unwrap();
+    let told = |files: &[&File]| {
+        let text = files.iter().map(|file| file.text.as_str()).collect();
+        let path = "exemptions.toml".to_owned();
+        let guard = with(ALL, |rules| rules.exemptions = Some(File { path, text }));
+        finding(BLOCK).judged(&guard).reasons
+    };
+    let first = told(&[&may]);
+    assert_ne!(first, told(&[&over]));
+    assert_eq!(told(&[&may, &over]), first);
+    assert_eq!(told(&[&over, &may]), first);
 }
 
 /// Where an account stands is not "nowhere" if nobody knows.
