@@ -141,16 +141,10 @@ impl Exemptions {
         self.exemption.iter().filter(move |e| e.is_expired(now))
     }
 
-    /// How many there are.
+    /// All of them.
     #[must_use]
-    pub const fn len(&self) -> usize {
-        self.exemption.len()
-    }
-
-    /// True if there is none.
-    #[must_use]
-    pub const fn is_empty(&self) -> bool {
-        self.exemption.is_empty()
+    pub fn all(&self) -> &[Exemption] {
+        &self.exemption
     }
 }
 

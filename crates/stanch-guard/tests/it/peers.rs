@@ -660,6 +660,12 @@ fn an_exemption_that_may_count_is_told_before_one_that_is_over() {
         let text = files.iter().map(|file| file.text.as_str()).collect();
         let path = "exemptions.toml".to_owned();
         let guard = with(ALL, |rules| rules.exemptions = Some(File { path, text }));
+        let all = guard.exemptions();
+        assert_eq!(all.all().len(), files.len());
+        let expired: Vec<_> = all.expired(now()).map(ToString::to_string).collect();
+        let is_over = files.iter().any(|file| **file == over);
+        let line = "payments says: a public site (until 2026-11-01)".to_owned();
+        assert_eq!(expired, Vec::from_iter(is_over.then_some(line)));
         finding(BLOCK).judged(&guard).reasons
     };
     let first = told(&[&may]);

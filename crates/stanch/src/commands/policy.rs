@@ -85,7 +85,7 @@ async fn check(wire: &Wire) -> Result<Exit, Failure> {
         print_json(&json!({
             "hash": guard.hash(),
             "policies": guard.policies(),
-            "exemptions": guard.exemptions().len(),
+            "exemptions": guard.exemptions().all().len(),
             "expired": expired,
             "calendars": calendars.iter().map(|(name, open)| json!({"name": name, "open": open})).collect::<Vec<_>>(),
             "feeds": feeds.iter().map(|(name, indicators, skipped)| json!({"name": name, "indicators": indicators, "skipped": skipped})).collect::<Vec<_>>(),
@@ -97,7 +97,7 @@ async fn check(wire: &Wire) -> Result<Exit, Failure> {
         format!(
             "{} policies, {} exemptions",
             guard.policies(),
-            guard.exemptions().len()
+            guard.exemptions().all().len()
         ),
     ];
     for (name, open) in calendars {
