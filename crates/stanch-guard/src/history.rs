@@ -286,9 +286,17 @@ mod tests {
         uuid::Uuid::from_u128(number).into()
     }
 
+    /// The minute that tests count from.
+    const FIRST: Minute = 1_000_000;
+
     /// A moment by its minute and second.
-    fn at(minute: i64, second: i64) -> Timestamp {
-        Timestamp::from_second((1_000_000 + minute) * 60 + second).unwrap()
+    fn at(minute: Minute, second: i64) -> Timestamp {
+        Timestamp::from_second((FIRST + minute) * 60 + second).unwrap()
+    }
+
+    fn minutes(history: &History, own: Option<RemediationId>) -> Vec<(Minute, u32)> {
+        let minutes = history.minutes(own, By::Control, &KEYS);
+        minutes.map(|(at, count)| (at - FIRST, count)).collect()
     }
 
     fn history(minutes: &[i64]) -> History {
@@ -324,12 +332,8 @@ mod tests {
     #[test]
     fn what_is_older_than_a_day_is_forgotten() {
         let mut history = history(&[0, 1]);
-        let minutes = |history: &History| -> Vec<i64> {
-            let minutes = history.minutes(None, By::All, &KEYS);
-            minutes.map(|(minute, _)| minute - 1_000_000).collect()
-        };
         history.changed(id(2), &KEYS, at(24 * 60, 0));
-        assert_eq!(minutes(&history), [1, 24 * 60]);
+        assert_eq!(minutes(&history, None), [(1, 1), (24 * 60, 1)]);
         for number in 3..4_095 {
             history.changed(id(number), &KEYS, at(24 * 60, 0));
         }
@@ -344,9 +348,8 @@ mod tests {
     #[test]
     fn what_is_told_late_counts_in_its_own_minute() {
         let history = history(&[10, 5, 5, 10, 7, 3]);
-        let minutes: Vec<_> = history.minutes(None, By::Control, &KEYS).collect();
-        let told = [(3, 1), (5, 2), (7, 1), (10, 2)].map(|(at, count)| (1_000_000 + at, count));
-        assert_eq!(minutes, told);
+        let told = [(3, 1), (5, 2), (7, 1), (10, 2)];
+        assert_eq!(minutes(&history, None), told);
         assert_eq!(counted(&history, at(6, 0)), (3, 3));
     }
 
@@ -358,14 +361,9 @@ mod tests {
         assert_eq!(history.version, version, "nothing is new");
         history.changed(id(1), &KEYS, at(6, 0));
         assert!(history.version > version);
-        let minutes: Vec<_> = history.minutes(None, By::Account, &KEYS).collect();
-        let told = [(5, 1), (6, 1), (9, 1)].map(|(at, count)| (1_000_000 + at, count));
-        assert_eq!(minutes, told);
-        let own: u32 = history
-            .minutes(Some(id(1)), By::Account, &KEYS)
-            .map(|(_, count)| count)
-            .sum();
-        assert_eq!(own, 2, "but for its own");
+        assert_eq!(minutes(&history, None), [(5, 1), (6, 1), (9, 1)]);
+        let others = [(5, 1), (6, 0), (9, 1)];
+        assert_eq!(minutes(&history, Some(id(1))), others, "but for its own");
     }
 
     #[test]
@@ -409,6 +407,7 @@ mod tests {
         history.changed(id(500), &KEYS, at(50, 0));
         assert_eq!(history.known(), HashSet::from([id(50)]));
     }
+
     /// As after a start: what has begun counts, and what has ended says how.
     #[test]
     fn what_the_ledger_tells_counts_as_if_it_had_been_seen() {

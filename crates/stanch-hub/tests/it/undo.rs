@@ -472,6 +472,16 @@ fn in_the_window(world: &World) -> Arc<Hub> {
     world.ruled(rules(policy, &(2..4)))
 }
 
+/// A run that stands half-way, and whose undo is asked for before its window; nothing is paused any more.
+async fn half_way_and_put_off() -> (World, RemediationId) {
+    let world = World::new();
+    world.bucket("logs").await;
+    let id = pause_after_the_first_write(&world, &world.in_two_steps("logs")).await;
+    put_off(&world, id, false).await;
+    resume_all(&world).await;
+    (world, id)
+}
+
 /// Asks for an undo before its window.
 async fn put_off(world: &World, id: RemediationId, force: bool) {
     let sent = world.tap.writes().len();
@@ -567,11 +577,7 @@ async fn an_undo_by_force_waits_for_its_window_and_then_for_an_approval() {
 #[tokio::test(start_paused = true)]
 async fn a_way_back_from_half_way_waits_for_its_window() {
     for is_changed in [false, true] {
-        let world = World::new();
-        world.bucket("logs").await;
-        let id = pause_after_the_first_write(&world, &world.in_two_steps("logs")).await;
-        put_off(&world, id, false).await;
-        resume_all(&world).await;
+        let (world, id) = half_way_and_put_off().await;
         if !is_changed {
             let state = when_it_opens(&world, id).await;
             assert_eq!(state.status, Status::Undone, "{:?}", state.error);
@@ -592,11 +598,7 @@ async fn a_way_back_from_half_way_waits_for_its_window() {
 /// The rules may have changed by then. What they say now, and that they were asked, is in the ledger.
 #[tokio::test(start_paused = true)]
 async fn a_half_way_change_is_left_where_its_undo_was_put_off_and_may_not_be_made() {
-    let world = World::new();
-    world.bucket("logs").await;
-    let id = pause_after_the_first_write(&world, &world.in_two_steps("logs")).await;
-    put_off(&world, id, false).await;
-    resume_all(&world).await;
+    let (world, id) = half_way_and_put_off().await;
     tokio::time::advance(std::time::Duration::from_hours(2)).await;
     let nothing = world.ruled(rules("", &(2..4)));
     let state = nothing.handle(id).await.unwrap();
